@@ -1,0 +1,51 @@
+# klinekeep: Binance candles kept in PostgreSQL. `just` alone lists what there is to do.
+
+set positional-arguments
+
+tsx := justfile_directory() / "node_modules/.bin/tsx"
+scripts := justfile_directory() / "scripts"
+
+# List the recipes in reading order
+[private]
+default:
+    @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
+
+# The whole way once, in a database of its own
+[group('begin')]
+@demo *options:
+    {{ tsx }} {{ scripts }}/demo.ts "$@"
+
+# The embedded PostgreSQL: start, stop, status, psql, url
+[group('begin')]
+@db action *arguments:
+    {{ tsx }} {{ scripts }}/db.ts "$@"
+
+# Register the symbols of a market, or refresh who is still traded: just sync --market usdm
+[group('candles')]
+@sync *options:
+    {{ tsx }} {{ scripts }}/sync-instruments.ts "$@"
+
+# Years of history, only what is missing: just fetch BTC/USDT --since 2020-01-01
+[group('candles')]
+@fetch +symbols:
+    {{ tsx }} {{ scripts }}/fetch-history.ts "$@"
+
+# Every stored series up to the last closed candle: just update --symbol BTC/USDT
+[group('candles')]
+@update *options:
+    {{ tsx }} {{ scripts }}/update-klines.ts "$@"
+
+# Move candles older than DAYS days to the archive tables: just archive 365 --dry-run
+[group('keep')]
+@archive days *options:
+    {{ tsx }} {{ scripts }}/archive.ts "$@"
+
+# Is every candle there, once, closed and possible?
+[group('keep')]
+@verify *options:
+    {{ tsx }} {{ scripts }}/verify-integrity.ts "$@"
+
+# Format, lint and type check, then all tests
+[group('develop')]
+@test:
+    npm --prefix {{ quote(justfile_directory()) }} test

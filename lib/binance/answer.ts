@@ -1,0 +1,104 @@
+import { KlinekeepError } from '../errors.ts';
+import { formatTime } from '../time.ts';
+
+export interface HttpAnswer {
+  status: number;
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** Binance says to wait. Nothing on this market may be asked before `untilMs` (Unix ms). */
+export class RateLimitedError extends Error {
+  readonly untilMs: number;
+  constructor(untilMs: number) {
+    super('Binance answered 429');
+    this.untilMs = untilMs;
+  }
+}
+
+/** Worth asking again: no connection, overload, a page instead of data, half an answer. */
+export class TransientError extends KlinekeepError {
+  constructor(message: string, cause?: unknown) {
+    super('unavailable', message, {
+      hint: 'Nothing is lost. Look at the network, HTTPS_PROXY and the BINANCE_…_URL settings, or run it again later.',
+      cause,
+    });
+  }
+}
+
+/** Binance serves nothing to this address, now or ever: the whole run ends. */
+export class ShutOutError extends KlinekeepError {}
+
+/**
+ * Lets a good answer through and says what a bad one means.
+ * @param path for the message, e.g. `/api/v3/klines`
+ * @param nowMs this machine's clock, Unix ms: Retry-After counts from it
+ * @throws RateLimitedError on 429; TransientError on 5xx and on what is not JSON; ShutOutError
+ * 75 on 418, 69 on 403 and 451; KlinekeepError 65 on an unknown symbol, 1 on any other refusal.
+ */
+export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): void {
+  const { host, pathname, searchParams } = new URL(url);
+  const { status, body } = answer;
+  const where = `${host}${pathname}`;
+  const retryAfterMs = Number(answer.headers['retry-after'] ?? 60) * 1000 || 60_000;
+
+  if (status === 429) throw new RateLimitedError(nowMs + retryAfterMs);
+  if (status === 418) {
+    const until = formatTime(Math.ceil((nowMs + retryAfterMs) / 1000) * 1000);
+    throw new ShutOutError(
+      'later',
+      `Binance has banned this IP address until ${until} (418 at ${where}).`,
+      {
+        hint: `Ask nothing before then, from any program on this address. Run it again after ${until}.`,
+      },
+    );
+  }
+  if (status === 403 || status === 451) {
+    throw new ShutOutError(
+      'unavailable',
+      `Binance refuses to serve this place or address (${status} at ${where}).`,
+      {
+        hint:
+          'Trying again does not help. Spot candles are also served by https://data-api.binance.vision:\n' +
+          'set BINANCE_SPOT_URL to it. For futures use a network from which Binance may be used.',
+      },
+    );
+  }
+  if (status >= 500)
+    throw new TransientError(`Binance is overloaded or down (${status} at ${where}).`);
+
+  const code = errorCode(body);
+  if (code === -1121) {
+    throw new KlinekeepError(
+      'data',
+      `Binance knows no symbol ${searchParams.get('symbol')} (${where}).`,
+      {
+        hint: 'Look for the exact name: base and quote as Binance writes them, --market usdm for perpetuals.',
+      },
+    );
+  }
+  if (status !== 200) {
+    throw new KlinekeepError(
+      'failed',
+      `Binance refused the request (${status} at ${where}): ${body.slice(0, 200)}`,
+    );
+  }
+  if (code === 'not JSON') {
+    throw new TransientError(
+      `${where} answered something other than data: ${JSON.stringify(body.slice(0, 80))}`,
+    );
+  }
+}
+
+function errorCode(body: string): number | 'not JSON' | undefined {
+  // Klines are long arrays: their first and last characters show a cut one; ccxt parses the rest.
+  if (body.startsWith('[') && body.endsWith(']')) return undefined;
+  try {
+    const parsed = JSON.parse(body);
+    return typeof parsed === 'object' && parsed !== null && 'code' in parsed
+      ? Number(parsed.code)
+      : undefined;
+  } catch {
+    return 'not JSON';
+  }
+}

@@ -1,0 +1,187 @@
+import { realpathSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs, stripVTControlCharacters } from 'node:util';
+import { type ArgsDef, renderUsage } from 'citty';
+import type { z } from 'zod';
+import { type Context, createContext } from './context.ts';
+import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
+
+/** What a script hands back: stdout is one of `json` and `text`. */
+export interface Outcome {
+  exitCode?: ExitCode;
+  /** For `--json`: one object. */
+  json: Record<string, unknown>;
+  /** For people. Left out: nothing on stdout. */
+  text?: string;
+}
+
+export interface Script<Options> {
+  /** `fetch-history`, as in scripts/fetch-history.ts. */
+  name: string;
+  summary: string;
+  /** Arguments of example calls, without the script's name. */
+  examples: readonly string[];
+  /** citty's description of the options. Strings and booleans only: zod reads the values. */
+  args: ArgsDef;
+  /** Takes what was typed, makes values of it. Positional words arrive as `_`. */
+  options: z.ZodType<Options>;
+  run(options: Options, context: Context): Promise<Outcome>;
+}
+
+const COMMON_ARGS = {
+  json: { type: 'boolean', description: 'One JSON object on stdout instead of text' },
+  quiet: { type: 'boolean', description: 'Say nothing unless something is wrong' },
+  help: { type: 'boolean', description: 'This text' },
+} as const satisfies ArgsDef;
+
+/**
+ * Runs a script when its file is the one that was started, and does nothing when it is
+ * imported. Sets `process.exitCode`; never cuts output off with `process.exit()`.
+ */
+export async function main<Options>(meta: ImportMeta, script: Script<Options>): Promise<void> {
+  const started = process.argv[1];
+  if (started === undefined || realpathSync(started) !== fileURLToPath(meta.url)) return;
+  process.exitCode = await runScript(script, process.argv.slice(2));
+}
+
+async function runScript<Options>(script: Script<Options>, words: string[]): Promise<number> {
+  // `| head` closes the pipe early: then nobody wants the rest.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
+  const args = { ...script.args, ...COMMON_ARGS };
+  let context: Context | undefined;
+  let wantsJson = words.includes('--json');
+  try {
+    const typed = readWords(words, args);
+    if (typed.help) {
+      process.stdout.write(await helpText(script, args));
+      return EXIT.done;
+    }
+    const { json = false, quiet = false, help, ...values } = typed;
+    wantsJson = Boolean(json);
+    const options = readOptions(script.options, values);
+    context = createContext(script.name, { quiet: Boolean(quiet) });
+    const outcome = await script.run(options, context);
+    if (wantsJson) process.stdout.write(`${JSON.stringify(outcome.json)}\n`);
+    else if (outcome.text !== undefined && !quiet) process.stdout.write(`${outcome.text}\n`);
+    return context.signalExitCode ?? outcome.exitCode ?? EXIT.done;
+  } catch (error) {
+    return reportFailure(error, script.name, wantsJson, context);
+  } finally {
+    await context?.close();
+  }
+}
+
+function reportFailure(
+  error: unknown,
+  name: string,
+  wantsJson: boolean,
+  context: Context | undefined,
+): number {
+  const stopped = context?.signalExitCode;
+  const exitCode = stopped ?? (error instanceof KlinekeepError ? error.exitCode : EXIT.failed);
+  const text = stopped
+    ? `stopped ${context?.progress.position ? `at ${context.progress.position}` : 'before it began'}`
+    : describeFailure(error);
+  const hint = stopped
+    ? 'What was committed stays; the next run goes on from there.'
+    : error instanceof KlinekeepError
+      ? error.hint
+      : undefined;
+  context?.progress.stop();
+  if (wantsJson) {
+    process.stdout.write(`${JSON.stringify({ error: text, hint, exitCode })}\n`);
+  }
+  process.stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
+  return exitCode;
+}
+
+function describeFailure(error: unknown): string {
+  if (error instanceof KlinekeepError) {
+    if (error.cause === undefined || error.message.includes(describeError(error.cause)))
+      return error.message;
+    // SQL errors carry their cause's text already, with file and line around it.
+    const cause = error.cause instanceof Error ? error.cause.message : String(error.cause);
+    return error.message.includes(cause)
+      ? error.message
+      : `${error.message}: ${describeError(error.cause)}`;
+  }
+  return error instanceof Error && error.stack ? error.stack : String(error);
+}
+
+/** @throws KlinekeepError (64) for anything that the script does not know, or that says it twice. */
+function readWords(
+  words: string[],
+  args: ArgsDef,
+): Record<string, string | boolean | string[] | undefined> {
+  const named = Object.entries(args).filter(([, arg]) => arg.type !== 'positional');
+  const takesPositionals = named.length < Object.keys(args).length;
+  const { values, positionals, tokens } = parseStrictly(words, named);
+
+  const given = tokens.flatMap((token) => (token.kind === 'option' ? [token.name] : []));
+  const twice = given.find((name, index) => given.indexOf(name) !== index);
+  if (twice) throw usageError(`--${twice} is given twice`, 'Give it once.');
+  if (!takesPositionals && positionals.length > 0) {
+    throw usageError(
+      `Surplus argument ${JSON.stringify(positionals[0])}`,
+      'This script takes options only.',
+    );
+  }
+  return takesPositionals ? { ...values, _: positionals } : { ...values };
+}
+
+function parseStrictly(words: string[], named: [string, ArgsDef[string]][]) {
+  const options = Object.fromEntries(
+    named.map(([name, arg]) => [
+      name,
+      { type: arg.type === 'boolean' ? ('boolean' as const) : ('string' as const) },
+    ]),
+  );
+  try {
+    return parseArgs({ args: words, options, strict: true, allowPositionals: true, tokens: true });
+  } catch (error) {
+    const known = named.map(([name]) => `--${name}`).join(' ');
+    throw usageError(
+      (error as Error).message.split('. ')[0] as string,
+      `This script knows ${known}`,
+    );
+  }
+}
+
+function readOptions<Options>(
+  schema: z.ZodType<Options>,
+  values: Record<string, unknown>,
+): Options {
+  const parsed = schema.safeParse(values);
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => {
+    const name =
+      issue.path[0] === undefined || issue.path[0] === '_' ? '' : `--${String(issue.path[0])} `;
+    const found =
+      issue.input ?? (issue.path[0] === undefined ? undefined : values[String(issue.path[0])]);
+    const shown = found === undefined ? 'is missing' : `is ${JSON.stringify(found)}`;
+    return issue.message.startsWith('!')
+      ? issue.message.slice(1)
+      : `${name || 'argument '}${shown}; wanted ${issue.message}`;
+  });
+  throw usageError(problems.join('\n'));
+}
+
+function usageError(message: string, hint?: string): KlinekeepError {
+  return new KlinekeepError('usage', message, {
+    hint: `${hint ? `${hint}\n` : ''}--help tells how it is used.`,
+  });
+}
+
+async function helpText<Options>(script: Script<Options>, args: ArgsDef): Promise<string> {
+  const usage = await renderUsage({
+    meta: { name: script.name, description: script.summary },
+    args,
+  });
+  const calls = script.examples.map((example) =>
+    `  node_modules/.bin/tsx scripts/${script.name}.ts ${example}`.trimEnd(),
+  );
+  const text = `${usage}\n\nEXAMPLES\n\n${calls.join('\n')}\n`;
+  return process.stdout.isTTY && !process.env.NO_COLOR ? text : stripVTControlCharacters(text);
+}

@@ -1,0 +1,107 @@
+import { pipeline } from 'node:stream/promises';
+import postgres from 'postgres';
+import { describeError, KlinekeepError } from './errors.ts';
+import type { Sql } from './sql-file.ts';
+
+/** One connection of its own, for work that needs session state: locks and the staging table. */
+export type Session = postgres.Sql;
+
+export interface Database {
+  /** A small pool, for reads and for bookkeeping. */
+  sql: postgres.Sql;
+  openSession(): Session;
+  close(): Promise<void>;
+}
+
+/**
+ * Connects to PostgreSQL.
+ * @param url a postgres:// address
+ * @param name shown in pg_stat_activity as application_name, e.g. `klinekeep archive`
+ * @throws KlinekeepError (69) when the address is wrong or nothing answers there.
+ */
+export async function connectDatabase(url: string, name: string): Promise<Database> {
+  const sessions: Session[] = [];
+  const open = (max: number): Session => {
+    const session = postgres(url, {
+      ...CONNECTION,
+      max,
+      connection: { ...SETTINGS, application_name: name },
+    });
+    sessions.push(session);
+    return session;
+  };
+
+  try {
+    if (!/^postgres(ql)?:\/\//.test(url)) throw new Error('it does not start with postgres://');
+    const sql = open(4);
+    await sql`select 1`;
+    return {
+      sql,
+      openSession: () => open(1),
+      close: async () => {
+        await Promise.all(sessions.map((session) => session.end({ timeout: 5 })));
+      },
+    };
+  } catch (error) {
+    await Promise.all(sessions.map((session) => session.end({ timeout: 0 })));
+    throw unavailable(url, error);
+  }
+}
+
+const CONNECTION = {
+  connect_timeout: 10,
+  // A prepared statement goes generic at its sixth run and then locks every partition.
+  prepare: false,
+  onnotice: () => {},
+} as const;
+
+const SETTINGS = {
+  TimeZone: 'UTC',
+  lock_timeout: 15_000,
+  // A killed script must not go on writing: the server looks whether we are still there.
+  client_connection_check_interval: '5s',
+  idle_in_transaction_session_timeout: 60_000,
+} as const;
+
+function unavailable(url: string, error: unknown): KlinekeepError {
+  return new KlinekeepError(
+    'unavailable',
+    `PostgreSQL is not to be had at DATABASE_URL (${withoutPassword(url)}): ${describeError(error)}`,
+    {
+      hint: 'Start it or correct DATABASE_URL, or leave DATABASE_URL unset to use the embedded server.',
+      cause: error,
+    },
+  );
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/(:\/\/[^:@/]*):[^@/]*@/, '$1:***@');
+}
+
+/**
+ * Streams chunks of COPY text into `COPY … FROM STDIN`.
+ *
+ * postgres.js 3.4.9 never settles the stream when the server rejects the data, so the pipeline
+ * races the query's own rejection.
+ * @param copy a complete COPY statement
+ * @param chunks whole lines, each ending in a newline
+ * @throws what PostgreSQL says of the data; the connection stays usable.
+ */
+export async function copyIn(
+  sql: Sql,
+  copy: string,
+  chunks: Iterable<string> | AsyncIterable<string>,
+): Promise<void> {
+  const query = sql.unsafe(copy);
+  const rejected = new Promise<never>((_, reject) => {
+    const settle = query as unknown as { reject(error: unknown): void };
+    const original = settle.reject;
+    settle.reject = (error) => {
+      reject(error);
+      original(error);
+    };
+  });
+  rejected.catch(() => {});
+  const sink = await query.writable();
+  await Promise.race([pipeline(chunks, sink), rejected]);
+}

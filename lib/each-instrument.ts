@@ -1,0 +1,96 @@
+import pMap from 'p-map';
+import { ShutOutError } from './binance/answer.ts';
+import type { Database, Session } from './db.ts';
+import { describeError, EXIT, type ExitCode } from './errors.ts';
+import type { Instrument } from './instruments.ts';
+import { withInstrumentLock } from './locks.ts';
+
+/** How the work on one instrument ended. */
+export type InstrumentRun<T> =
+  | { instrument: Instrument; state: 'done'; result: T }
+  | { instrument: Instrument; state: 'held' }
+  | { instrument: Instrument; state: 'failed'; error: unknown };
+
+export interface EachOptions {
+  /** Instruments worked on at the same time, each on a connection of its own. */
+  concurrency: number;
+  signal: AbortSignal;
+  onHeld?: (instrument: Instrument, index: number) => void;
+  onFailed?: (instrument: Instrument, index: number, error: unknown) => void;
+}
+
+/**
+ * Works on each instrument as its only writer. One that fails, or that another run holds, never
+ * stops the others.
+ * @returns one entry for each instrument, in their order
+ * @throws the signal's reason when it is aborted; ShutOutError when the exchange serves no one here
+ */
+export async function eachInstrument<T>(
+  database: Database,
+  instruments: readonly Instrument[],
+  options: EachOptions,
+  work: (session: Session, instrument: Instrument, index: number) => Promise<T>,
+): Promise<InstrumentRun<T>[]> {
+  const { concurrency, signal } = options;
+  const idle: Session[] = [];
+
+  return await pMap(
+    instruments,
+    async (instrument, index): Promise<InstrumentRun<T>> => {
+      signal.throwIfAborted();
+      const session = idle.pop() ?? database.openSession();
+      try {
+        const result = await withInstrumentLock(session, instrument.id, () =>
+          work(session, instrument, index),
+        );
+        if (result === 'held') {
+          options.onHeld?.(instrument, index);
+          return { instrument, state: 'held' };
+        }
+        return { instrument, state: 'done', result };
+      } catch (error) {
+        if (signal.aborted || error instanceof ShutOutError) throw error;
+        options.onFailed?.(instrument, index, error);
+        return { instrument, state: 'failed', error };
+      } finally {
+        idle.push(session);
+      }
+    },
+    { concurrency, signal },
+  );
+}
+
+/** 1 if some failed, 75 if some were held by another run, 0 if all got done. */
+export function exitCodeOf(runs: readonly InstrumentRun<unknown>[]): ExitCode {
+  if (runs.some((run) => run.state === 'failed')) return EXIT.failed;
+  if (runs.some((run) => run.state === 'held')) return EXIT.later;
+  return EXIT.done;
+}
+
+/** What was done, held and failed, sorted for a summary. */
+export function sortRuns<T>(runs: readonly InstrumentRun<T>[]) {
+  return {
+    done: runs.flatMap((run) => (run.state === 'done' ? [run.result] : [])),
+    held: runs.flatMap((run) => (run.state === 'held' ? [run.instrument.symbol] : [])),
+    failed: runs.flatMap((run) =>
+      run.state === 'failed'
+        ? [{ symbol: run.instrument.symbol, error: describeError(run.error) }]
+        : [],
+    ),
+  };
+}
+
+/** The lines that name what was held and what failed, for the end of a summary. */
+export function describeUndone({ held, failed }: ReturnType<typeof sortRuns>): string[] {
+  return [
+    ...(held.length > 0 ? [`${held.length} held by another run, skipped: ${held.join(', ')}`] : []),
+    ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
+    ...failed.map(({ symbol, error }) => `  ${symbol}: ${error}`),
+  ];
+}
+
+/** One instrument that fails alone is the run's own failure, with its exit code and hint. */
+export function throwIfOnlyFailure(runs: readonly InstrumentRun<unknown>[]): void {
+  const [only, ...others] = runs;
+  if (others.length === 0 && only?.state === 'failed') throw only.error;
+}

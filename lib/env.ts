@@ -1,0 +1,69 @@
+import { existsSync } from 'node:fs';
+import { isAbsolute, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { z } from 'zod';
+import { KlinekeepError } from './errors.ts';
+
+/** The folder of package.json. Everything relative (`.env`, `.klines/`, `sql/`) starts here. */
+export const PROJECT_DIR = fileURLToPath(new URL('..', import.meta.url));
+
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'wanted an address such as https://api.binance.com' })
+  .transform((url) => url.replace(/\/+$/, ''));
+
+const schema = z.object({
+  DATABASE_URL: z.string().optional(),
+  KLINES_HOME: z.string().default('.klines'),
+  BINANCE_SPOT_URL: httpUrl.default('https://api.binance.com'),
+  BINANCE_USDM_URL: httpUrl.default('https://fapi.binance.com'),
+  BINANCE_BULK_URL: httpUrl.default('https://data.binance.vision'),
+  HTTPS_PROXY: httpUrl.optional(),
+});
+
+export interface Env {
+  /** Unset: the embedded server under `klinesHome`. */
+  databaseUrl: string | undefined;
+  /** Absolute path. */
+  klinesHome: string;
+  spotUrl: string;
+  usdmUrl: string;
+  bulkUrl: string;
+  httpsProxy: string | undefined;
+}
+
+/**
+ * The settings, from the environment first and `.env` beside package.json second. An empty
+ * value counts as unset.
+ * @throws KlinekeepError (78) naming each variable that makes no sense.
+ */
+export function loadEnv(source: NodeJS.ProcessEnv = process.env): Env {
+  const dotEnv = resolve(PROJECT_DIR, '.env');
+  if (source === process.env && existsSync(dotEnv)) process.loadEnvFile(dotEnv);
+
+  const set = Object.entries(source).filter(([, value]) => value !== undefined && value !== '');
+  const parsed = schema.safeParse({
+    HTTPS_PROXY: source.https_proxy || undefined,
+    ...Object.fromEntries(set),
+  });
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) => {
+      const name = String(issue.path[0]);
+      return `${name} is ${JSON.stringify(source[name])}: ${issue.message}`;
+    });
+    throw new KlinekeepError('config', problems.join('\n'), {
+      hint: 'Mend it in the environment or in .env beside package.json (see .env.example).',
+    });
+  }
+
+  const env = parsed.data;
+  return {
+    databaseUrl: env.DATABASE_URL,
+    klinesHome: isAbsolute(env.KLINES_HOME)
+      ? env.KLINES_HOME
+      : resolve(PROJECT_DIR, env.KLINES_HOME),
+    spotUrl: env.BINANCE_SPOT_URL,
+    usdmUrl: env.BINANCE_USDM_URL,
+    bulkUrl: env.BINANCE_BULK_URL,
+    httpsProxy: env.HTTPS_PROXY,
+  };
+}

@@ -1,0 +1,50 @@
+/** Exit codes of every script, after BSD's sysexits where one fits. */
+export const EXIT = {
+  done: 0,
+  failed: 1,
+  findings: 2,
+  usage: 64,
+  data: 65,
+  unavailable: 69,
+  later: 75,
+  config: 78,
+} as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+type ErrorKind = Exclude<keyof typeof EXIT, 'done'>;
+
+/**
+ * An error whose text is meant for the person at the terminal.
+ *
+ * `message` says what was found and what was wanted; `hint` says what to do. The kind decides
+ * the exit code. Anything else that is thrown is a defect of ours and is shown with its stack.
+ */
+export class KlinekeepError extends Error {
+  readonly exitCode: ExitCode;
+  readonly hint: string | undefined;
+
+  constructor(kind: ErrorKind, message: string, options: { hint?: string; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'KlinekeepError';
+    this.exitCode = EXIT[kind];
+    this.hint = options.hint;
+  }
+}
+
+/** The text of anything that was thrown, on one line, with the causes that add something. */
+export function describeError(error: unknown): string {
+  const parts: string[] = [];
+  for (let at: unknown = error; at !== undefined && parts.length < 5; ) {
+    const text = at instanceof Error ? textOf(at) : String(at);
+    if (text !== '' && !parts.some((part) => part.includes(text))) parts.push(text);
+    at = at instanceof Error ? at.cause : undefined;
+  }
+  return parts.join(': ').replaceAll(/\s*\n\s*/g, ' ');
+}
+
+/** Node's AggregateError (several addresses refused) has an empty message of its own. */
+function textOf(error: Error): string {
+  if (error.message !== '') return error.message;
+  if (error instanceof AggregateError) return error.errors.map((e) => String(e.message)).join('; ');
+  return error.name;
+}

@@ -1,0 +1,201 @@
+import type { ListedSymbol, RestSource } from './binance/rest.ts';
+import { KlinekeepError } from './errors.ts';
+import type { Sql } from './sql-file.ts';
+import { type Market, type SymbolName, tableNameFor } from './symbols.ts';
+
+export interface Instrument {
+  id: number;
+  market: Market;
+  /** Unified: `BTC/USDT`, `BTC/USDT:USDT`. */
+  symbol: string;
+  /** Binance's own: `BTCUSDT`. */
+  exchangeSymbol: string;
+  status: 'active' | 'delisted';
+  /** The table of its candles; made when the first one comes. */
+  tableName: string;
+  /** Open time of its first 1m candle, Unix ms; undefined until the exchange was asked. */
+  listedAtMs: number | undefined;
+}
+
+export interface InstrumentFilter {
+  market?: Market | undefined;
+  onlyActive?: boolean;
+}
+
+/** The registry, in the order of market and symbol. */
+export async function listInstruments(
+  sql: Sql,
+  filter: InstrumentFilter = {},
+): Promise<Instrument[]> {
+  const rows = await sql`
+    select id, market, symbol, exchange_symbol, status, table_name, listed_at
+    from instruments
+    where ${filter.market ? sql`market = ${filter.market}` : sql`true`}
+      and ${filter.onlyActive ? sql`status = 'active'` : sql`true`}
+    order by market, symbol`;
+  return rows.map((row) => ({
+    id: row.id,
+    market: row.market,
+    symbol: row.symbol,
+    exchangeSymbol: row.exchange_symbol,
+    status: row.status,
+    tableName: row.table_name,
+    listedAtMs: row.listed_at?.getTime(),
+  }));
+}
+
+/**
+ * The registered instruments of these names.
+ * @throws KlinekeepError (65) naming those that are not registered.
+ */
+export async function findInstruments(
+  sql: Sql,
+  names: readonly SymbolName[],
+): Promise<Instrument[]> {
+  const all = await listInstruments(sql);
+  const found = names.map((name) => all.find((instrument) => isNamed(instrument, name)));
+  const unknown = names.filter((_, index) => found[index] === undefined);
+  if (unknown.length > 0) {
+    throw new KlinekeepError('data', `Not registered: ${unknown.map(showName).join(', ')}.`, {
+      hint: 'fetch-history and update-klines --symbol register a symbol; sync-instruments --market all of a market.',
+    });
+  }
+  return found as Instrument[];
+}
+
+/**
+ * The instruments of these names; those that are new are looked up at the exchange and
+ * registered, all of them or none.
+ * @throws KlinekeepError (65) when the exchange does not list one of them.
+ */
+export async function findOrRegister(
+  sql: Sql,
+  source: RestSource,
+  names: readonly SymbolName[],
+): Promise<Instrument[]> {
+  const all = await listInstruments(sql);
+  const unknown = names.filter((name) => !all.some((instrument) => isNamed(instrument, name)));
+  if (unknown.length > 0) {
+    const listed = [];
+    for (const name of unknown) listed.push(await lookUp(source, name));
+    await upsertInstruments(sql, listed);
+  }
+  return await findInstruments(sql, names);
+}
+
+async function lookUp(source: RestSource, name: SymbolName): Promise<ListedSymbol> {
+  const listed = await source.symbols(name.market, name.exchangeSymbol);
+  const match = listed.find((symbol) => name.symbol === undefined || symbol.symbol === name.symbol);
+  if (match) return match;
+  const other = listed[0] ? ` (${listed[0].exchangeSymbol} is ${listed[0].symbol} there)` : '';
+  throw new KlinekeepError(
+    'data',
+    `Binance lists no ${showName(name)} on ${name.market}${other}.`,
+    {
+      hint: 'Look for the exact name: BTC/USDT on spot, BTC/USDT:USDT or BTCUSDT with --market usdm for a perpetual.',
+    },
+  );
+}
+
+function isNamed(instrument: Instrument, name: SymbolName): boolean {
+  if (instrument.market !== name.market) return false;
+  return name.symbol === undefined
+    ? instrument.exchangeSymbol === name.exchangeSymbol
+    : instrument.symbol === name.symbol;
+}
+
+function showName(name: SymbolName): string {
+  return name.symbol ?? `${name.exchangeSymbol} (${name.market})`;
+}
+
+export interface SyncChanges {
+  registered: string[];
+  delisted: string[];
+  relisted: string[];
+}
+
+/**
+ * What exchangeInfo would change in the registry of one market. TRADING is active; everything
+ * else, and what has vanished, is delisted. Nothing is ever deleted.
+ * @param register also register active symbols that are new, of this quote where one is given
+ */
+export function planSync(
+  registered: readonly Instrument[],
+  listed: readonly ListedSymbol[],
+  register: { quote?: string | undefined } | undefined,
+): { changes: SyncChanges; toRegister: ListedSymbol[] } {
+  const trading = new Set(
+    listed.filter((symbol) => symbol.isTrading).map((symbol) => symbol.exchangeSymbol),
+  );
+  const known = new Set(registered.map((instrument) => instrument.exchangeSymbol));
+  const toRegister = register
+    ? listed.filter(
+        (symbol) =>
+          symbol.isTrading &&
+          !known.has(symbol.exchangeSymbol) &&
+          (register.quote === undefined || symbol.quote === register.quote),
+      )
+    : [];
+  const isTrading = (instrument: Instrument) => trading.has(instrument.exchangeSymbol);
+  const symbols = (instruments: Instrument[]) => instruments.map((instrument) => instrument.symbol);
+  return {
+    toRegister,
+    changes: {
+      registered: toRegister.map((symbol) => symbol.symbol),
+      delisted: symbols(registered.filter((each) => each.status === 'active' && !isTrading(each))),
+      relisted: symbols(registered.filter((each) => each.status === 'delisted' && isTrading(each))),
+    },
+  };
+}
+
+/** Writes what `planSync` found, in one transaction of the caller. */
+export async function applySync(
+  sql: Sql,
+  market: Market,
+  plan: ReturnType<typeof planSync>,
+  exchangeTimeMs: number,
+): Promise<void> {
+  const { delisted, relisted } = plan.changes;
+  if (delisted.length > 0) {
+    await sql`
+      update instruments
+      set status = 'delisted', delisted_at = ${new Date(exchangeTimeMs)}, updated_at = now()
+      where market = ${market} and symbol in ${sql(delisted)}`;
+  }
+  if (relisted.length > 0) {
+    await sql`
+      update instruments
+      set status = 'active', delisted_at = null, updated_at = now()
+      where market = ${market} and symbol in ${sql(relisted)}`;
+  }
+  await upsertInstruments(sql, plan.toRegister);
+}
+
+async function upsertInstruments(sql: Sql, listed: readonly ListedSymbol[]): Promise<void> {
+  // A thousand rows of nine columns stay far below PostgreSQL's 65,534 parameters.
+  for (let at = 0; at < listed.length; at += 1000) {
+    const rows = listed.slice(at, at + 1000).map((symbol) => ({
+      market: symbol.market,
+      symbol: symbol.symbol,
+      exchange_symbol: symbol.exchangeSymbol,
+      base: symbol.base,
+      quote: symbol.quote,
+      status: symbol.isTrading ? 'active' : 'delisted',
+      table_name: tableNameFor(symbol.market, symbol.base, symbol.quote),
+    }));
+    // Another run may register the same symbol at the same moment.
+    await sql`insert into instruments ${sql(rows)} on conflict do nothing`;
+  }
+}
+
+/** Remembers when the instrument's first candle opened. */
+export async function storeListedAt(
+  sql: Sql,
+  instrument: Instrument,
+  listedAtMs: number,
+): Promise<void> {
+  await sql`
+    update instruments set listed_at = ${new Date(listedAtMs)}, updated_at = now()
+    where id = ${instrument.id}`;
+  instrument.listedAtMs = listedAtMs;
+}

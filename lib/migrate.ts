@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { readdirSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type postgres from 'postgres';
+import { PROJECT_DIR } from './env.ts';
+import { KlinekeepError } from './errors.ts';
+import { explainSqlError, type Sql } from './sql-file.ts';
+
+/** 'klin' in ASCII; instrument locks use the two-number form, so the two never meet. */
+const MIGRATION_LOCK = 0x6b6c696e;
+
+interface SchemaFile {
+  name: string;
+  text: string;
+  sha256: string;
+}
+
+/**
+ * Applies the schema files that this database has not seen yet, in the order of their names,
+ * each in a transaction of its own. Several scripts may do so at once: one works, the rest wait.
+ * @returns the names of the files applied now
+ * @throws KlinekeepError (78) when an applied file was edited, or the database knows files that
+ * this checkout does not; (1) with file, line and caret when a file fails.
+ */
+export async function migrate(
+  sql: postgres.Sql,
+  folder = resolve(PROJECT_DIR, 'sql/schema'),
+): Promise<string[]> {
+  const files = readSchemaFiles(folder);
+  if (pendingFiles(files, await appliedHashes(sql)).length === 0) return [];
+
+  const applied: string[] = [];
+  while (true) {
+    const name = await sql.begin(async (tx) => {
+      await tx`set local lock_timeout = '60s'`;
+      await tx`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
+      await tx`
+        create table if not exists schema_files (
+          name text primary key,
+          sha256 text not null,
+          applied_at timestamptz not null default now()
+        )`;
+      const [next] = pendingFiles(files, await appliedHashes(tx));
+      if (!next) return undefined;
+      try {
+        await tx.unsafe(next.text);
+      } catch (error) {
+        throw explainSqlError(error, `sql/schema/${next.name}`, next.text);
+      }
+      await tx`insert into schema_files (name, sha256) values (${next.name}, ${next.sha256})`;
+      return next.name;
+    });
+    if (name === undefined) return applied;
+    applied.push(name);
+  }
+}
+
+function readSchemaFiles(folder: string): SchemaFile[] {
+  return readdirSync(folder)
+    .filter((name) => /^\d{3}_\w+\.sql$/.test(name))
+    .sort()
+    .map((name) => {
+      const text = readFileSync(resolve(folder, name), 'utf8').replaceAll('\r\n', '\n');
+      return { name, text, sha256: createHash('sha256').update(text).digest('hex') };
+    });
+}
+
+async function appliedHashes(sql: Sql): Promise<Map<string, string>> {
+  const [found] = await sql`select to_regclass('schema_files') is not null as there`;
+  if (!found?.there) return new Map();
+  const rows = await sql`select name, sha256 from schema_files`;
+  return new Map(rows.map((row) => [row.name, row.sha256]));
+}
+
+function pendingFiles(
+  files: readonly SchemaFile[],
+  applied: ReadonlyMap<string, string>,
+): SchemaFile[] {
+  for (const file of files) {
+    const hash = applied.get(file.name);
+    if (hash !== undefined && hash !== file.sha256) {
+      throw new KlinekeepError(
+        'config',
+        `sql/schema/${file.name} was edited after it was applied to this database.`,
+        {
+          hint: `Take the edit back (git checkout sql/schema/${file.name}) and write a new, higher numbered file instead.`,
+        },
+      );
+    }
+  }
+  const known = new Set(files.map((file) => file.name));
+  const newer = [...applied.keys()].filter((name) => !known.has(name)).sort();
+  if (newer.length > 0) {
+    throw new KlinekeepError(
+      'config',
+      `This database is newer than this checkout: it holds ${newer.join(', ')}, which sql/schema/ does not.`,
+      { hint: 'Update the checkout (git pull), or point DATABASE_URL at another database.' },
+    );
+  }
+  return files.filter((file) => !applied.has(file.name));
+}

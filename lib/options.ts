@@ -1,0 +1,61 @@
+/** Readers for the values of options: text in, checked value out, with what was wanted if not. */
+import { z } from 'zod';
+import { INTERVALS, isInterval } from './intervals.ts';
+import { parseSymbol, type SymbolName } from './symbols.ts';
+import { parseInstant } from './time.ts';
+
+const text = z.string();
+
+function read<T>(wanted: string, parse: (value: string) => T | undefined) {
+  return text.transform((value, context) => {
+    const parsed = parse(value);
+    if (parsed !== undefined) return parsed;
+    context.addIssue({ code: 'custom', message: wanted });
+    return z.NEVER;
+  });
+}
+
+/** Digits only: `1e3`, `20.5` and `+5` are more likely slips than numbers somebody meant. */
+export function wholeNumber(min: number, max = 1_000_000_000) {
+  return read(`a whole number from ${min} to ${max}`, (value) => {
+    const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN;
+    return number >= min && number <= max ? number : undefined;
+  });
+}
+
+export const intervalOption = read(`one of ${INTERVALS.join(' ')}`, (value) =>
+  isInterval(value) ? value : undefined,
+);
+
+/** Unix ms. Spans such as `5y` count back from this machine's clock. */
+export const instantOption = read(
+  'a date (2023-03-24), a time (2023-03-24T12:40Z), a span back (90m 36h 400d 6mo 5y) or now',
+  (value) => parseInstant(value, Date.now()),
+);
+
+export const marketOption = z.enum(['spot', 'usdm'], { error: 'spot or usdm' });
+
+export const flag = z.boolean().default(false);
+
+/**
+ * Reads symbol arguments, several to a word with commas.
+ * @throws z.ZodError-style issues through `context`, one for each that is none.
+ */
+export function readSymbols(
+  words: readonly string[],
+  market: 'spot' | 'usdm' | undefined,
+  context: z.RefinementCtx,
+): SymbolName[] {
+  const symbols: SymbolName[] = [];
+  for (const word of words.flatMap((each) => each.split(','))) {
+    const parsed = parseSymbol(word.trim(), market);
+    if (typeof parsed === 'string') {
+      context.addIssue({ code: 'custom', message: parsed, path: ['symbol'], input: word });
+    } else if (
+      !symbols.some((s) => s.market === parsed.market && s.exchangeSymbol === parsed.exchangeSymbol)
+    ) {
+      symbols.push(parsed);
+    }
+  }
+  return symbols;
+}

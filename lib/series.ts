@@ -1,0 +1,79 @@
+import type { Instrument } from './instruments.ts';
+import {
+  addSteps,
+  ceilToGrid,
+  INTERVALS,
+  type Interval,
+  maxStepMs,
+  missingBetween,
+  type TimeRange,
+} from './intervals.ts';
+import type { Series } from './klines.ts';
+import { runSql, type Sql } from './sql-file.ts';
+
+/** What is stored of one series, hot and archived together. Open times, Unix ms. */
+export interface StoredSeries {
+  interval: Interval;
+  firstMs: number;
+  lastMs: number;
+  /** The same as `lastMs` when there is but one candle. */
+  secondLastMs: number;
+  /** Undefined: all of it is archived. */
+  firstHotMs: number | undefined;
+}
+
+interface StoredSeriesRow {
+  interval: Interval;
+  first_time: Date;
+  last_time: Date;
+  second_last_time: Date;
+  first_hot_time: Date | null;
+}
+
+/** The series of an instrument that hold at least one candle, shortest interval first. */
+export async function storedSeries(
+  sql: Sql,
+  instrument: Instrument,
+  intervals: readonly Interval[] = INTERVALS,
+): Promise<StoredSeries[]> {
+  const rows = await runSql<StoredSeriesRow>(sql, 'klines/series.sql', {
+    instrument_id: instrument.id,
+    intervals: intervals.join(','),
+  });
+  return rows.map((row) => ({
+    interval: row.interval,
+    firstMs: row.first_time.getTime(),
+    lastMs: row.last_time.getTime(),
+    secondLastMs: row.second_last_time.getTime(),
+    firstHotMs: row.first_hot_time?.getTime(),
+  }));
+}
+
+/**
+ * The open times of the grid in `range` for which no tier holds a candle, as ranges, oldest
+ * first. A candle off the grid covers the slot that it opens in.
+ */
+export async function missingRanges(
+  sql: Sql,
+  { instrument, interval }: Series,
+  range: TimeRange,
+): Promise<TimeRange[]> {
+  const fromMs = ceilToGrid(interval, range.fromMs);
+  const toMs = ceilToGrid(interval, range.toMs);
+  if (fromMs >= toMs) return [];
+  const pairs = await runSql<{ open_time: Date; next_time: Date }>(sql, 'klines/gaps.sql', {
+    instrument_id: instrument.id,
+    interval,
+    before_time: new Date(addSteps(interval, fromMs, -1)),
+    from_time: new Date(fromMs),
+    to_time: new Date(toMs),
+    max_step: `${maxStepMs(interval)} milliseconds`,
+  });
+  return missingBetween(
+    interval,
+    pairs.map((pair) => ({
+      beforeMs: pair.open_time.getTime(),
+      afterMs: pair.next_time.getTime(),
+    })),
+  );
+}

@@ -1,0 +1,94 @@
+/**
+ * Times are Unix milliseconds everywhere, and UTC wherever a calendar is needed. date-fns works
+ * in local time unless its dates say otherwise, so only this file imports it.
+ */
+import { UTCDate } from '@date-fns/utc';
+import { addMonths } from 'date-fns/addMonths';
+import { startOfMonth } from 'date-fns/startOfMonth';
+import { sub } from 'date-fns/sub';
+
+export { addMonths, startOfMonth };
+
+export const DAY_MS = 86_400_000;
+
+/** A date on which date-fns' calendar arithmetic runs in UTC. */
+export function toUtc(timeMs: number): UTCDate {
+  return new UTCDate(timeMs);
+}
+
+/** `2023-03-24T12:40:00Z`: seconds always, milliseconds where there are some. */
+export function formatTime(timeMs: number): string {
+  return new Date(timeMs).toISOString().replace('.000Z', 'Z');
+}
+
+/** `2023-03-24 12:40`, or the day alone at midnight: for tables and progress lines. */
+export function formatShort(timeMs: number): string {
+  const iso = new Date(timeMs).toISOString();
+  return timeMs % DAY_MS === 0 ? iso.slice(0, 10) : `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
+}
+
+/** `45s`, `12m 05s`, `3h 07m`, `2d 04h`. */
+export function formatDuration(durationMs: number): string {
+  const seconds = Math.round(durationMs / 1000);
+  const pad = (value: number) => String(value).padStart(2, '0');
+  if (seconds < 60) return `${seconds}s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)}m ${pad(seconds % 60)}s`;
+  if (seconds < 86_400)
+    return `${Math.floor(seconds / 3600)}h ${pad(Math.floor((seconds % 3600) / 60))}m`;
+  return `${Math.floor(seconds / 86_400)}d ${pad(Math.floor((seconds % 86_400) / 3600))}h`;
+}
+
+/** The start of the UTC day that holds `timeMs`. */
+export function startOfDay(timeMs: number): number {
+  return Math.floor(timeMs / DAY_MS) * DAY_MS;
+}
+
+const ISO =
+  /^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,3}))?)?(Z|[+-]\d{2}:?\d{2})?)?)?$/;
+const AGO = /^(\d{1,6})(m|h|d|w|mo|y)$/;
+const AGO_UNITS = {
+  m: 'minutes',
+  h: 'hours',
+  d: 'days',
+  w: 'weeks',
+  mo: 'months',
+  y: 'years',
+} as const;
+
+/**
+ * Reads an instant: an ISO date or time (UTC unless it says otherwise; `2023`-less forms are
+ * refused), a span back from `nowMs` such as `90m`, `36h`, `400d`, `8w`, `6mo`, `5y`, or `now`.
+ * @returns Unix ms, or undefined when the text is none of these or no day of the calendar.
+ */
+export function parseInstant(text: string, nowMs: number): number | undefined {
+  if (text === 'now') return nowMs;
+
+  const ago = AGO.exec(text);
+  if (ago) {
+    const unit = AGO_UNITS[ago[2] as keyof typeof AGO_UNITS];
+    const timeMs = sub(toUtc(nowMs), { [unit]: Number(ago[1]) }).getTime();
+    return Number.isNaN(timeMs) ? undefined : timeMs;
+  }
+
+  const iso = ISO.exec(text);
+  if (!iso) return undefined;
+  const [
+    ,
+    year,
+    month,
+    day = '01',
+    hour = '00',
+    minute = '00',
+    second = '00',
+    ms = '0',
+    zone = 'Z',
+  ] = iso;
+  const local = `${year}-${month}-${day}T${hour}:${minute}:${second}.${ms.padEnd(3, '0')}`;
+  const asUtc = new Date(`${local}Z`);
+  // A day that does not exist rolls over (2023-02-30 becomes March 2nd): then the text differs.
+  if (Number.isNaN(asUtc.getTime()) || asUtc.toISOString() !== `${local}Z`) return undefined;
+  const zoned = new Date(
+    `${local}${/^[+-]\d{4}$/.test(zone) ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone}`,
+  );
+  return Number.isNaN(zoned.getTime()) ? undefined : zoned.getTime();
+}

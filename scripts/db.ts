@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { z } from 'zod';
+import { main, type Outcome, type Script } from '../lib/cli.ts';
+import type { Context } from '../lib/context.ts';
+import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded.ts';
+import { type ExitCode, KlinekeepError } from '../lib/errors.ts';
+
+const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
+
+interface Options {
+  action: (typeof ACTIONS)[number];
+  /** For psql. */
+  words: string[];
+}
+
+const script: Script<Options> = {
+  name: 'db',
+  summary: 'The embedded PostgreSQL: start it, stop it, look at it, open psql, print its address',
+  examples: ['status', 'url', 'psql', "psql -- -c 'select count(*) from all_klines'", 'stop'],
+  args: {
+    action: { type: 'positional', description: ACTIONS.join(', '), required: true },
+  },
+  options: z
+    .object({
+      _: z.array(z.string()).min(1, `!No action is given; wanted one of ${ACTIONS.join(' ')}`),
+    })
+    .transform(({ _: [action, ...words] }, context) => {
+      const known = ACTIONS.find((name) => name === action);
+      if (!known) {
+        context.addIssue({
+          code: 'custom',
+          message: `!The action is ${JSON.stringify(action)}; wanted one of ${ACTIONS.join(' ')}`,
+        });
+      }
+      if (known !== 'psql' && words.length > 0) {
+        context.addIssue({
+          code: 'custom',
+          message: `!Surplus argument ${JSON.stringify(words[0])}`,
+        });
+      }
+      return { action: known ?? 'status', words };
+    }),
+  async run({ action, words }, context) {
+    const { klinesHome: home, databaseUrl } = context.env;
+    switch (action) {
+      case 'start': {
+        await startEmbedded(home);
+        return await describeStatus(home);
+      }
+      case 'stop': {
+        const wasRunning = await stopEmbedded(home);
+        return { json: { stopped: wasRunning }, text: wasRunning ? 'stopped' : 'was not running' };
+      }
+      case 'status':
+        return await describeStatus(home);
+      case 'url': {
+        const url = databaseUrl ?? (await startEmbedded(home));
+        return { json: { url }, text: url };
+      }
+      case 'psql': {
+        const exitCode = await openPsql(databaseUrl ?? (await startEmbedded(home)), words, context);
+        return { exitCode, json: { exitCode } };
+      }
+    }
+  },
+};
+
+async function describeStatus(home: string): Promise<Outcome> {
+  const status = await embeddedStatus(home);
+  const text = {
+    absent: `no database yet in ${home}`,
+    stopped: `stopped; data in ${home}`,
+    running:
+      status.state === 'running'
+        ? `running: PostgreSQL ${status.version} on 127.0.0.1:${status.port}, process ${status.pid}, data in ${home}`
+        : '',
+  }[status.state];
+  return { json: { home, ...status }, text };
+}
+
+/** @returns psql's own exit code */
+async function openPsql(
+  url: string,
+  words: readonly string[],
+  context: Context,
+): Promise<ExitCode> {
+  context.leaveSignalsToChild();
+  const psql = spawn('psql', [...words, url], { stdio: 'inherit' });
+  try {
+    const [code] = await once(psql, 'exit');
+    return (code ?? 1) as ExitCode;
+  } catch (error) {
+    throw new KlinekeepError('config', 'There is no psql on this machine.', {
+      hint:
+        'Install it (Debian, Ubuntu: apt install postgresql-client; macOS: brew install libpq), or use\n' +
+        'any other client with the address that `db url` prints.',
+      cause: error,
+    });
+  }
+}
+
+await main(import.meta, script);

@@ -1,0 +1,209 @@
+import { z } from 'zod';
+import { main, type Script } from '../lib/cli.ts';
+import type { Context } from '../lib/context.ts';
+import type { Session } from '../lib/db.ts';
+import {
+  describeUndone,
+  eachInstrument,
+  exitCodeOf,
+  sortRuns,
+  throwIfOnlyFailure,
+} from '../lib/each-instrument.ts';
+import { describeError, KlinekeepError } from '../lib/errors.ts';
+import {
+  findInstruments,
+  findOrRegister,
+  type Instrument,
+  listInstruments,
+} from '../lib/instruments.ts';
+import type { Interval } from '../lib/intervals.ts';
+import type { StoreCounts } from '../lib/klines.ts';
+import { flag, intervalOption, marketOption, readSymbols, wholeNumber } from '../lib/options.ts';
+import { storedSeries } from '../lib/series.ts';
+import type { Market, SymbolName } from '../lib/symbols.ts';
+import { formatCount } from '../lib/table.ts';
+import { replaceSeries, updateSeries } from '../lib/update.ts';
+
+interface Options {
+  symbols: SymbolName[];
+  market: Market | undefined;
+  interval: Interval | undefined;
+  limit: number | undefined;
+  force: boolean;
+  concurrency: number;
+}
+
+/** How many of the latest candles a series must have when nobody says. */
+const DEFAULT_LIMIT = 100;
+
+export interface UpdatedSeries extends StoreCounts {
+  symbol: string;
+  interval: Interval;
+  seconds: number;
+}
+
+/** Updates the series of each instrument; one that fails never stops the others. */
+export async function updateKlines(options: Options, context: Context) {
+  const database = await context.database();
+  const instruments = await chooseInstruments(options, context);
+  const source = await context.rest();
+  // An exchange that cannot be reached at all is one error, not one for each instrument.
+  for (const market of new Set(instruments.map((each) => each.market)))
+    await source.serverTimeMs(market);
+
+  const place = (index: number) => `[${index + 1}/${instruments.length}]`;
+  const runs = await eachInstrument(
+    database,
+    instruments,
+    {
+      concurrency: options.concurrency,
+      signal: context.signal,
+      onHeld: ({ symbol }, index) =>
+        context.log.info(`${place(index)} ${symbol}: held by another run, skipped`),
+      onFailed: ({ symbol }, index, error) =>
+        context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`),
+    },
+    (session, instrument, index) =>
+      updateInstrument(options, context, session, instrument, (series) =>
+        context.log.info(`${place(index)} ${showSeries(series)}`),
+      ),
+  );
+  return runs;
+}
+
+async function chooseInstruments(options: Options, context: Context): Promise<Instrument[]> {
+  const { sql } = await context.database();
+  if (options.symbols.length === 0) {
+    return await listInstruments(sql, { market: options.market, onlyActive: true });
+  }
+  // Without an interval there is nothing to begin: only what is registered has series.
+  return options.interval
+    ? await findOrRegister(sql, await context.rest(), options.symbols)
+    : await findInstruments(sql, options.symbols);
+}
+
+async function updateInstrument(
+  options: Options,
+  context: Context,
+  session: Session,
+  instrument: Instrument,
+  onSeries: (series: UpdatedSeries) => void,
+): Promise<UpdatedSeries[]> {
+  const stored = await storedSeries(session, instrument, options.interval && [options.interval]);
+  const intervals = options.interval ? [options.interval] : stored.map((series) => series.interval);
+  const updated: UpdatedSeries[] = [];
+  for (const interval of intervals) {
+    const startedMs = performance.now();
+    const download = {
+      source: await context.rest(),
+      session,
+      series: { instrument, interval },
+      signal: context.signal,
+    };
+    const known = stored.find((series) => series.interval === interval);
+    const counts =
+      options.force && known
+        ? await replaceSeries(download, known, options.limit)
+        : await updateSeries(download, known, options.limit ?? DEFAULT_LIMIT);
+    const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
+    const series = { symbol: instrument.symbol, interval, ...counts, seconds };
+    onSeries(series);
+    updated.push(series);
+  }
+  return updated;
+}
+
+const script: Script<Options> = {
+  name: 'update-klines',
+  summary: 'Brings stored series up to the last closed candle: one symbol, or every active one',
+  examples: [
+    '',
+    '--symbol BTC/USDT --interval 1m',
+    '--market usdm --interval 4h --limit 2000',
+    '--symbol BTC/USDT --interval 1h --limit 500 --force',
+  ],
+  args: {
+    symbol: { type: 'string', description: 'Only these, with commas; registered if new' },
+    market: { type: 'string', description: 'Only this market: spot or usdm' },
+    interval: {
+      type: 'string',
+      description: 'This interval for each instrument; default: every stored series',
+    },
+    limit: {
+      type: 'string',
+      description: 'How many of the latest candles must be there',
+      default: String(DEFAULT_LIMIT),
+    },
+    force: {
+      type: 'boolean',
+      description: 'Download the latest --limit candles again (default: all) and replace them',
+    },
+    concurrency: { type: 'string', description: 'Instruments at the same time', default: '8' },
+  },
+  options: z
+    .object({
+      symbol: z.string().optional(),
+      market: marketOption.optional(),
+      interval: intervalOption.optional(),
+      limit: wholeNumber(1, 10_000_000).optional(),
+      force: flag,
+      concurrency: wholeNumber(1, 64).default(8),
+    })
+    .transform(({ symbol, market, interval, limit, force, concurrency }, context) => ({
+      symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),
+      market,
+      interval,
+      limit,
+      force,
+      concurrency,
+    })),
+  async run(options, context) {
+    const runs = await updateKlines(options, context);
+    throwIfOnlyFailure(runs);
+    const { done, held, failed } = sortRuns(runs);
+    const series = done.flat();
+    if (options.symbols.length > 0 && done.length === runs.length && series.length === 0) {
+      throw new KlinekeepError(
+        'usage',
+        'Nothing is stored of this symbol yet, so there is nothing to update.',
+        {
+          hint: 'Say which series to begin, e.g. --interval 1m.',
+        },
+      );
+    }
+    const sum = (pick: (each: UpdatedSeries) => number) =>
+      series.reduce((total, each) => total + pick(each), 0);
+    const totals = {
+      series: series.length,
+      inserted: sum((each) => each.inserted),
+      revised: sum((each) => each.revised),
+      rejected: sum((each) => each.rejected),
+    };
+    const lines = [showTotals(totals), ...describeUndone({ done, held, failed })];
+    return {
+      exitCode: exitCodeOf(runs),
+      json: { ...totals, held, failed, details: series },
+      text: lines.join('\n'),
+    };
+  },
+};
+
+function showTotals({
+  series,
+  inserted,
+  revised,
+  rejected,
+}: StoreCounts & { series: number }): string {
+  const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
+  return (
+    `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
+    `${formatCount(revised)} corrected${more}`
+  );
+}
+
+function showSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
+  const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
+  return `${symbol} ${interval}: +${inserted}${more}`;
+}
+
+await main(import.meta, script);

@@ -1,0 +1,31 @@
+-- Neighbours of one series that lie more than a step apart, both tiers together
+-- Locks nothing. Can be run again. The range's own ends count as neighbours, so what is missing
+-- at its edges, or the whole of it, shows too.
+
+with neighbours as (
+  select :'before_time'::timestamptz as open_time
+  union all
+  select open_time
+  from klines
+  where instrument_id = :'instrument_id'::int
+    and interval = :'interval'
+    and open_time >= :'from_time'
+    and open_time < :'to_time'
+  union all
+  select open_time
+  from klines_archive
+  where instrument_id = :'instrument_id'::int
+    and interval = :'interval'
+    and open_time >= :'from_time'
+    and open_time < :'to_time'
+  union all
+  select :'to_time'::timestamptz
+),
+pairs as (
+  select open_time, lead(open_time) over (order by open_time) as next_time
+  from neighbours
+)
+select open_time, next_time
+from pairs
+where next_time > open_time + :'max_step'::interval
+order by open_time;

@@ -1,0 +1,63 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { PROJECT_DIR } from '../../lib/env.ts';
+
+export interface ScriptResult {
+  exitCode: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+export interface RunningScript {
+  process: ChildProcess;
+  result: Promise<ScriptResult>;
+}
+
+/** Starts a script the way cron would: from `/`, with little in its environment. */
+export function startScript(
+  name: string,
+  words: readonly string[],
+  env: Record<string, string> = {},
+): RunningScript {
+  const child = spawn(
+    resolve(PROJECT_DIR, 'node_modules/.bin/tsx'),
+    [resolve(PROJECT_DIR, `scripts/${name}.ts`), ...words],
+    {
+      cwd: '/',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: {
+        PATH: process.env.PATH,
+        HOME: process.env.HOME,
+        TZ: process.env.TZ,
+        ...UNREACHABLE,
+        ...env,
+      },
+    },
+  );
+  const exited = new Promise<[number | null, NodeJS.Signals | null]>((settle, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code, signal) => settle([code, signal]));
+  });
+  const result = Promise.all([exited, text(child.stdout), text(child.stderr)]).then(
+    ([[exitCode, signal], stdout, stderr]) => ({ exitCode, signal, stdout, stderr }),
+  );
+  return { process: child, result };
+}
+
+export async function runScript(
+  name: string,
+  words: readonly string[],
+  env: Record<string, string> = {},
+): Promise<ScriptResult> {
+  return await startScript(name, words, env).result;
+}
+
+/** No test asks the real Binance, or starts a server in the developer's `.klines`, by mistake. */
+const UNREACHABLE = {
+  DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
+  BINANCE_SPOT_URL: 'http://127.0.0.1:1',
+  BINANCE_USDM_URL: 'http://127.0.0.1:1',
+  BINANCE_BULK_URL: 'http://127.0.0.1:1',
+};

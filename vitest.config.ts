@@ -1,0 +1,23 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    globalSetup: 'tests/support/server.ts',
+    pool: 'forks',
+    maxWorkers: 2,
+    testTimeout: 120_000,
+    hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'utc', include: ['tests/*.test.ts'], env: { TZ: 'UTC' } } },
+      {
+        extends: true,
+        // Whatever reads or writes times once more, in a zone with daylight saving.
+        test: {
+          name: 'new-york',
+          include: ['tests/{time,intervals,fetch-history,archive}.test.ts'],
+          env: { TZ: 'America/New_York' },
+        },
+      },
+    ],
+  },
+});
