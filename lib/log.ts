@@ -1,4 +1,4 @@
-import { createConsola } from 'consola';
+import { createConsola, type LogObject } from 'consola';
 
 /** What a script says while it works. All of it goes to stderr: stdout is for the result. */
 export interface Log {
@@ -8,22 +8,32 @@ export interface Log {
   error(message: string): void;
 }
 
-export function createLog(options: { quiet: boolean; clearLine?: () => void }): Log {
+const QUIET_LEVEL = 1;
+const USUAL_LEVEL = 3;
+const PREFIX: Partial<Record<LogObject['type'], string>> = { warn: 'warning: ', error: 'error: ' };
+const COLOR: Partial<Record<LogObject['type'], number>> = { warn: 33, error: 31 };
+
+/** @param options.clearLine makes room where a progress bar is */
+export function createLog(options: { quiet: boolean; clearLine: () => void }): Log {
   const { stderr } = process;
+  const colored = Boolean(stderr.isTTY) && !process.env.NO_COLOR;
   const consola = createConsola({
-    level: options.quiet ? 1 : 3,
-    stdout: stderr,
-    stderr,
-    fancy: Boolean(stderr.isTTY) && !process.env.NO_COLOR,
-    formatOptions: { date: false, colors: Boolean(stderr.isTTY) && !process.env.NO_COLOR },
+    level: options.quiet ? QUIET_LEVEL : USUAL_LEVEL,
+    reporters: [
+      {
+        log({ type, args }) {
+          const text = `${PREFIX[type] ?? ''}${args.join(' ')}`;
+          options.clearLine();
+          stderr.write(
+            colored && COLOR[type] ? `\u001b[${COLOR[type]}m${text}\u001b[39m\n` : `${text}\n`,
+          );
+        },
+      },
+    ],
   });
-  const say = (write: (message: string) => void) => (message: string) => {
-    options.clearLine?.();
-    write(message);
-  };
   return {
-    info: say((message) => consola.log(message)),
-    warn: say((message) => consola.warn(message)),
-    error: say((message) => consola.error(message)),
+    info: (message) => consola.log(message),
+    warn: (message) => consola.warn(message),
+    error: (message) => consola.error(message),
   };
 }

@@ -15,6 +15,8 @@ export interface Progress {
 
 const LINE_EVERY_MS = 30_000;
 const LINE_EVERY_SHARE = 0.1;
+/** Work that is over in a moment needs no lines. */
+const LINES_APART_MS = 3_000;
 
 /**
  * @param write takes a finished line for the log
@@ -39,11 +41,11 @@ export function createProgress(
   const writeLine = () => {
     const share = total === 0 ? 1 : done / total;
     const nowMs = performance.now();
-    if (
-      share >= 1 ||
-      (nowMs - lastLine.atMs < LINE_EVERY_MS && share - lastLine.share < LINE_EVERY_SHARE)
-    )
-      return;
+    const sinceMs = nowMs - lastLine.atMs;
+    const isDue =
+      sinceMs >= LINE_EVERY_MS ||
+      (sinceMs >= LINES_APART_MS && share - lastLine.share >= LINE_EVERY_SHARE);
+    if (share >= 1 || !isDue) return;
     lastLine = { atMs: nowMs, share };
     write(`${Math.floor(share * 100)} % · ${done}/${total} ${unit} · ${position} · ${rest()} left`);
   };

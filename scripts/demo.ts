@@ -75,7 +75,7 @@ async function binanceAnswers(spotUrl: string): Promise<boolean> {
 
 /** Runs in a process of its own and ends when its standard input does, so at the latest with us. */
 async function startStandIn(): Promise<{ url: string; process: ChildProcess }> {
-  const file = resolve(PROJECT_DIR, 'tests/support/fake-binance.ts');
+  const file = resolve(PROJECT_DIR, 'tests/support/fake-binance/main.ts');
   const child = spawn(TSX, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(createInterface(child.stdout), 'line');
   return { url: JSON.parse(line).url, process: child };
