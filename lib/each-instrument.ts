@@ -1,9 +1,9 @@
-import pMap from 'p-map';
 import { ShutOutError } from './binance/answer.ts';
 import type { Database, Session } from './db.ts';
 import { describeError, EXIT, type ExitCode } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { withInstrumentLock } from './locks.ts';
+import { inParallel } from './parallel.ts';
 
 /** How the work on one instrument ended. */
 export type InstrumentRun<T> =
@@ -33,31 +33,27 @@ export async function eachInstrument<T>(
 ): Promise<InstrumentRun<T>[]> {
   const { concurrency, signal } = options;
   const idle: Session[] = [];
+  const runs: InstrumentRun<T>[] = [];
 
-  return await pMap(
-    instruments,
-    async (instrument, index): Promise<InstrumentRun<T>> => {
-      signal.throwIfAborted();
-      const session = idle.pop() ?? database.openSession();
-      try {
-        const result = await withInstrumentLock(session, instrument.id, () =>
-          work(session, instrument, index),
-        );
-        if (result === 'held') {
-          options.onHeld?.(instrument, index);
-          return { instrument, state: 'held' };
-        }
-        return { instrument, state: 'done', result };
-      } catch (error) {
-        if (signal.aborted || error instanceof ShutOutError) throw error;
-        options.onFailed?.(instrument, index, error);
-        return { instrument, state: 'failed', error };
-      } finally {
-        idle.push(session);
-      }
-    },
-    { concurrency, signal },
-  );
+  await inParallel(instruments.entries(), concurrency, async ([index, instrument]) => {
+    signal.throwIfAborted();
+    const session = idle.pop() ?? database.openSession();
+    try {
+      const result = await withInstrumentLock(session, instrument.id, () =>
+        work(session, instrument, index),
+      );
+      if (result === 'held') options.onHeld?.(instrument, index);
+      runs[index] =
+        result === 'held' ? { instrument, state: 'held' } : { instrument, state: 'done', result };
+    } catch (error) {
+      if (signal.aborted || error instanceof ShutOutError) throw error;
+      options.onFailed?.(instrument, index, error);
+      runs[index] = { instrument, state: 'failed', error };
+    } finally {
+      idle.push(session);
+    }
+  });
+  return runs;
 }
 
 /** 1 if some failed, 75 if some were held by another run, 0 if all got done. */

@@ -1,4 +1,3 @@
-import pMap from 'p-map';
 import { PAGE_SIZE, type RawKline, type RestSource } from './binance/rest.ts';
 import type { Session } from './db.ts';
 import { storeListedAt } from './instruments.ts';
@@ -10,6 +9,7 @@ import {
   type TimeRange,
 } from './intervals.ts';
 import { type Page, type Series, type StoreCounts, storePage } from './klines.ts';
+import { inParallel } from './parallel.ts';
 
 /** What the download of one series works with. */
 export interface Download {
@@ -55,28 +55,24 @@ export async function forEachPage(
   take: (page: Page, slots: number) => Promise<void>,
 ): Promise<void> {
   const { instrument, interval } = series;
-  const pageSize = PAGE_SIZE[instrument.market];
-  await pMap(
-    splitIntoWindows(interval, ranges, pageSize),
-    async (window) => {
-      const slots = countSlots(interval, window);
-      for (let asked: TimeRange | undefined = window; asked; ) {
-        signal.throwIfAborted();
-        const askedAtMs = await source.serverTimeMs(instrument.market);
-        const rows = await source.klines(
-          instrument.market,
-          instrument.exchangeSymbol,
-          interval,
-          asked,
-          slots,
-        );
-        const rest = cutOff(interval, asked, rows, slots);
-        await take({ asked, rows, askedAtMs, source: 'rest' }, rest ? 0 : slots);
-        asked = rest;
-      }
-    },
-    { concurrency, signal },
-  );
+  const windows = splitIntoWindows(interval, ranges, PAGE_SIZE[instrument.market]);
+  await inParallel(windows, concurrency, async (window) => {
+    const slots = countSlots(interval, window);
+    for (let asked: TimeRange | undefined = window; asked; ) {
+      signal.throwIfAborted();
+      const askedAtMs = await source.serverTimeMs(instrument.market);
+      const rows = await source.klines(
+        instrument.market,
+        instrument.exchangeSymbol,
+        interval,
+        asked,
+        slots,
+      );
+      const rest = cutOff(interval, asked, rows, slots);
+      await take({ asked, rows, askedAtMs, source: 'rest' }, rest ? 0 : slots);
+      asked = rest;
+    }
+  });
 }
 
 /** What a full answer may have cut off: candles off the grid come on top of those on it. */

@@ -3,6 +3,8 @@ import { resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { PROJECT_DIR } from '../../lib/env.ts';
 
+const TSX_LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
+
 export interface ScriptResult {
   exitCode: number | null;
   signal: NodeJS.Signals | null;
@@ -22,8 +24,9 @@ export function startScript(
   env: Record<string, string> = {},
 ): RunningScript {
   const child = spawn(
-    resolve(PROJECT_DIR, 'node_modules/.bin/tsx'),
-    [resolve(PROJECT_DIR, `scripts/${name}.ts`), ...words],
+    process.execPath,
+    // What the tsx command does, without its second process: a SIGKILL must hit the script.
+    ['--import', TSX_LOADER, resolve(PROJECT_DIR, `scripts/${name}.ts`), ...words],
     {
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -1,0 +1,70 @@
+import { existsSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type postgres from 'postgres';
+import { expect } from 'vitest';
+import { PROJECT_DIR } from '../../lib/env.ts';
+import type { Interval } from '../../lib/intervals.ts';
+import type { Market } from '../../lib/symbols.ts';
+import type { RawRow } from './fake-binance/candles.ts';
+
+/** Recordings of the real exchange, where this machine has them. */
+export const RECORDINGS = resolve(PROJECT_DIR, '../shared/data');
+export const hasRecordings = existsSync(RECORDINGS);
+
+/** A stored candle in the exchange's words: times in ms, decimals without trailing zeros. */
+export async function storedRows(
+  sql: postgres.Sql,
+  market: Market,
+  symbol: string,
+  interval: Interval,
+): Promise<{ rows: string[]; tiers: Record<string, number> }> {
+  const stored = await sql`
+    select tier, timestamp, (extract(epoch from close_time) * 1000)::bigint as close_ms,
+      open_price, high_price, low_price, close_price,
+      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
+    from all_klines
+    where market = ${market} and symbol = ${symbol} and interval = ${interval}
+    order by open_time`;
+  const tiers: Record<string, number> = {};
+  for (const row of stored) tiers[row.tier] = (tiers[row.tier] ?? 0) + 1;
+  const rows = stored.map((row) =>
+    canonical([
+      row.timestamp,
+      row.open_price,
+      row.high_price,
+      row.low_price,
+      row.close_price,
+      row.volume,
+      row.close_ms,
+      row.quote_volume,
+      row.trades_count,
+      row.taker_buy_volume,
+      row.taker_buy_quote_volume,
+    ]),
+  );
+  return { rows, tiers };
+}
+
+/** The same form for what the exchange sends; candles that close after `nowMs` left out. */
+export function expectedRows(rows: readonly RawRow[], nowMs: number): string[] {
+  return rows.filter((row) => row[6] < nowMs).map((row) => canonical(row.slice(0, 11)));
+}
+
+function canonical(values: readonly unknown[]): string {
+  return values
+    .map((value) =>
+      String(value)
+        .replace(/(\.\d*?)0+$/, '$1')
+        .replace(/\.$/, ''),
+    )
+    .join(' ');
+}
+
+/** Compares without printing a hundred thousand lines when they differ. */
+export function expectSameRows(found: readonly string[], wanted: readonly string[]): void {
+  const different = wanted.findIndex((row, index) => row !== found[index]);
+  expect({ count: found.length, firstDifference: found[different] }).toEqual({
+    count: wanted.length,
+    firstDifference: wanted[different],
+  });
+}
