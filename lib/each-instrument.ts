@@ -77,7 +77,10 @@ export function sortRuns<T>(runs: readonly InstrumentRun<T>[]) {
 }
 
 /** The lines that name what was held and what failed, for the end of a summary. */
-export function describeUndone({ held, failed }: ReturnType<typeof sortRuns>): string[] {
+export function describeUndone({
+  held,
+  failed,
+}: Pick<ReturnType<typeof sortRuns>, 'held' | 'failed'>): string[] {
   return [
     ...(held.length > 0 ? [`${held.length} held by another run, skipped: ${held.join(', ')}`] : []),
     ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),

@@ -44,6 +44,22 @@ export async function listInstruments(
   }));
 }
 
+/** What a run is narrowed to by `--symbol` and `--market`. */
+export interface InstrumentChoice {
+  /** None: all. */
+  symbols: readonly SymbolName[];
+  market: Market | undefined;
+}
+
+/**
+ * The instruments that a run is about.
+ * @throws KlinekeepError (65) naming the symbols that are not registered.
+ */
+export async function chooseInstruments(sql: Sql, choice: InstrumentChoice): Promise<Instrument[]> {
+  if (choice.symbols.length > 0) return await findInstruments(sql, choice.symbols);
+  return await listInstruments(sql, { market: choice.market });
+}
+
 /**
  * The registered instruments of these names.
  * @throws KlinekeepError (65) naming those that are not registered.
@@ -78,7 +94,7 @@ export async function findOrRegister(
   if (unknown.length > 0) {
     const listed = [];
     for (const name of unknown) listed.push(await lookUp(source, name));
-    await upsertInstruments(sql, listed);
+    await registerInstruments(sql, listed);
   }
   return await findInstruments(sql, names);
 }
@@ -108,70 +124,11 @@ function showName(name: SymbolName): string {
   return name.symbol ?? `${name.exchangeSymbol} (${name.market})`;
 }
 
-export interface SyncChanges {
-  registered: string[];
-  delisted: string[];
-  relisted: string[];
-}
-
-/**
- * What exchangeInfo would change in the registry of one market. TRADING is active; everything
- * else, and what has vanished, is delisted. Nothing is ever deleted.
- * @param register also register active symbols that are new, of this quote where one is given
- */
-export function planSync(
-  registered: readonly Instrument[],
-  listed: readonly ListedSymbol[],
-  register: { quote?: string | undefined } | undefined,
-): { changes: SyncChanges; toRegister: ListedSymbol[] } {
-  const trading = new Set(
-    listed.filter((symbol) => symbol.isTrading).map((symbol) => symbol.exchangeSymbol),
-  );
-  const known = new Set(registered.map((instrument) => instrument.exchangeSymbol));
-  const toRegister = register
-    ? listed.filter(
-        (symbol) =>
-          symbol.isTrading &&
-          !known.has(symbol.exchangeSymbol) &&
-          (register.quote === undefined || symbol.quote === register.quote),
-      )
-    : [];
-  const isTrading = (instrument: Instrument) => trading.has(instrument.exchangeSymbol);
-  const symbols = (instruments: Instrument[]) => instruments.map((instrument) => instrument.symbol);
-  return {
-    toRegister,
-    changes: {
-      registered: toRegister.map((symbol) => symbol.symbol),
-      delisted: symbols(registered.filter((each) => each.status === 'active' && !isTrading(each))),
-      relisted: symbols(registered.filter((each) => each.status === 'delisted' && isTrading(each))),
-    },
-  };
-}
-
-/** Writes what `planSync` found, in one transaction of the caller. */
-export async function applySync(
+/** Registers symbols; those that are registered already stay as they are. */
+export async function registerInstruments(
   sql: Sql,
-  market: Market,
-  plan: ReturnType<typeof planSync>,
-  exchangeTimeMs: number,
+  listed: readonly ListedSymbol[],
 ): Promise<void> {
-  const { delisted, relisted } = plan.changes;
-  if (delisted.length > 0) {
-    await sql`
-      update instruments
-      set status = 'delisted', delisted_at = ${new Date(exchangeTimeMs)}, updated_at = now()
-      where market = ${market} and symbol in ${sql(delisted)}`;
-  }
-  if (relisted.length > 0) {
-    await sql`
-      update instruments
-      set status = 'active', delisted_at = null, updated_at = now()
-      where market = ${market} and symbol in ${sql(relisted)}`;
-  }
-  await upsertInstruments(sql, plan.toRegister);
-}
-
-async function upsertInstruments(sql: Sql, listed: readonly ListedSymbol[]): Promise<void> {
   // A thousand rows of nine columns stay far below PostgreSQL's 65,534 parameters.
   for (let at = 0; at < listed.length; at += 1000) {
     const rows = listed.slice(at, at + 1000).map((symbol) => ({

@@ -1,4 +1,4 @@
-import { compareShapes } from './archive.ts';
+import { archiveTableOf, compareShapes } from './archive-tables.ts';
 import type { Instrument } from './instruments.ts';
 import { countSlots } from './intervals.ts';
 import type { Series } from './klines.ts';
@@ -75,7 +75,7 @@ export async function checkArchiveShape(sql: Sql, instrument: Instrument): Promi
   const [found] = await sql`
     select
       to_regclass(format('%I', ${instrument.tableName}::text)) is not null
-      and to_regclass(format('%I', ${`${instrument.tableName}_archive`}::text)) is not null as both`;
+      and to_regclass(format('%I', ${archiveTableOf(instrument)}::text)) is not null as both`;
   if (!found?.both) return [];
   const differences = await compareShapes(sql, instrument);
   if (differences.length === 0) return [];

@@ -1,7 +1,9 @@
 /** Readers for the values of options: text in, checked value out, with what was wanted if not. */
+import type { ArgsDef } from 'citty';
 import { z } from 'zod';
-import { INTERVALS, isInterval } from './intervals.ts';
-import { parseSymbol, type SymbolName } from './symbols.ts';
+import type { InstrumentChoice } from './instruments.ts';
+import { INTERVALS, type Interval, isInterval } from './intervals.ts';
+import { type Market, parseSymbol, type SymbolName } from './symbols.ts';
 import { parseInstant } from './time.ts';
 
 const text = z.string();
@@ -43,7 +45,7 @@ export const flag = z.boolean().default(false);
  */
 export function readSymbols(
   words: readonly string[],
-  market: 'spot' | 'usdm' | undefined,
+  market: Market | undefined,
   context: z.RefinementCtx,
 ): SymbolName[] {
   const symbols: SymbolName[] = [];
@@ -58,4 +60,37 @@ export function readSymbols(
     }
   }
   return symbols;
+}
+
+/** `--symbol`, `--market` and `--interval`: what a run is narrowed to. */
+export const CHOICE_ARGS = {
+  symbol: { type: 'string', description: 'Only these, with commas' },
+  market: { type: 'string', description: 'Only this market: spot or usdm' },
+  interval: { type: 'string', description: 'Only this interval' },
+} as const satisfies ArgsDef;
+
+export const choiceOptions = {
+  symbol: z.string().optional(),
+  market: marketOption.optional(),
+  interval: intervalOption.optional(),
+};
+
+export interface Choice extends InstrumentChoice {
+  interval: Interval | undefined;
+}
+
+export function readChoice(
+  values: {
+    symbol?: string | undefined;
+    market?: Market | undefined;
+    interval?: Interval | undefined;
+  },
+  context: z.RefinementCtx,
+): Choice {
+  const { symbol, market, interval } = values;
+  return {
+    symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),
+    market,
+    interval,
+  };
 }

@@ -1,35 +1,27 @@
 import { z } from 'zod';
-import {
-  archiveSeries,
-  archiveTableOf,
-  cutoffMs,
-  dueSeries,
-  prepareArchiveTable,
-} from '../lib/archive.ts';
+import { archiveSeries, cutoffMs, dueSeries } from '../lib/archive.ts';
 import { beginRun, endRun } from '../lib/archive-runs.ts';
+import { archiveTableOf, prepareArchiveTable } from '../lib/archive-tables.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import type { Session } from '../lib/db.ts';
 import { describeUndone, eachInstrument, exitCodeOf, sortRuns } from '../lib/each-instrument.ts';
 import { describeError, EXIT } from '../lib/errors.ts';
-import { findInstruments, type Instrument, listInstruments } from '../lib/instruments.ts';
-import type { Interval } from '../lib/intervals.ts';
+import { chooseInstruments, type Instrument } from '../lib/instruments.ts';
 import {
+  CHOICE_ARGS,
+  type Choice,
+  choiceOptions,
   flag,
   instantOption,
-  intervalOption,
-  marketOption,
-  readSymbols,
+  readChoice,
   wholeNumber,
 } from '../lib/options.ts';
-import type { SymbolName } from '../lib/symbols.ts';
 import { formatBytes, formatCount, formatTable } from '../lib/table.ts';
 import { formatShort } from '../lib/time.ts';
 
-interface Options {
+interface Options extends Choice {
   cutoffMs: number;
-  symbols: SymbolName[];
-  interval: Interval | undefined;
   batchRows: number;
   dryRun: boolean;
 }
@@ -47,7 +39,7 @@ export interface ArchivedTable {
 export async function planArchive(options: Options, context: Context): Promise<ArchivedTable[]> {
   const { sql } = await context.database();
   const tables: ArchivedTable[] = [];
-  for (const instrument of await chooseInstruments(options, context)) {
+  for (const instrument of await chooseInstruments(sql, options)) {
     const due = await dueSeries(
       sql,
       instrument,
@@ -62,7 +54,7 @@ export async function planArchive(options: Options, context: Context): Promise<A
 /** Moves what is due, table by table; one that fails does not stop the others. */
 export async function archive(options: Options, context: Context) {
   const database = await context.database();
-  const instruments = await chooseInstruments(options, context);
+  const instruments = await chooseInstruments(database.sql, options);
   const runId = await beginRun(database.sql, options.cutoffMs);
   let outcome: Parameters<typeof endRun>[2] = 'failed';
   try {
@@ -89,13 +81,6 @@ export async function archive(options: Options, context: Context) {
   } finally {
     await endRun(database.sql, runId, outcome);
   }
-}
-
-async function chooseInstruments(options: Options, context: Context): Promise<Instrument[]> {
-  const { sql } = await context.database();
-  return options.symbols.length > 0
-    ? await findInstruments(sql, options.symbols)
-    : await listInstruments(sql);
 }
 
 async function archiveInstrument(
@@ -163,9 +148,7 @@ const script: Script<Options> = {
       description: 'How many days stay in the main tables',
       required: true,
     },
-    symbol: { type: 'string', description: 'Only these, with commas' },
-    market: { type: 'string', description: 'spot (default) or usdm, for symbols such as BTCUSDT' },
-    interval: { type: 'string', description: 'Only this interval' },
+    ...CHOICE_ARGS,
     'as-of': {
       type: 'string',
       valueHint: 'time',
@@ -181,9 +164,7 @@ const script: Script<Options> = {
         .array(z.string())
         .min(1, '!DAYS is missing; wanted a whole number of days to keep, such as 365')
         .max(1, '!More than one DAYS is given; wanted one whole number'),
-      symbol: z.string().optional(),
-      market: marketOption.optional(),
-      interval: intervalOption.optional(),
+      ...choiceOptions,
       'as-of': instantOption.prefault('now'),
       batch: wholeNumber(1, 1_000_000).default(10_000),
       'dry-run': flag,
@@ -203,12 +184,8 @@ const script: Script<Options> = {
         });
       }
       return {
+        ...readChoice(options, context),
         cutoffMs: cutoffMs(options['as-of'], days.data ?? 1),
-        symbols:
-          options.symbol === undefined
-            ? []
-            : readSymbols([options.symbol], options.market, context),
-        interval: options.interval,
         batchRows: options.batch,
         dryRun: options['dry-run'],
       };
@@ -228,7 +205,7 @@ const script: Script<Options> = {
         (table) => `${table.symbol}: ${formatCount(table.rows)} candles moved to ${table.archive}`,
       ),
       `${formatCount(rows)} candles from before ${formatShort(options.cutoffMs)} moved`,
-      ...describeUndone({ done, held, failed }),
+      ...describeUndone({ held, failed }),
     ];
     return {
       exitCode: exitCodeOf(runs),

@@ -155,7 +155,7 @@ const script: Script<Options> = {
     const runs = await fetchHistory(options, context);
     throwIfOnlyFailure(runs);
     const { done, held, failed } = sortRuns(runs);
-    const lines = [...done.map(showFetched), ...describeUndone({ done, held, failed })];
+    const lines = [...done.map(showFetched), ...describeUndone({ held, failed })];
     return {
       exitCode: exitCodeOf(runs),
       json: { series: done, held, failed },

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ShutOutError } from '../lib/binance/answer.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import type { Session } from '../lib/db.ts';
@@ -9,7 +10,7 @@ import {
   sortRuns,
   throwIfOnlyFailure,
 } from '../lib/each-instrument.ts';
-import { describeError, KlinekeepError } from '../lib/errors.ts';
+import { describeError, EXIT, KlinekeepError } from '../lib/errors.ts';
 import {
   findInstruments,
   findOrRegister,
@@ -17,17 +18,21 @@ import {
   listInstruments,
 } from '../lib/instruments.ts';
 import type { Interval } from '../lib/intervals.ts';
-import type { StoreCounts } from '../lib/klines.ts';
-import { flag, intervalOption, marketOption, readSymbols, wholeNumber } from '../lib/options.ts';
-import { storedSeries } from '../lib/series.ts';
-import type { Market, SymbolName } from '../lib/symbols.ts';
+import type { Series, StoreCounts } from '../lib/klines.ts';
+import {
+  CHOICE_ARGS,
+  type Choice,
+  choiceOptions,
+  flag,
+  readChoice,
+  wholeNumber,
+} from '../lib/options.ts';
+import { type StoredSeries, storedSeries } from '../lib/series.ts';
 import { formatCount } from '../lib/table.ts';
 import { replaceSeries, updateSeries } from '../lib/update.ts';
 
-interface Options {
-  symbols: SymbolName[];
-  market: Market | undefined;
-  interval: Interval | undefined;
+interface Options extends Choice {
+  /** Undefined: the default, or all with `--force`. */
   limit: number | undefined;
   force: boolean;
   concurrency: number;
@@ -64,9 +69,10 @@ export async function updateKlines(options: Options, context: Context) {
         context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`),
     },
     (session, instrument, index) =>
-      updateInstrument(options, context, session, instrument, (series) =>
-        context.log.info(`${place(index)} ${showSeries(series)}`),
-      ),
+      updateInstrument(options, context, session, instrument, {
+        done: (series) => context.log.info(`${place(index)} ${showSeries(series)}`),
+        failed: (text) => context.log.error(`${place(index)} ${text}`),
+      }),
   );
   return runs;
 }
@@ -82,35 +88,54 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
     : await findInstruments(sql, options.symbols);
 }
 
+/** What was done of one instrument; a series that fails does not stop its others. */
+interface UpdatedInstrument {
+  series: UpdatedSeries[];
+  failed: { symbol: string; error: string }[];
+}
+
 async function updateInstrument(
   options: Options,
   context: Context,
   session: Session,
   instrument: Instrument,
-  onSeries: (series: UpdatedSeries) => void,
-): Promise<UpdatedSeries[]> {
+  say: { done: (series: UpdatedSeries) => void; failed: (text: string) => void },
+): Promise<UpdatedInstrument> {
   const stored = await storedSeries(session, instrument, options.interval && [options.interval]);
   const intervals = options.interval ? [options.interval] : stored.map((series) => series.interval);
-  const updated: UpdatedSeries[] = [];
+  const updated: UpdatedInstrument = { series: [], failed: [] };
   for (const interval of intervals) {
-    const startedMs = performance.now();
-    const download = {
-      source: await context.rest(),
-      session,
-      series: { instrument, interval },
-      signal: context.signal,
-    };
     const known = stored.find((series) => series.interval === interval);
-    const counts =
-      options.force && known
-        ? await replaceSeries(download, known, options.limit)
-        : await updateSeries(download, known, options.limit ?? DEFAULT_LIMIT);
-    const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
-    const series = { symbol: instrument.symbol, interval, ...counts, seconds };
-    onSeries(series);
-    updated.push(series);
+    try {
+      const series = await updateOne(options, context, session, { instrument, interval }, known);
+      updated.series.push(series);
+      say.done(series);
+    } catch (error) {
+      if (intervals.length === 1 || context.signal.aborted || error instanceof ShutOutError)
+        throw error;
+      const name = `${instrument.symbol} ${interval}`;
+      updated.failed.push({ symbol: name, error: describeError(error) });
+      say.failed(`${name}: ${describeError(error)}`);
+    }
   }
   return updated;
+}
+
+async function updateOne(
+  options: Options,
+  context: Context,
+  session: Session,
+  series: Series,
+  stored: StoredSeries | undefined,
+): Promise<UpdatedSeries> {
+  const startedMs = performance.now();
+  const download = { source: await context.rest(), session, series, signal: context.signal };
+  const counts =
+    options.force && stored
+      ? await replaceSeries(download, stored, options.limit)
+      : await updateSeries(download, stored, options.limit ?? DEFAULT_LIMIT);
+  const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
+  return { symbol: series.instrument.symbol, interval: series.interval, ...counts, seconds };
 }
 
 const script: Script<Options> = {
@@ -123,12 +148,7 @@ const script: Script<Options> = {
     '--symbol BTC/USDT --interval 1h --limit 500 --force',
   ],
   args: {
-    symbol: { type: 'string', description: 'Only these, with commas; registered if new' },
-    market: { type: 'string', description: 'Only this market: spot or usdm' },
-    interval: {
-      type: 'string',
-      description: 'This interval for each instrument; default: every stored series',
-    },
+    ...CHOICE_ARGS,
     limit: {
       type: 'string',
       description: 'How many of the latest candles must be there',
@@ -142,17 +162,13 @@ const script: Script<Options> = {
   },
   options: z
     .object({
-      symbol: z.string().optional(),
-      market: marketOption.optional(),
-      interval: intervalOption.optional(),
+      ...choiceOptions,
       limit: wholeNumber(1, 10_000_000).optional(),
       force: flag,
       concurrency: wholeNumber(1, 64).default(8),
     })
-    .transform(({ symbol, market, interval, limit, force, concurrency }, context) => ({
-      symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),
-      market,
-      interval,
+    .transform(({ limit, force, concurrency, ...choice }, context) => ({
+      ...readChoice(choice, context),
       limit,
       force,
       concurrency,
@@ -160,9 +176,10 @@ const script: Script<Options> = {
   async run(options, context) {
     const runs = await updateKlines(options, context);
     throwIfOnlyFailure(runs);
-    const { done, held, failed } = sortRuns(runs);
-    const series = done.flat();
-    if (options.symbols.length > 0 && done.length === runs.length && series.length === 0) {
+    const { done, held, failed: failedWhole } = sortRuns(runs);
+    const series = done.flatMap((instrument) => instrument.series);
+    const failed = [...failedWhole, ...done.flatMap((instrument) => instrument.failed)];
+    if (options.symbols.length > 0 && series.length + failed.length + held.length === 0) {
       throw new KlinekeepError(
         'usage',
         'Nothing is stored of this symbol yet, so there is nothing to update.',
@@ -179,9 +196,9 @@ const script: Script<Options> = {
       revised: sum((each) => each.revised),
       rejected: sum((each) => each.rejected),
     };
-    const lines = [showTotals(totals), ...describeUndone({ done, held, failed })];
+    const lines = [showTotals(totals), ...describeUndone({ held, failed })];
     return {
-      exitCode: exitCodeOf(runs),
+      exitCode: failed.length > 0 ? EXIT.failed : exitCodeOf(runs),
       json: { ...totals, held, failed, details: series },
       text: lines.join('\n'),
     };

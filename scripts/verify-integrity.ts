@@ -2,26 +2,16 @@ import { z } from 'zod';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import { EXIT } from '../lib/errors.ts';
-import { findInstruments, listInstruments } from '../lib/instruments.ts';
+import { chooseInstruments } from '../lib/instruments.ts';
 import { checkArchiveShape, checkSeries, type Finding } from '../lib/integrity.ts';
-import type { Interval } from '../lib/intervals.ts';
-import { intervalOption, marketOption, readSymbols } from '../lib/options.ts';
+import { CHOICE_ARGS, type Choice, choiceOptions, readChoice } from '../lib/options.ts';
 import { storedSeries } from '../lib/series.ts';
-import type { SymbolName } from '../lib/symbols.ts';
 import { formatCount, formatTable } from '../lib/table.ts';
 
-interface Options {
-  symbols: SymbolName[];
-  interval: Interval | undefined;
-}
-
 /** Checks every stored series, one after the other. Changes nothing. */
-export async function verifyIntegrity(options: Options, context: Context) {
+export async function verifyIntegrity(options: Choice, context: Context) {
   const { sql } = await context.database();
-  const instruments =
-    options.symbols.length > 0
-      ? await findInstruments(sql, options.symbols)
-      : await listInstruments(sql);
+  const instruments = await chooseInstruments(sql, options);
   const findings: Finding[] = [];
   let series = 0;
   context.progress.start(instruments.length, 'instruments');
@@ -42,26 +32,13 @@ export async function verifyIntegrity(options: Options, context: Context) {
   return { series, findings: findings.sort((a, b) => b.count - a.count) };
 }
 
-const script: Script<Options> = {
+const script: Script<Choice> = {
   name: 'verify-integrity',
   summary:
     'Is every candle there, once, closed and possible? Changes nothing; exits 2 when something is not',
   examples: ['', '--symbol BTC/USDT --interval 1m', '--json'],
-  args: {
-    symbol: { type: 'string', description: 'Only these, with commas' },
-    market: { type: 'string', description: 'spot (default) or usdm, for symbols such as BTCUSDT' },
-    interval: { type: 'string', description: 'Only this interval' },
-  },
-  options: z
-    .object({
-      symbol: z.string().optional(),
-      market: marketOption.optional(),
-      interval: intervalOption.optional(),
-    })
-    .transform(({ symbol, market, interval }, context) => ({
-      symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),
-      interval,
-    })),
+  args: CHOICE_ARGS,
+  options: z.object(choiceOptions).transform(readChoice),
   async run(options, context) {
     const { series, findings } = await verifyIntegrity(options, context);
     const text =

@@ -188,3 +188,16 @@ test('a symbol of which nothing is stored wants to know the interval; one that i
   expect(unknown.exitCode).toBe(EXIT.data);
   expect(unknown.stderr).toContain('Not registered: BTC/USDT');
 });
+
+test('one series of an instrument that fails does not stop its others', async () => {
+  const { fake, sql, update } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1m');
+  await update('--symbol', 'BTC/USDT', '--interval', '1h');
+  // The tables refuse every new 1m candle.
+  await sql`alter table klines add constraint no_minutes check (interval <> '1m') not valid`;
+  fake.nowMs = NOW + HOUR;
+  const result = await update();
+  expect(result.exitCode).toBe(EXIT.failed);
+  expect(result.stderr).toContain('[1/1] BTC/USDT 1h: +1');
+  expect(result.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT 1m: sql\/klines\/merge\.sql.*no_minutes/);
+});

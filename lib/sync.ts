@@ -1,0 +1,67 @@
+import type { ListedSymbol } from './binance/rest.ts';
+import { type Instrument, registerInstruments } from './instruments.ts';
+import type { Sql } from './sql-file.ts';
+import type { Market } from './symbols.ts';
+
+export interface SyncChanges {
+  registered: string[];
+  delisted: string[];
+  relisted: string[];
+}
+
+/**
+ * What exchangeInfo would change in the registry of one market. TRADING is active; everything
+ * else, and what has vanished, is delisted. Nothing is ever deleted.
+ * @param register also register active symbols that are new, of this quote where one is given
+ */
+export function planSync(
+  registered: readonly Instrument[],
+  listed: readonly ListedSymbol[],
+  register: { quote?: string | undefined } | undefined,
+): { changes: SyncChanges; toRegister: ListedSymbol[] } {
+  const trading = new Set(
+    listed.filter((symbol) => symbol.isTrading).map((symbol) => symbol.exchangeSymbol),
+  );
+  const known = new Set(registered.map((instrument) => instrument.exchangeSymbol));
+  const toRegister = register
+    ? listed.filter(
+        (symbol) =>
+          symbol.isTrading &&
+          !known.has(symbol.exchangeSymbol) &&
+          (register.quote === undefined || symbol.quote === register.quote),
+      )
+    : [];
+  const isTrading = (instrument: Instrument) => trading.has(instrument.exchangeSymbol);
+  const symbols = (instruments: Instrument[]) => instruments.map((instrument) => instrument.symbol);
+  return {
+    toRegister,
+    changes: {
+      registered: toRegister.map((symbol) => symbol.symbol),
+      delisted: symbols(registered.filter((each) => each.status === 'active' && !isTrading(each))),
+      relisted: symbols(registered.filter((each) => each.status === 'delisted' && isTrading(each))),
+    },
+  };
+}
+
+/** Writes what `planSync` found, in one transaction of the caller. */
+export async function applySync(
+  sql: Sql,
+  market: Market,
+  plan: ReturnType<typeof planSync>,
+  exchangeTimeMs: number,
+): Promise<void> {
+  const { delisted, relisted } = plan.changes;
+  if (delisted.length > 0) {
+    await sql`
+      update instruments
+      set status = 'delisted', delisted_at = ${new Date(exchangeTimeMs)}, updated_at = now()
+      where market = ${market} and symbol in ${sql(delisted)}`;
+  }
+  if (relisted.length > 0) {
+    await sql`
+      update instruments
+      set status = 'active', delisted_at = null, updated_at = now()
+      where market = ${market} and symbol in ${sql(relisted)}`;
+  }
+  await registerInstruments(sql, plan.toRegister);
+}
