@@ -17,7 +17,7 @@ default:
 
 # The embedded PostgreSQL: start, stop, status, psql, url
 [group('begin')]
-@db action *arguments:
+@db action *options:
     {{ tsx }} {{ scripts }}/db.ts "$@"
 
 # Register the symbols of a market, or refresh who is still traded: just sync --market usdm

@@ -10,38 +10,36 @@ const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 
 interface Options {
   action: (typeof ACTIONS)[number];
-  /** For psql. */
-  words: string[];
+  /** For psql: run this and end. */
+  command: string | undefined;
 }
 
 const script: Script<Options> = {
   name: 'db',
   summary: 'The embedded PostgreSQL: start it, stop it, look at it, open psql, print its address',
-  examples: ['status', 'url', 'psql', "psql -- -c 'select count(*) from all_klines'", 'stop'],
+  examples: ['status', 'url', 'psql', "psql --command 'select count(*) from all_klines'", 'stop'],
   args: {
     action: { type: 'positional', description: ACTIONS.join(', '), required: true },
+    command: { type: 'string', valueHint: 'sql', description: 'With psql: run this and end' },
   },
   options: z
     .object({
-      _: z.array(z.string()).min(1, `!No action is given; wanted one of ${ACTIONS.join(' ')}`),
+      _: z
+        .array(z.string())
+        .min(1, `!No action is given; wanted one of ${ACTIONS.join(' ')}`)
+        .max(1, `!More than one action is given; wanted one of ${ACTIONS.join(' ')}`),
+      command: z.string().optional(),
     })
-    .transform(({ _: [action, ...words] }, context) => {
-      const known = ACTIONS.find((name) => name === action);
-      if (!known) {
-        context.addIssue({
-          code: 'custom',
-          message: `!The action is ${JSON.stringify(action)}; wanted one of ${ACTIONS.join(' ')}`,
-        });
-      }
-      if (known !== 'psql' && words.length > 0) {
-        context.addIssue({
-          code: 'custom',
-          message: `!Surplus argument ${JSON.stringify(words[0])}`,
-        });
-      }
-      return { action: known ?? 'status', words };
+    .transform(({ _: [word], command }, context) => {
+      const action = ACTIONS.find((name) => name === word);
+      const refuse = (message: string) => context.addIssue({ code: 'custom', message });
+      if (!action)
+        refuse(`!The action is ${JSON.stringify(word)}; wanted one of ${ACTIONS.join(' ')}`);
+      else if (action !== 'psql' && command !== undefined)
+        refuse('!--command is given without psql');
+      return { action: action ?? 'status', command };
     }),
-  async run({ action, words }, context) {
+  async run({ action, command }, context) {
     const { klinesHome: home, databaseUrl } = context.env;
     switch (action) {
       case 'start': {
@@ -59,7 +57,11 @@ const script: Script<Options> = {
         return { json: { url }, text: url };
       }
       case 'psql': {
-        const exitCode = await openPsql(databaseUrl ?? (await startEmbedded(home)), words, context);
+        const exitCode = await openPsql(
+          databaseUrl ?? (await startEmbedded(home)),
+          command,
+          context,
+        );
         return { exitCode, json: { exitCode } };
       }
     }
@@ -82,11 +84,12 @@ async function describeStatus(home: string): Promise<Outcome> {
 /** @returns psql's own exit code */
 async function openPsql(
   url: string,
-  words: readonly string[],
+  command: string | undefined,
   context: Context,
 ): Promise<ExitCode> {
   context.leaveSignalsToChild();
-  const psql = spawn('psql', [...words, url], { stdio: 'inherit' });
+  const words = command === undefined ? [url] : ['--command', command, url];
+  const psql = spawn('psql', words, { stdio: 'inherit' });
   try {
     const [code] = await once(psql, 'exit');
     return (code ?? 1) as ExitCode;
