@@ -5,6 +5,7 @@ import { type ArgsDef, renderUsage } from 'citty';
 import type { z } from 'zod';
 import { type Context, createContext } from './context.ts';
 import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
+import { isColored } from './log.ts';
 
 /** What a script hands back: stdout is one of `json` and `text`. */
 export interface Outcome {
@@ -34,6 +35,13 @@ const COMMON_ARGS = {
   help: { type: 'boolean', description: 'This text' },
 } as const satisfies ArgsDef;
 
+/** Where a script finds its settings and leaves what it has to say. */
+export interface Surroundings {
+  env: NodeJS.ProcessEnv;
+  stdout: NodeJS.WritableStream;
+  stderr: NodeJS.WritableStream;
+}
+
 /**
  * Runs a script when its file is the one that was started, and does nothing when it is
  * imported. Sets `process.exitCode`; never cuts output off with `process.exit()`.
@@ -41,33 +49,42 @@ const COMMON_ARGS = {
 export async function main<Options>(meta: ImportMeta, script: Script<Options>): Promise<void> {
   const started = process.argv[1];
   if (started === undefined || realpathSync(started) !== fileURLToPath(meta.url)) return;
-  process.exitCode = await runScript(script, process.argv.slice(2));
-}
-
-async function runScript<Options>(script: Script<Options>, words: string[]): Promise<number> {
   // `| head` closes the pipe early: then nobody wants the rest.
   process.stdout.on('error', (error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE') throw error;
   });
+  process.exitCode = await execute(script, process.argv.slice(2), process);
+}
+
+/**
+ * Runs a script with the words that were typed after its name.
+ * @returns its exit code; all that goes wrong is reported, nothing is thrown
+ */
+export async function execute<Options>(
+  script: Script<Options>,
+  words: string[],
+  surroundings: Surroundings,
+): Promise<number> {
+  const { stdout } = surroundings;
   const args = { ...script.args, ...COMMON_ARGS };
   let context: Context | undefined;
   let wantsJson = words.includes('--json');
   try {
     const typed = readWords(words, args);
     if (typed.help) {
-      process.stdout.write(await helpText(script, args));
+      stdout.write(await helpText(script, args, isColored(stdout)));
       return EXIT.done;
     }
     const { json = false, quiet = false, help, ...values } = typed;
     wantsJson = Boolean(json);
     const options = readOptions(script.options, values);
-    context = createContext(script.name, { quiet: Boolean(quiet) });
+    context = createContext(script.name, { quiet: Boolean(quiet), ...surroundings });
     const outcome = await script.run(options, context);
-    if (wantsJson) process.stdout.write(`${JSON.stringify(outcome.json)}\n`);
-    else if (outcome.text !== undefined && !quiet) process.stdout.write(`${outcome.text}\n`);
+    if (wantsJson) stdout.write(`${JSON.stringify(outcome.json)}\n`);
+    else if (outcome.text !== undefined && !quiet) stdout.write(`${outcome.text}\n`);
     return context.signalExitCode ?? outcome.exitCode ?? EXIT.done;
   } catch (error) {
-    return reportFailure(error, script.name, wantsJson, context);
+    return reportFailure(error, script.name, wantsJson, context, surroundings);
   } finally {
     await context?.close();
   }
@@ -78,6 +95,7 @@ function reportFailure(
   name: string,
   wantsJson: boolean,
   context: Context | undefined,
+  { stdout, stderr }: Surroundings,
 ): number {
   const stopped = context?.signalExitCode;
   const exitCode = stopped ?? (error instanceof KlinekeepError ? error.exitCode : EXIT.failed);
@@ -91,9 +109,9 @@ function reportFailure(
       : undefined;
   context?.progress.stop();
   if (wantsJson) {
-    process.stdout.write(`${JSON.stringify({ error: text, hint, exitCode })}\n`);
+    stdout.write(`${JSON.stringify({ error: text, hint, exitCode })}\n`);
   }
-  process.stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
+  stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
   return exitCode;
 }
 
@@ -174,7 +192,11 @@ function usageError(message: string, hint?: string): KlinekeepError {
   });
 }
 
-async function helpText<Options>(script: Script<Options>, args: ArgsDef): Promise<string> {
+async function helpText<Options>(
+  script: Script<Options>,
+  args: ArgsDef,
+  colored: boolean,
+): Promise<string> {
   const usage = await renderUsage({
     meta: { name: script.name, description: script.summary },
     args,
@@ -183,5 +205,5 @@ async function helpText<Options>(script: Script<Options>, args: ArgsDef): Promis
     `  node_modules/.bin/tsx scripts/${script.name}.ts ${example}`.trimEnd(),
   );
   const text = `${usage}\n\nEXAMPLES\n\n${calls.join('\n')}\n`;
-  return process.stdout.isTTY && !process.env.NO_COLOR ? text : stripVTControlCharacters(text);
+  return colored ? text : stripVTControlCharacters(text);
 }

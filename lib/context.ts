@@ -23,13 +23,14 @@ export interface Context {
 }
 
 /** @throws KlinekeepError (78) when the environment makes no sense. */
-export function createContext(name: string, options: { quiet: boolean }): Context {
-  const env = loadEnv();
-  const progress = createProgress(
-    (line) => log.info(line),
-    options.quiet ? undefined : process.stderr,
-  );
-  const log = createLog({ quiet: options.quiet, clearLine: progress.clearLine });
+export function createContext(
+  name: string,
+  options: { quiet: boolean; env: NodeJS.ProcessEnv; stderr: NodeJS.WritableStream },
+): Context {
+  const { quiet, stderr } = options;
+  const env = loadEnv(options.env);
+  const progress = createProgress((line) => log.info(line), quiet ? undefined : stderr);
+  const log = createLog(stderr, { quiet, clearLine: progress.clearLine });
   const signals = listenForSignals(log);
   let database: Promise<Database> | undefined;
   let rest: Promise<RestSource> | undefined;

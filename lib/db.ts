@@ -84,13 +84,13 @@ function withoutPassword(url: string): string {
  * postgres.js 3.4.9 never settles the stream when the server rejects the data, so the pipeline
  * races the query's own rejection.
  * @param copy a complete COPY statement
- * @param chunks whole lines, each ending in a newline
+ * @param chunks the data, cut anywhere
  * @throws what PostgreSQL says of the data; the connection stays usable.
  */
 export async function copyIn(
   sql: Sql,
   copy: string,
-  chunks: Iterable<string> | AsyncIterable<string>,
+  chunks: Iterable<string | Buffer> | AsyncIterable<string | Buffer>,
 ): Promise<void> {
   const query = sql.unsafe(copy);
   const rejected = new Promise<never>((_, reject) => {

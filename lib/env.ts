@@ -36,7 +36,7 @@ export interface Env {
  * value counts as unset.
  * @throws KlinekeepError (78) naming each variable that makes no sense.
  */
-export function loadEnv(source: NodeJS.ProcessEnv = process.env): Env {
+export function loadEnv(source: NodeJS.ProcessEnv): Env {
   const dotEnv = resolve(PROJECT_DIR, '.env');
   if (source === process.env && existsSync(dotEnv)) process.loadEnvFile(dotEnv);
 

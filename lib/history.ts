@@ -69,10 +69,17 @@ export async function forEachPage(
         slots,
       );
       const rest = cutOff(interval, asked, rows, slots);
-      await take({ asked, rows, askedAtMs, source: 'rest' }, rest ? 0 : slots);
+      await take({ asked, csv: toCsv(rows), askedAtMs, source: 'rest' }, rest ? 0 : slots);
       asked = rest;
     }
   });
+}
+
+/** Into the form of Binance's files, so that both sources go through one reader. */
+function toCsv(rows: readonly RawKline[]): Buffer {
+  return Buffer.from(
+    rows.map((row) => (Array.isArray(row) ? row.join(',') : JSON.stringify(row))).join('\n'),
+  );
 }
 
 /** What a full answer may have cut off: candles off the grid come on top of those on it. */

@@ -1,13 +1,5 @@
-import type { RawKline } from './binance/rest.ts';
 import type { TimeRange } from './intervals.ts';
 import { formatTime } from './time.ts';
-
-/** A kline that passed every check, as a line for COPY. */
-export interface CheckedKline {
-  openMs: number;
-  closeMs: number;
-  copyLine: string;
-}
 
 const DECIMAL = /^-?\d{1,20}(?:\.\d{1,8})?$/;
 const POSITIVE = /^(?!-)[^1-9]*[1-9]/;
@@ -16,12 +8,6 @@ const MAX_INT4 = 2_147_483_647;
 
 /** Spot's bulk files count microseconds from 2025 on; 10^14 ms would be the year 5138. */
 const FIRST_MICROSECONDS = 1e14;
-
-/** The columns of staged_klines, in the order of `copyLine`. */
-export const COPY_STAGED = `copy staged_klines (
-  open_ms, close_ms, open_price, high_price, low_price, close_price,
-  volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-) from stdin`;
 
 const PRICES = [
   [1, 'open_price'],
@@ -41,10 +27,10 @@ const VOLUMES = [
  * size, cut to ms), decimals as strings. What is odd but published (negative volume, close above
  * high, off the grid) passes; what is no candle does not.
  * @param asked the open times that were asked for
- * @returns the candle, or the reason why it is none
+ * @returns why it is no candle, or undefined: it is one
  */
-export function checkKline(raw: RawKline, asked: TimeRange): CheckedKline | string {
-  if (!Array.isArray(raw) || raw.length !== 12) return 'not 12 fields';
+export function whyRejected(raw: readonly string[], asked: TimeRange): string | undefined {
+  if (raw.length !== 12) return 'not 12 fields';
   const openMs = readTimeMs(raw[0]);
   if (openMs === undefined) return `open_time is not a time: ${show(raw[0])}`;
   const closeMs = readTimeMs(raw[6]);
@@ -66,15 +52,11 @@ export function checkKline(raw: RawKline, asked: TimeRange): CheckedKline | stri
   if (!WHOLE.test(trades) || Number(trades) > MAX_INT4)
     return `trades_count is not a count: ${show(raw[8])}`;
 
-  const copyLine =
-    `${openMs}\t${closeMs}\t${raw[1]}\t${raw[2]}\t${raw[3]}\t${raw[4]}\t` +
-    `${raw[5]}\t${raw[7]}\t${trades}\t${raw[9]}\t${raw[10]}\n`;
-  return { openMs, closeMs, copyLine };
+  return undefined;
 }
 
-function readTimeMs(value: unknown): number | undefined {
-  const text = String(value);
-  if (!/^\d{1,16}$/.test(text)) return undefined;
+function readTimeMs(text: string | undefined): number | undefined {
+  if (!text || !/^\d{1,16}$/.test(text)) return undefined;
   const number = Number(text);
   return number >= FIRST_MICROSECONDS ? Math.floor(number / 1000) : number;
 }

@@ -1,9 +1,15 @@
 import type postgres from 'postgres';
-import type { RawKline } from './binance/rest.ts';
 import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import type { Interval, TimeRange } from './intervals.ts';
-import { type CheckedKline, COPY_STAGED, checkKline } from './kline-row.ts';
+import {
+  COPY_HEADER,
+  COPY_TRAILER,
+  type EncodedKlines,
+  encodeKlines,
+  type RejectedKline,
+  STAGE_COPY,
+} from './kline-codec.ts';
 import { lockedTransaction } from './locks.ts';
 import { runSql } from './sql-file.ts';
 
@@ -25,26 +31,12 @@ export interface StoreCounts {
 export interface Page {
   /** The open times that were asked for. */
   asked: TimeRange;
-  rows: readonly RawKline[];
+  /** Lines of 12 fields, as in Binance's files. */
+  csv: Buffer;
   /** The exchange's clock before it was asked: candles that close later are still forming. */
   askedAtMs: number;
   /** For rejected_klines: 'rest' or the name of a file. */
   source: string;
-}
-
-/** Sorts a page into candles that can be stored and rows that cannot; drops the forming candle. */
-export function checkPage(page: Page): {
-  candles: CheckedKline[];
-  rejected: { raw: RawKline; reason: string }[];
-} {
-  const candles: CheckedKline[] = [];
-  const rejected: { raw: RawKline; reason: string }[] = [];
-  for (const raw of page.rows) {
-    const checked = checkKline(raw, page.asked);
-    if (typeof checked === 'string') rejected.push({ raw, reason: checked });
-    else if (checked.closeMs < page.askedAtMs) candles.push(checked);
-  }
-  return { candles, rejected };
 }
 
 /**
@@ -56,18 +48,17 @@ export async function storePage(
   series: Series,
   page: Page,
 ): Promise<StoreCounts> {
-  const { candles, rejected } = checkPage(page);
-  const { instrument } = series;
-  if (candles.length === 0 && rejected.length === 0)
-    return { inserted: 0, revised: 0, rejected: 0 };
+  const encoded = encodeKlines(page.csv, page.asked, page.askedAtMs);
+  const { count, rejected } = encoded;
+  if (count === 0 && rejected.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
 
-  return await lockedTransaction(session, instrument.id, '', async (tx) => {
+  return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     const counts = { inserted: 0, revised: 0, rejected: rejected.length };
-    if (candles.length > 0) {
-      await ensureTable(tx, instrument);
+    if (count > 0) {
+      await ensureTable(tx, series.instrument);
       await runSql(tx, 'klines/create_staging.sql');
-      await stage(tx, candles);
-      Object.assign(counts, await merge(tx, series));
+      await stage(tx, encoded);
+      Object.assign(counts, await storeStaged(tx, series, encoded));
     }
     await storeRejected(tx, series, page.source, rejected);
     return counts;
@@ -77,24 +68,39 @@ export async function storePage(
 /** Adds candles to this session's staging table. */
 export async function stage(
   sql: Session | postgres.TransactionSql,
-  candles: readonly CheckedKline[],
+  { rows }: EncodedKlines,
 ): Promise<void> {
-  await copyIn(
-    sql,
-    COPY_STAGED,
-    candles.map((candle) => candle.copyLine),
+  await copyIn(sql, STAGE_COPY, [COPY_HEADER, rows, COPY_TRAILER]);
+}
+
+type MergeCounts = Pick<StoreCounts, 'inserted' | 'revised'>;
+
+async function storeStaged(
+  tx: postgres.TransactionSql,
+  series: Series,
+  { isSorted, firstMs, lastMs }: EncodedKlines,
+): Promise<MergeCounts> {
+  const [range] = await runSql<{ is_empty: boolean }>(tx, 'klines/is_empty.sql', {
+    instrument_id: series.instrument.id,
+    interval: series.interval,
+    from_time: new Date(firstMs),
+    last_time: new Date(lastMs),
+  });
+  return await merge(
+    tx,
+    series,
+    isSorted && range?.is_empty ? 'klines/insert.sql' : 'klines/merge.sql',
   );
 }
 
+/** Brings the staged candles into klines. */
 export async function merge(
   tx: postgres.TransactionSql,
   { instrument, interval }: Series,
-): Promise<{ inserted: number; revised: number }> {
-  const [counts] = await runSql<{ inserted: number; revised: number }>(tx, 'klines/merge.sql', {
-    instrument_id: instrument.id,
-    interval,
-  });
-  return counts as { inserted: number; revised: number };
+  file = 'klines/merge.sql',
+): Promise<MergeCounts> {
+  const [counts] = await runSql<MergeCounts>(tx, file, { instrument_id: instrument.id, interval });
+  return counts as MergeCounts;
 }
 
 /** Makes the instrument's table when its first candle comes. */
@@ -116,7 +122,7 @@ export async function storeRejected(
   tx: postgres.TransactionSql,
   { instrument, interval }: Series,
   source: string,
-  rejected: readonly { raw: RawKline; reason: string }[],
+  rejected: readonly RejectedKline[],
 ): Promise<void> {
   if (rejected.length === 0) return;
   const rows = rejected.map(({ raw, reason }) => ({
@@ -124,7 +130,7 @@ export async function storeRejected(
     interval,
     source,
     reason,
-    raw: JSON.stringify(raw) ?? 'undefined',
+    raw,
   }));
   await tx`insert into rejected_klines ${tx(rows)} on conflict do nothing`;
 }

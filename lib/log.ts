@@ -13,10 +13,17 @@ const USUAL_LEVEL = 3;
 const PREFIX: Partial<Record<LogObject['type'], string>> = { warn: 'warning: ', error: 'error: ' };
 const COLOR: Partial<Record<LogObject['type'], number>> = { warn: 33, error: 31 };
 
+/** Whether colour is wanted there. https://no-color.org */
+export function isColored(stream: NodeJS.WritableStream): boolean {
+  return Boolean((stream as NodeJS.WriteStream).isTTY) && !process.env.NO_COLOR;
+}
+
 /** @param options.clearLine makes room where a progress bar is */
-export function createLog(options: { quiet: boolean; clearLine: () => void }): Log {
-  const { stderr } = process;
-  const colored = Boolean(stderr.isTTY) && !process.env.NO_COLOR;
+export function createLog(
+  stderr: NodeJS.WritableStream,
+  options: { quiet: boolean; clearLine: () => void },
+): Log {
+  const colored = isColored(stderr);
   const consola = createConsola({
     level: options.quiet ? QUIET_LEVEL : USUAL_LEVEL,
     reporters: [

@@ -24,7 +24,7 @@ const LINES_APART_MS = 3_000;
  */
 export function createProgress(
   write: (line: string) => void,
-  terminal?: NodeJS.WriteStream,
+  terminal?: NodeJS.WritableStream,
 ): Progress {
   let bar: cliProgress.SingleBar | undefined;
   let position: string | undefined;
@@ -54,7 +54,7 @@ export function createProgress(
     start(newTotal, newUnit) {
       [total, unit, done, startedMs] = [newTotal, newUnit, 0, performance.now()];
       lastLine = { atMs: startedMs, share: 0 };
-      if (!terminal?.isTTY) return;
+      if (!terminal || !('isTTY' in terminal && terminal.isTTY)) return;
       bar = new cliProgress.SingleBar({
         stream: terminal,
         format: '{bar} {percentage} % · {value}/{total} {unit} · {rest} left · {position}',

@@ -1,7 +1,8 @@
 import { KlinekeepError } from './errors.ts';
 import { type Download, downloadRanges, forEachPage, listedAtMs } from './history.ts';
 import { addSteps, floorToGrid, type TimeRange } from './intervals.ts';
-import { checkPage, ensureTable, merge, type StoreCounts, stage, storeRejected } from './klines.ts';
+import { encodeKlines, type RejectedKline } from './kline-codec.ts';
+import { ensureTable, merge, type StoreCounts, stage, storeRejected } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { missingRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
@@ -53,12 +54,12 @@ export async function replaceSeries(
       : addSteps(interval, endMs, -limit);
   const range = { fromMs, toMs: endMs };
 
-  const rejected: ReturnType<typeof checkPage>['rejected'] = [];
+  const rejected: RejectedKline[] = [];
   await runSql(session, 'klines/create_staging.sql');
   await forEachPage(download, [range], async (page, slots) => {
-    const checked = checkPage(page);
-    rejected.push(...checked.rejected);
-    if (checked.candles.length > 0) await stage(session, checked.candles);
+    const encoded = encodeKlines(page.csv, page.asked, page.askedAtMs);
+    rejected.push(...encoded.rejected);
+    if (encoded.count > 0) await stage(session, encoded);
     download.onPage?.({
       slots,
       untilMs: page.asked.toMs,

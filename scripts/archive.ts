@@ -132,7 +132,7 @@ function describeTable(
   };
 }
 
-const script: Script<Options> = {
+export const script: Script<Options> = {
   name: 'archive',
   summary:
     'Moves candles older than DAYS days into the archive tables, batch by batch, each proven before it counts',

@@ -14,7 +14,7 @@ interface Options {
   command: string | undefined;
 }
 
-const script: Script<Options> = {
+export const script: Script<Options> = {
   name: 'db',
   summary: 'The embedded PostgreSQL: start it, stop it, look at it, open psql, print its address',
   examples: ['status', 'url', 'psql', "psql --command 'select count(*) from all_klines'", 'stop'],

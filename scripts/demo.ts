@@ -133,7 +133,7 @@ function showHoldings(holdings: readonly Holding[]): string {
   );
 }
 
-const script: Script<object> = {
+export const script: Script<object> = {
   name: 'demo',
   summary: 'The whole way once, in a database of its own: sync, fetch, update, archive, verify',
   examples: [''],

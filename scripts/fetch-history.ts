@@ -107,7 +107,7 @@ export async function fetchHistory(options: Options, context: Context) {
   );
 }
 
-const script: Script<Options> = {
+export const script: Script<Options> = {
   name: 'fetch-history',
   summary: 'Fetches years of candles; never asks for what is stored or archived already',
   examples: [

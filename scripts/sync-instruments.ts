@@ -39,7 +39,7 @@ export async function syncInstruments(options: Options, context: Context) {
   return changes;
 }
 
-const script: Script<Options> = {
+export const script: Script<Options> = {
   name: 'sync-instruments',
   summary:
     'Keeps the registry of symbols: registers those of a market, or refreshes who is still traded',

@@ -138,7 +138,7 @@ async function updateOne(
   return { symbol: series.instrument.symbol, interval: series.interval, ...counts, seconds };
 }
 
-const script: Script<Options> = {
+export const script: Script<Options> = {
   name: 'update-klines',
   summary: 'Brings stored series up to the last closed candle: one symbol, or every active one',
   examples: [

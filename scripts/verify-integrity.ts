@@ -32,7 +32,7 @@ export async function verifyIntegrity(options: Choice, context: Context) {
   return { series, findings: findings.sort((a, b) => b.count - a.count) };
 }
 
-const script: Script<Choice> = {
+export const script: Script<Choice> = {
   name: 'verify-integrity',
   summary:
     'Is every candle there, once, closed and possible? Changes nothing; exits 2 when something is not',

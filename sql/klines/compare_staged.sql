@@ -11,12 +11,12 @@ select
       and open_time < :'to_time'
   ) as stored_rows,
   (
-    select count(distinct s.open_ms)::int
+    select count(distinct s.open_time)::int
     from staged_klines s
     where not exists (
       select from klines_archive a
       where a.instrument_id = :'instrument_id'::int
         and a.interval = :'interval'
-        and a.open_time = to_timestamp(s.open_ms::float8 / 1000)
+        and a.open_time = s.open_time
     )
   ) as staged_rows;

@@ -2,8 +2,8 @@
 -- Locks nothing that others see. Can be run again.
 
 create temp table if not exists staged_klines (
-  open_ms bigint not null,
-  close_ms bigint not null,
+  open_time timestamptz(3) not null,
+  close_time timestamptz(3) not null,
   open_price numeric not null,
   high_price numeric not null,
   low_price numeric not null,

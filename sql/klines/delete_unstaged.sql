@@ -8,5 +8,5 @@ where k.instrument_id = :'instrument_id'::int
   and k.open_time < :'to_time'
   and not exists (
     select from staged_klines s
-    where to_timestamp(s.open_ms::float8 / 1000) = k.open_time
+    where s.open_time = k.open_time
   );

@@ -3,13 +3,11 @@
 -- Of a candle staged twice the later one counts. What the archive holds is not written again.
 
 with staged as (
-  select distinct on (open_ms)
-    to_timestamp(open_ms::float8 / 1000)::timestamptz(3) as open_time,
-    to_timestamp(close_ms::float8 / 1000)::timestamptz(3) as close_time,
-    open_price, high_price, low_price, close_price,
+  select distinct on (open_time)
+    open_time, close_time, open_price, high_price, low_price, close_price,
     volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
   from staged_klines
-  order by open_ms, ctid desc
+  order by open_time, ctid desc
 ),
 merged as (
   insert into klines as k (

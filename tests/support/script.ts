@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { execute } from '../../lib/cli.ts';
 import { PROJECT_DIR } from '../../lib/env.ts';
 
 const TSX_LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
@@ -49,12 +51,24 @@ export function startScript(
   return { process: child, result };
 }
 
+/** Runs a script within this process: ten times quicker, and all but the process is the same. */
 export async function runScript(
   name: string,
   words: readonly string[],
   env: Record<string, string> = {},
 ): Promise<ScriptResult> {
-  return await startScript(name, words, env).result;
+  const { script } = await import(`../../scripts/${name}.ts`);
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+  const said = Promise.all([text(stdout), text(stderr)]);
+  const exitCode = await execute(script, [...words], {
+    env: { ...UNREACHABLE, ...env },
+    stdout,
+    stderr,
+  });
+  stdout.end();
+  stderr.end();
+  const [out, err] = await said;
+  return { exitCode, signal: null, stdout: out, stderr: err };
 }
 
 /** No test asks the real Binance, or starts a server in the developer's `.klines`, by mistake. */

@@ -1,0 +1,133 @@
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { copyIn } from '../lib/db.ts';
+import { COPY_HEADER, COPY_TRAILER, encodeKlines, STAGE_COPY } from '../lib/kline-codec.ts';
+import { whyRejected } from '../lib/kline-row.ts';
+import { runSql } from '../lib/sql-file.ts';
+import { freshDatabase } from './support/database.ts';
+
+const OPEN = Date.UTC(2023, 2, 24, 12, 39);
+const ASKED = { fromMs: OPEN, toMs: OPEN + 60_000 };
+const LATER = OPEN + 86_400_000;
+const GOOD = `${OPEN},27001.5,27010.00000001,0.00000001,718239113,0.1,${OPEN + 41_646},12345678901234567890.12345678,2147483647,-5.5,0,ignored`;
+
+const replaced = (field: number, value: string) => GOOD.split(',').with(field, value).join(',');
+const encode = (...lines: string[]) => encodeKlines(Buffer.from(lines.join('\n')), ASKED, LATER);
+
+test('what is encoded is stored by PostgreSQL to the last digit and the millisecond', async () => {
+  const session = (await freshDatabase()).openSession();
+  const decimal = fc
+    .tuple(
+      fc.bigInt({ min: 0n, max: 10n ** 20n - 1n }),
+      fc.nat(99_999_999),
+      fc.nat(8),
+      fc.boolean(),
+    )
+    .map(([whole, fraction, places, negative]) => {
+      const digits = String(fraction).padStart(8, '0').slice(0, places);
+      return `${negative ? '-' : ''}${whole}${places > 0 ? `.${digits}` : ''}`;
+    });
+  const positive = decimal
+    .map((text) => text.replace('-', ''))
+    .filter((text) => /[1-9]/.test(text));
+  await fc.assert(
+    fc.asyncProperty(
+      fc.tuple(positive, positive, positive, positive),
+      fc.tuple(decimal, decimal, decimal, decimal),
+      fc.nat(2_147_483_647),
+      fc.integer({ min: Date.UTC(1990, 0, 1), max: Date.UTC(2060, 0, 1) }),
+      async ([o, h, l, c], [v, qv, tv, tqv], trades, openMs) => {
+        const line = [openMs, o, h, l, c, v, openMs + 59_999, qv, trades, tv, tqv, 0].join(',');
+        const encoded = encodeKlines(Buffer.from(line), { fromMs: 0, toMs: 1e14 }, 1e14);
+        expect(encoded).toMatchObject({ count: 1, rejected: [], firstMs: openMs });
+        await runSql(session, 'klines/create_staging.sql');
+        await copyIn(session, STAGE_COPY, [COPY_HEADER, encoded.rows, COPY_TRAILER]);
+        const [row] = await session`
+          select
+            (extract(epoch from open_time) * 1000)::bigint = ${openMs}::bigint
+            and (extract(epoch from close_time) * 1000)::bigint = ${openMs + 59_999}::bigint
+            and (open_price, high_price, low_price, close_price) = (${o}::numeric, ${h}::numeric, ${l}::numeric, ${c}::numeric)
+            and (volume, quote_volume) = (${v}::numeric, ${qv}::numeric)
+            and (taker_buy_volume, taker_buy_quote_volume) = (${tv}::numeric, ${tqv}::numeric)
+            and trades_count = ${trades} as is_equal
+          from staged_klines`;
+        expect(row?.is_equal).toBe(true);
+      },
+    ),
+    { numRuns: 60 },
+  );
+});
+
+test('the fast reader and the one that explains agree on every line', () => {
+  const piece = fc.constantFrom(
+    ...[
+      '',
+      '0',
+      '1',
+      '-1',
+      '1.5',
+      '0.00000000',
+      '1.123456789',
+      '1e5',
+      '1.',
+      '.5',
+      'abc',
+      ' 1',
+      '1 ',
+      '--1',
+      '1.2.3',
+    ],
+    ...[
+      '9'.repeat(20),
+      '9'.repeat(21),
+      '0'.repeat(20),
+      String(OPEN),
+      `${OPEN}000`,
+      '2147483648',
+      '9'.repeat(17),
+      '+1',
+      'NaN',
+      '"1"',
+    ],
+  );
+  fc.assert(
+    fc.property(
+      fc.nat(11),
+      piece,
+      fc.option(fc.tuple(fc.nat(11), piece)),
+      (field, value, second) => {
+        let fields = GOOD.split(',').with(field, value);
+        if (second) fields = fields.with(second[0], second[1]);
+        const { count, rejected } = encode(fields.join(','));
+        const reason = whyRejected(fields.join(',').split(','), ASKED);
+        const closeMs = Number(fields[6]) >= 1e14 ? Number(fields[6]) / 1000 : Number(fields[6]);
+        if (reason === undefined)
+          expect({ count, rejected }).toEqual({ count: closeMs < LATER ? 1 : 0, rejected: [] });
+        else expect(rejected).toEqual([{ raw: fields.join(','), reason }]);
+      },
+    ),
+    { numRuns: 2000 },
+  );
+});
+
+test('microseconds are cut to the millisecond, each row by its own size', () => {
+  const close = OPEN + 59_999;
+  const { count, firstMs } = encode(
+    replaced(0, `${OPEN}000`).replace(`${OPEN + 41_646}`, `${close}999`),
+  );
+  expect({ count, firstMs }).toEqual({ count: 1, firstMs: OPEN });
+  expect(encodeKlines(Buffer.from(GOOD), ASKED, OPEN + 41_646).count).toBe(0);
+  expect(encodeKlines(Buffer.from(GOOD), ASKED, OPEN + 41_647).count).toBe(1);
+});
+
+test('line ends of any kind, an empty end, and rows out of order or twice are noticed', () => {
+  const second = replaced(0, String(OPEN + 1));
+  expect(encodeKlines(Buffer.from(`${GOOD}\r\n${second}\r\n\r\n`), ASKED, LATER)).toMatchObject({
+    count: 2,
+    isSorted: true,
+    rejected: [],
+  });
+  expect(encode(second, GOOD).isSorted).toBe(false);
+  expect(encode(GOOD, GOOD).isSorted).toBe(false);
+  expect(encode('')).toMatchObject({ count: 0, rejected: [] });
+});
