@@ -2,16 +2,9 @@ import type postgres from 'postgres';
 import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import type { Interval, TimeRange } from './intervals.ts';
-import {
-  COPY_HEADER,
-  COPY_TRAILER,
-  type EncodedKlines,
-  encodeKlines,
-  type RejectedKline,
-  STAGE_COPY,
-} from './kline-codec.ts';
+import { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-codec.ts';
 import { lockedTransaction } from './locks.ts';
-import { runSql } from './sql-file.ts';
+import { runSql, sqlState } from './sql-file.ts';
 
 /** The candles of one instrument in one interval. */
 export interface Series {
@@ -39,8 +32,13 @@ export interface Page {
   source: string;
 }
 
+const UNIQUE_VIOLATION = '23505';
+
 /**
  * Stores one page, in one transaction. The session holds the instrument's lock.
+ *
+ * Where nothing is stored yet the candles go straight into their table. Where something may be,
+ * or the page holds a candle twice, they are staged and merged.
  * @throws KlinekeepError (75) when the lock was lost to another run; what PostgreSQL says else.
  */
 export async function storePage(
@@ -48,48 +46,89 @@ export async function storePage(
   series: Series,
   page: Page,
 ): Promise<StoreCounts> {
-  const encoded = encodeKlines(page.csv, page.asked, page.askedAtMs);
-  const { count, rejected } = encoded;
-  if (count === 0 && rejected.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
+  if (page.csv.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
+  if (!(await isEmpty(session, series, page.asked))) return await mergePage(session, series, page);
+  try {
+    return await insertPage(session, series, page);
+  } catch (error) {
+    if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
+    return await mergePage(session, series, page);
+  }
+}
 
+async function isEmpty(
+  session: Session,
+  { instrument, interval }: Series,
+  range: TimeRange,
+): Promise<boolean> {
+  const [found] = await runSql<{ is_empty: boolean }>(session, 'klines/is_empty.sql', {
+    instrument_id: instrument.id,
+    interval,
+    from_time: new Date(range.fromMs),
+    to_time: new Date(range.toMs),
+  });
+  return found?.is_empty ?? false;
+}
+
+async function insertPage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
+  const encoder = encoderFor(series, page);
+  const chunks = encoder.chunks();
+  // The table comes with the first candle, not before.
+  const first: Buffer[] = [];
+  for (let next = chunks.next(); !next.done; next = chunks.next()) {
+    first.push(next.value);
+    if (encoder.count > 0) break;
+  }
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
-    const counts = { inserted: 0, revised: 0, rejected: rejected.length };
-    if (count > 0) {
+    if (encoder.count > 0) {
       await ensureTable(tx, series.instrument);
-      await runSql(tx, 'klines/create_staging.sql');
-      await stage(tx, encoded);
-      Object.assign(counts, await storeStaged(tx, series, encoded));
+      const table = `"${series.instrument.tableName.replaceAll('"', '""')}"`;
+      await copyIn(
+        tx,
+        `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`,
+        concat(first, chunks),
+      );
     }
-    await storeRejected(tx, series, page.source, rejected);
-    return counts;
+    await storeRejected(tx, series, page.source, encoder.rejected);
+    return { inserted: encoder.count, revised: 0, rejected: encoder.rejected.length };
+  });
+}
+
+function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part;
+}
+
+async function mergePage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
+  const encoder = encoderFor(series, page);
+  return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
+    await runSql(tx, 'klines/create_staging.sql');
+    await stage(tx, encoder);
+    if (encoder.count > 0) await ensureTable(tx, series.instrument);
+    const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
+    await storeRejected(tx, series, page.source, encoder.rejected);
+    return { ...counts, rejected: encoder.rejected.length };
+  });
+}
+
+/** Reads a page as candles of a series. */
+export function encoderFor({ instrument, interval }: Series, page: Page): KlineEncoder {
+  return new KlineEncoder(page.csv, {
+    instrumentId: instrument.id,
+    interval,
+    asked: page.asked,
+    closedBeforeMs: page.askedAtMs,
   });
 }
 
 /** Adds candles to this session's staging table. */
 export async function stage(
   sql: Session | postgres.TransactionSql,
-  { rows }: EncodedKlines,
+  encoder: KlineEncoder,
 ): Promise<void> {
-  await copyIn(sql, STAGE_COPY, [COPY_HEADER, rows, COPY_TRAILER]);
-}
-
-type MergeCounts = Pick<StoreCounts, 'inserted' | 'revised'>;
-
-async function storeStaged(
-  tx: postgres.TransactionSql,
-  series: Series,
-  { isSorted, firstMs, lastMs }: EncodedKlines,
-): Promise<MergeCounts> {
-  const [range] = await runSql<{ is_empty: boolean }>(tx, 'klines/is_empty.sql', {
-    instrument_id: series.instrument.id,
-    interval: series.interval,
-    from_time: new Date(firstMs),
-    last_time: new Date(lastMs),
-  });
-  return await merge(
-    tx,
-    series,
-    isSorted && range?.is_empty ? 'klines/insert.sql' : 'klines/merge.sql',
+  await copyIn(
+    sql,
+    `copy staged_klines ${COPY_COLUMNS} from stdin (format binary)`,
+    encoder.chunks(),
   );
 }
 
@@ -97,10 +136,12 @@ async function storeStaged(
 export async function merge(
   tx: postgres.TransactionSql,
   { instrument, interval }: Series,
-  file = 'klines/merge.sql',
-): Promise<MergeCounts> {
-  const [counts] = await runSql<MergeCounts>(tx, file, { instrument_id: instrument.id, interval });
-  return counts as MergeCounts;
+): Promise<Pick<StoreCounts, 'inserted' | 'revised'>> {
+  const [counts] = await runSql<{ inserted: number; revised: number }>(tx, 'klines/merge.sql', {
+    instrument_id: instrument.id,
+    interval,
+  });
+  return counts as { inserted: number; revised: number };
 }
 
 /** Makes the instrument's table when its first candle comes. */

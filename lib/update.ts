@@ -1,8 +1,15 @@
 import { KlinekeepError } from './errors.ts';
 import { type Download, downloadRanges, forEachPage, listedAtMs } from './history.ts';
 import { addSteps, floorToGrid, type TimeRange } from './intervals.ts';
-import { encodeKlines, type RejectedKline } from './kline-codec.ts';
-import { ensureTable, merge, type StoreCounts, stage, storeRejected } from './klines.ts';
+import type { RejectedKline } from './kline-codec.ts';
+import {
+  encoderFor,
+  ensureTable,
+  merge,
+  type StoreCounts,
+  stage,
+  storeRejected,
+} from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { missingRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
@@ -57,9 +64,9 @@ export async function replaceSeries(
   const rejected: RejectedKline[] = [];
   await runSql(session, 'klines/create_staging.sql');
   await forEachPage(download, [range], async (page, slots) => {
-    const encoded = encodeKlines(page.csv, page.asked, page.askedAtMs);
-    rejected.push(...encoded.rejected);
-    if (encoded.count > 0) await stage(session, encoded);
+    const encoder = encoderFor(series, page);
+    await stage(session, encoder);
+    rejected.push(...encoder.rejected);
     download.onPage?.({
       slots,
       untilMs: page.asked.toMs,

@@ -2,6 +2,8 @@
 -- Locks nothing that others see. Can be run again.
 
 create temp table if not exists staged_klines (
+  instrument_id int not null,
+  interval text not null,
   open_time timestamptz(3) not null,
   close_time timestamptz(3) not null,
   open_price numeric not null,

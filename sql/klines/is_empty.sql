@@ -7,12 +7,12 @@ select
     where instrument_id = :'instrument_id'::int
       and interval = :'interval'
       and open_time >= :'from_time'
-      and open_time <= :'last_time'
+      and open_time < :'to_time'
   )
   and not exists (
     select from klines_archive
     where instrument_id = :'instrument_id'::int
       and interval = :'interval'
       and open_time >= :'from_time'
-      and open_time <= :'last_time'
+      and open_time < :'to_time'
   ) as is_empty;
