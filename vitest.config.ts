@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import { isWriteAfterLoss } from './lib/db.ts';
 
 export default defineConfig({
   test: {
@@ -7,6 +8,8 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 120_000,
     hookTimeout: 60_000,
+    // A script ignores it where it is started; see lib/db.ts.
+    onUnhandledError: (error) => !isWriteAfterLoss(error),
     projects: [
       { extends: true, test: { name: 'utc', include: ['tests/*.test.ts'], env: { TZ: 'UTC' } } },
       {

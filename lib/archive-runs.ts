@@ -21,3 +21,13 @@ export async function endRun(sql: Sql, runId: string, outcome: RunOutcome): Prom
       moved_rows = (select coalesce(sum(moved_rows), 0) from archive_batches where run_id = ${runId})
     where id = ${runId}`;
 }
+
+/** What the batches of a run really moved, by instrument. */
+export async function movedRows(sql: Sql, runId: string): Promise<Map<number, number>> {
+  const rows = await sql`
+    select instrument_id, sum(moved_rows)::float8 as moved_rows
+    from archive_batches
+    where run_id = ${runId}
+    group by instrument_id`;
+  return new Map(rows.map((row) => [row.instrument_id, row.moved_rows]));
+}

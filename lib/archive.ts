@@ -17,8 +17,9 @@ export interface DueSeries {
   rows: number;
   /** Of the rows alone, without indexes. */
   bytes: number;
-  /** Open time of the oldest one, Unix ms. */
+  /** Open times of the oldest and the newest one, Unix ms. */
   firstMs: number;
+  lastMs: number;
 }
 
 /** The moment before which candles are archived: `days` back, at the start of that UTC day. */
@@ -38,6 +39,7 @@ export async function dueSeries(
     due_rows: number;
     due_bytes: number;
     first_time: Date;
+    last_time: Date;
   }>(sql, 'archive/due.sql', {
     instrument_id: instrument.id,
     intervals: intervals.join(','),
@@ -48,6 +50,7 @@ export async function dueSeries(
     rows: row.due_rows,
     bytes: row.due_bytes,
     firstMs: row.first_time.getTime(),
+    lastMs: row.last_time.getTime(),
   }));
 }
 
@@ -63,31 +66,23 @@ export interface ArchiveOptions {
 /**
  * Moves what is due of one series, oldest first, a window of the grid at a time, each in a
  * transaction of its own. The session holds the instrument's lock.
- * @returns how many candles were moved
  * @throws the signal's reason between batches
  */
 export async function archiveSeries(
   session: Session,
   series: Series,
-  firstMs: number,
+  due: DueSeries,
   options: ArchiveOptions,
-): Promise<number> {
-  let moved = 0;
-  for (const window of batchWindows(
-    series.interval,
-    firstMs,
-    options.cutoffMs,
-    options.batchRows,
-  )) {
+): Promise<void> {
+  const beforeMs = Math.min(options.cutoffMs, due.lastMs + 1);
+  for (const window of batchWindows(series.interval, due.firstMs, beforeMs, options.batchRows)) {
     options.signal.throwIfAborted();
     const movedRows = await retry(() => moveWindow(session, series, window, options.runId), {
       isTransient: (error) => [SERIALIZATION_FAILURE, DEADLOCK].includes(sqlState(error) ?? ''),
       signal: options.signal,
     });
-    moved += movedRows;
     options.onBatch?.({ movedRows, untilMs: window.toMs });
   }
-  return moved;
 }
 
 /** The windows of a run: together all open times from the first one due up to the cutoff. */

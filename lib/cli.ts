@@ -4,6 +4,7 @@ import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, renderUsage } from 'citty';
 import type { z } from 'zod';
 import { type Context, createContext } from './context.ts';
+import { isConnectionLost, isWriteAfterLoss } from './db.ts';
 import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 import { isColored } from './log.ts';
 
@@ -50,8 +51,15 @@ export async function main<Options>(meta: ImportMeta, script: Script<Options>): 
   const started = process.argv[1];
   if (started === undefined || realpathSync(started) !== fileURLToPath(meta.url)) return;
   // `| head` closes the pipe early: then nobody wants the rest.
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EPIPE') throw error;
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+    });
+  }
+  process.on('uncaughtException', (error) => {
+    if (isWriteAfterLoss(error)) return;
+    process.stderr.write(`${error.stack}\n`);
+    process.exit(EXIT.failed);
   });
   process.exitCode = await execute(script, process.argv.slice(2), process);
 }
@@ -83,7 +91,11 @@ export async function execute<Options>(
     if (wantsJson) stdout.write(`${JSON.stringify(outcome.json)}\n`);
     else if (outcome.text !== undefined && !quiet) stdout.write(`${outcome.text}\n`);
     return context.signalExitCode ?? outcome.exitCode ?? EXIT.done;
-  } catch (error) {
+  } catch (thrown) {
+    const error =
+      isConnectionLost(thrown) && !(thrown instanceof KlinekeepError)
+        ? connectionLost(thrown)
+        : thrown;
     return reportFailure(error, script.name, wantsJson, context, surroundings);
   } finally {
     await context?.close();
@@ -113,6 +125,13 @@ function reportFailure(
   }
   stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
   return exitCode;
+}
+
+function connectionLost(cause: unknown): KlinekeepError {
+  return new KlinekeepError('unavailable', 'The connection to PostgreSQL was lost', {
+    hint: 'What was committed stays. Run it again when the server is back.',
+    cause,
+  });
 }
 
 function describeFailure(error: unknown): string {
@@ -167,6 +186,7 @@ function parseStrictly(words: string[], named: [string, ArgsDef[string]][]) {
   }
 }
 
+/** Issues whose message begins with ! say all there is to say; the others say what was wanted. */
 function readOptions<Options>(
   schema: z.ZodType<Options>,
   values: Record<string, unknown>,
@@ -174,14 +194,10 @@ function readOptions<Options>(
   const parsed = schema.safeParse(values);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map((issue) => {
-    const name =
-      issue.path[0] === undefined || issue.path[0] === '_' ? '' : `--${String(issue.path[0])} `;
-    const found =
-      issue.input ?? (issue.path[0] === undefined ? undefined : values[String(issue.path[0])]);
-    const shown = found === undefined ? 'is missing' : `is ${JSON.stringify(found)}`;
-    return issue.message.startsWith('!')
-      ? issue.message.slice(1)
-      : `${name || 'argument '}${shown}; wanted ${issue.message}`;
+    if (issue.message.startsWith('!')) return issue.message.slice(1);
+    const name = String(issue.path[0]);
+    const shown = values[name] === undefined ? 'is missing' : `is ${JSON.stringify(values[name])}`;
+    return `--${name} ${shown}; wanted ${issue.message}`;
   });
   throw usageError(problems.join('\n'));
 }

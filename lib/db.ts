@@ -7,6 +7,7 @@ import type { Sql } from './sql-file.ts';
 export type Session = postgres.Sql;
 
 export interface Database {
+  url: string;
   /** A small pool, for reads and for bookkeeping. */
   sql: postgres.Sql;
   openSession(): Session;
@@ -22,11 +23,14 @@ export interface Database {
 export async function connectDatabase(url: string, name: string): Promise<Database> {
   const sessions: Session[] = [];
   const open = (max: number): Session => {
+    const loss = new AbortController();
     const session = postgres(url, {
       ...CONNECTION,
       max,
+      onclose: () => loss.abort(lost),
       connection: { ...SETTINGS, application_name: name },
     });
+    losses.set(session, loss.signal);
     sessions.push(session);
     return session;
   };
@@ -36,6 +40,7 @@ export async function connectDatabase(url: string, name: string): Promise<Databa
     const sql = open(4);
     await sql`select 1`;
     return {
+      url,
       sql,
       openSession: () => open(1),
       close: async () => {
@@ -46,6 +51,18 @@ export async function connectDatabase(url: string, name: string): Promise<Databa
     await Promise.all(sessions.map((session) => session.end({ timeout: 0 })));
     throw unavailable(url, error);
   }
+}
+
+const losses = new WeakMap<Session, AbortSignal>();
+const lost = Object.assign(new Error('the connection was closed'), { code: 'CONNECTION_CLOSED' });
+
+/**
+ * Aborted when the session's connection is lost; the session is of no use from then on.
+ * postgres.js 3.4.9 forgets what it was about to write when the connection closes: such a query
+ * never settles, and what follows it is never sent, not even over a new connection.
+ */
+export function lossOf(session: Session): AbortSignal {
+  return losses.get(session) ?? new AbortController().signal;
 }
 
 const CONNECTION = {
@@ -62,6 +79,32 @@ const SETTINGS = {
   client_connection_check_interval: '5s',
   idle_in_transaction_session_timeout: 60_000,
 } as const;
+
+const LOST = new Set([
+  ...['CONNECTION_CLOSED', 'CONNECTION_DESTROYED', 'CONNECTION_ENDED', 'CONNECT_TIMEOUT'],
+  ...['ECONNRESET', 'ECONNREFUSED', 'EPIPE', 'ETIMEDOUT'],
+  // admin_shutdown, crash_shutdown, cannot_connect_now, too_many_connections
+  ...['57P01', '57P02', '57P03', '53300'],
+]);
+
+/** Whether an error, or one of its causes, says that PostgreSQL has gone away or is full. */
+export function isConnectionLost(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (LOST.has((at as NodeJS.ErrnoException).code ?? '')) return true;
+  }
+  return false;
+}
+
+/**
+ * postgres.js 3.4.9 can write once more to a connection that has just been lost, from a timer
+ * where nobody can catch it. It means nothing: the loss itself is told by `lossOf`.
+ */
+export function isWriteAfterLoss(error: { message?: string; stack?: string }): boolean {
+  return (
+    (error.message?.includes("of null (reading 'write')") ?? false) &&
+    (error.stack?.includes('postgres/src/connection.js') ?? false)
+  );
+}
 
 function unavailable(url: string, error: unknown): KlinekeepError {
   return new KlinekeepError(

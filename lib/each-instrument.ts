@@ -1,15 +1,26 @@
 import { ShutOutError } from './binance/answer.ts';
-import type { Database, Session } from './db.ts';
+import { type Database, isConnectionLost, lossOf, type Session } from './db.ts';
 import { describeError, EXIT, type ExitCode } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { withInstrumentLock } from './locks.ts';
 import { inParallel } from './parallel.ts';
+import { retry } from './retry.ts';
 
 /** How the work on one instrument ended. */
 export type InstrumentRun<T> =
   | { instrument: Instrument; state: 'done'; result: T }
   | { instrument: Instrument; state: 'held' }
   | { instrument: Instrument; state: 'failed'; error: unknown };
+
+/** One instrument's turn. Another one follows when its connection is lost. */
+export interface Turn {
+  /** Holds the instrument's lock. */
+  session: Session;
+  instrument: Instrument;
+  index: number;
+  /** Aborted when the run is to stop, and when the session is lost. */
+  signal: AbortSignal;
+}
 
 export interface EachOptions {
   /** Instruments worked on at the same time, each on a connection of its own. */
@@ -29,19 +40,34 @@ export async function eachInstrument<T>(
   database: Database,
   instruments: readonly Instrument[],
   options: EachOptions,
-  work: (session: Session, instrument: Instrument, index: number) => Promise<T>,
+  work: (turn: Turn) => Promise<T>,
 ): Promise<InstrumentRun<T>[]> {
   const { concurrency, signal } = options;
   const idle: Session[] = [];
   const runs: InstrumentRun<T>[] = [];
 
+  /** On a connection that is kept for the next one only if it is still good. */
+  const attempt = async (instrument: Instrument, index: number): Promise<T | 'held'> => {
+    const session = idle.pop() ?? database.openSession();
+    const loss = lossOf(session);
+    const turn = { session, instrument, index, signal: AbortSignal.any([signal, loss]) };
+    const result = await Promise.race([
+      withInstrumentLock(session, instrument.id, () => work(turn)),
+      rejectionOf(loss),
+    ]).finally(() => {
+      if (loss.aborted) session.end({ timeout: 0 }).catch(() => {});
+      else idle.push(session);
+    });
+    return result;
+  };
+
   await inParallel(instruments.entries(), concurrency, async ([index, instrument]) => {
     signal.throwIfAborted();
-    const session = idle.pop() ?? database.openSession();
     try {
-      const result = await withInstrumentLock(session, instrument.id, () =>
-        work(session, instrument, index),
-      );
+      const result = await retry(() => attempt(instrument, index), {
+        signal,
+        isTransient: isConnectionLost,
+      });
       if (result === 'held') options.onHeld?.(instrument, index);
       runs[index] =
         result === 'held' ? { instrument, state: 'held' } : { instrument, state: 'done', result };
@@ -49,11 +75,16 @@ export async function eachInstrument<T>(
       if (signal.aborted || error instanceof ShutOutError) throw error;
       options.onFailed?.(instrument, index, error);
       runs[index] = { instrument, state: 'failed', error };
-    } finally {
-      idle.push(session);
     }
   });
   return runs;
+}
+
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 /** 1 if some failed, 75 if some were held by another run, 0 if all got done. */

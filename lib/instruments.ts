@@ -73,7 +73,7 @@ export async function findInstruments(
   const unknown = names.filter((_, index) => found[index] === undefined);
   if (unknown.length > 0) {
     throw new KlinekeepError('data', `Not registered: ${unknown.map(showName).join(', ')}.`, {
-      hint: 'fetch-history and update-klines --symbol register a symbol; sync-instruments --market all of a market.',
+      hint: 'fetch-history, and update-klines with --symbol and --interval, register a symbol; sync-instruments --market registers a market.',
     });
   }
   return found as Instrument[];

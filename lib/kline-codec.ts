@@ -1,4 +1,4 @@
-import type { TimeRange } from './intervals.ts';
+import { type Interval, maxStepMs, type TimeRange } from './intervals.ts';
 import { whyRejected } from './kline-row.ts';
 
 export interface RejectedKline {
@@ -9,7 +9,7 @@ export interface RejectedKline {
 
 export interface EncodeOptions {
   instrumentId: number;
-  interval: string;
+  interval: Interval;
   /** Open times outside it are rejected. */
   asked: TimeRange;
   /** The exchange's clock: candles that close later are still forming, and dropped. Unix ms. */
@@ -63,7 +63,9 @@ export class KlineEncoder {
   readonly rejected: RejectedKline[] = [];
   private readonly csv: Buffer;
   private readonly asked: TimeRange;
+  private readonly interval: Interval;
   private readonly closedBeforeMs: number;
+  private readonly longestMs: number;
   /** instrument_id and interval, the same in every row. */
   private readonly rowStart: Buffer;
   private readonly ends = new Int32Array(FIELDS);
@@ -74,7 +76,9 @@ export class KlineEncoder {
   constructor(csv: Buffer, options: EncodeOptions) {
     this.csv = csv;
     this.asked = options.asked;
+    this.interval = options.interval;
     this.closedBeforeMs = options.closedBeforeMs;
+    this.longestMs = 2 * maxStepMs(options.interval);
     const interval = Buffer.from(options.interval);
     this.rowStart = Buffer.alloc(14 + interval.length);
     this.rowStart.writeInt16BE(COPY_FIELDS, 0);
@@ -112,7 +116,7 @@ export class KlineEncoder {
     }
     this.outAt = rowAt;
     const raw = this.csv.toString('utf8', start, end);
-    const reason = whyRejected(raw.split(','), this.asked);
+    const reason = whyRejected(raw.split(','), this.asked, this.interval);
     // No reason: it is a candle, but still forming.
     if (reason !== undefined) this.rejected.push({ raw, reason });
   }
@@ -133,6 +137,7 @@ export class KlineEncoder {
     const closeMs = this.readTimeMs(ends[5]! + 1, ends[6]!);
     const isAsked = openMs >= this.asked.fromMs && openMs < this.asked.toMs;
     if (!isAsked || !(closeMs < this.closedBeforeMs)) return false;
+    if (closeMs < openMs || closeMs > openMs + this.longestMs) return false;
 
     this.outAt += this.rowStart.copy(out, this.outAt);
     this.writeTime(openMs);

@@ -1,4 +1,4 @@
-import type { TimeRange } from './intervals.ts';
+import { type Interval, maxStepMs, type TimeRange } from './intervals.ts';
 import { formatTime } from './time.ts';
 
 const DECIMAL = /^-?\d{1,20}(?:\.\d{1,8})?$/;
@@ -29,7 +29,11 @@ const VOLUMES = [
  * @param asked the open times that were asked for
  * @returns why it is no candle, or undefined: it is one
  */
-export function whyRejected(raw: readonly string[], asked: TimeRange): string | undefined {
+export function whyRejected(
+  raw: readonly string[],
+  asked: TimeRange,
+  interval: Interval,
+): string | undefined {
   if (raw.length !== 12) return 'not 12 fields';
   const openMs = readTimeMs(raw[0]);
   if (openMs === undefined) return `open_time is not a time: ${show(raw[0])}`;
@@ -37,6 +41,9 @@ export function whyRejected(raw: readonly string[], asked: TimeRange): string | 
   if (closeMs === undefined) return `close_time is not a time: ${show(raw[6])}`;
   if (openMs < asked.fromMs || openMs >= asked.toMs) {
     return `open_time ${formatTime(openMs)} is outside the range asked for`;
+  }
+  if (closeMs < openMs || closeMs > openMs + 2 * maxStepMs(interval)) {
+    return `close_time ${formatTime(closeMs)} is not the end of a candle that opens ${formatTime(openMs)}`;
   }
   for (const [index, name] of PRICES) {
     const value = String(raw[index]);

@@ -52,15 +52,18 @@ export function readSymbols(
   for (const word of words.flatMap((each) => each.split(','))) {
     const parsed = parseSymbol(word.trim(), market);
     if (typeof parsed === 'string') {
-      context.addIssue({ code: 'custom', message: parsed, path: ['symbol'], input: word });
-    } else if (
-      !symbols.some((s) => s.market === parsed.market && s.exchangeSymbol === parsed.exchangeSymbol)
-    ) {
+      context.addIssue({
+        code: 'custom',
+        message: `!${JSON.stringify(word)} is no symbol here; wanted ${parsed}`,
+      });
+    } else if (!symbols.some((s) => s.market === parsed.market && nameOf(s) === nameOf(parsed))) {
       symbols.push(parsed);
     }
   }
   return symbols;
 }
+
+const nameOf = (name: SymbolName) => name.symbol ?? name.exchangeSymbol;
 
 /** `--symbol`, `--market` and `--interval`: what a run is narrowed to. */
 export const CHOICE_ARGS = {

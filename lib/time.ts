@@ -58,7 +58,7 @@ const AGO_UNITS = {
 /**
  * Reads an instant: an ISO date or time (UTC unless it says otherwise; `2023`-less forms are
  * refused), a span back from `nowMs` such as `90m`, `36h`, `400d`, `8w`, `6mo`, `5y`, or `now`.
- * @returns Unix ms, or undefined when the text is none of these or no day of the calendar.
+ * @returns Unix ms, or undefined when the text is none of these, no day of the calendar or before 1970.
  */
 export function parseInstant(text: string, nowMs: number): number | undefined {
   if (text === 'now') return nowMs;
@@ -67,7 +67,7 @@ export function parseInstant(text: string, nowMs: number): number | undefined {
   if (ago) {
     const unit = AGO_UNITS[ago[2] as keyof typeof AGO_UNITS];
     const timeMs = sub(toUtc(nowMs), { [unit]: Number(ago[1]) }).getTime();
-    return Number.isNaN(timeMs) ? undefined : timeMs;
+    return timeMs >= 0 ? timeMs : undefined;
   }
 
   const iso = ISO.exec(text);
@@ -90,5 +90,5 @@ export function parseInstant(text: string, nowMs: number): number | undefined {
   const zoned = new Date(
     `${local}${/^[+-]\d{4}$/.test(zone) ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone}`,
   );
-  return Number.isNaN(zoned.getTime()) ? undefined : zoned.getTime();
+  return zoned.getTime() >= 0 ? zoned.getTime() : undefined;
 }

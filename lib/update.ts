@@ -1,11 +1,19 @@
 import { KlinekeepError } from './errors.ts';
-import { type Download, downloadRanges, forEachPage, listedAtMs } from './history.ts';
-import { addSteps, floorToGrid, type TimeRange } from './intervals.ts';
+import {
+  addCounts,
+  type Download,
+  downloadRanges,
+  downloadTwice,
+  forEachPage,
+  listedAtMs,
+} from './history.ts';
+import { addSteps, countSlots, floorToGrid, type TimeRange } from './intervals.ts';
 import type { RejectedKline } from './kline-codec.ts';
 import {
   encoderFor,
   ensureTable,
   merge,
+  type Series,
   type StoreCounts,
   stage,
   storeRejected,
@@ -13,7 +21,10 @@ import {
 import { lockedTransaction } from './locks.ts';
 import { missingRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
-import { formatShort } from './time.ts';
+import { formatShort, formatTime } from './time.ts';
+
+/** A new series of more candles than this is worth a look at when the symbol was listed. */
+const LONG_LIMIT = 10_000;
 
 /**
  * Brings one series from its last stored candle to the last closed one, and fills what is
@@ -29,27 +40,46 @@ export async function updateSeries(
   const { series, session } = download;
   const { interval } = series;
   const endMs = await formingOpenMs(download);
-  let latestMs = addSteps(interval, endMs, -limit);
-  if (!stored) return await downloadRanges(download, [{ fromMs: latestMs, toMs: endMs }]);
+  const latestMs = await latestFromMs(download, stored, endMs, limit);
+  if (!stored) return await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }], always);
 
-  if (latestMs < stored.firstMs) {
-    const listedMs = await listedAtMs(download);
-    if (listedMs !== undefined) latestMs = Math.max(latestMs, floorToGrid(interval, listedMs));
-  }
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
   const holes = await missingRanges(session, series, { fromMs: latestMs, toMs: rereadMs });
-  return await downloadRanges(download, [...holes, { fromMs: rereadMs, toMs: endMs }]);
+  const filled = await downloadRanges(download, holes);
+  const brought = await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }], always);
+  return addCounts(filled, brought);
+}
+
+/** The next run begins behind what is missing now: better to ask for it once more. */
+const always = () => true;
+
+/** Where the latest `limit` candles begin, Unix ms: not before 1970, nor before the listing. */
+async function latestFromMs(
+  download: Download,
+  stored: StoredSeries | undefined,
+  endMs: number,
+  limit: number,
+): Promise<number> {
+  const { interval } = download.series;
+  const fromMs = addSteps(
+    interval,
+    endMs,
+    -Math.min(limit, countSlots(interval, { fromMs: 0, toMs: endMs })),
+  );
+  const reachesBack = stored ? fromMs < stored.firstMs : limit > LONG_LIMIT;
+  if (!reachesBack) return fromMs;
+  return Math.max(fromMs, floorToGrid(interval, (await listedAtMs(download)) ?? fromMs));
 }
 
 /**
  * Downloads the latest `limit` candles again, or all that klines holds of the series, and puts
  * them in place of the stored ones in one transaction after the last page has arrived. Readers
  * see the old candles or the new ones. What is archived is left alone.
- * @throws KlinekeepError (1) when the exchange sends fewer candles than are stored: nothing changes
+ * @throws KlinekeepError (1) when the answer lacks a candle that is stored: nothing changes
  */
 export async function replaceSeries(
   download: Download,
-  stored: StoredSeries | undefined,
+  stored: StoredSeries,
   limit: number | undefined,
 ): Promise<StoreCounts> {
   const { series, session } = download;
@@ -57,8 +87,8 @@ export async function replaceSeries(
   const endMs = await formingOpenMs(download);
   const fromMs =
     limit === undefined
-      ? floorToGrid(interval, stored?.firstHotMs ?? endMs)
-      : addSteps(interval, endMs, -limit);
+      ? floorToGrid(interval, stored.firstHotMs ?? endMs)
+      : await latestFromMs(download, stored, endMs, limit);
   const range = { fromMs, toMs: endMs };
 
   const rejected: RejectedKline[] = [];
@@ -75,43 +105,39 @@ export async function replaceSeries(
   });
 
   return await lockedTransaction(session, instrument.id, '', async (tx) => {
-    const stagedRows = await refuseShorterAnswer(download, range, tx);
-    if (stagedRows === 0) return { inserted: 0, revised: 0, rejected: 0 };
+    await refuseLackingAnswer(series, range, tx);
+    const [staged] = await tx`select exists (select from staged_klines) as any`;
+    if (!staged?.any) return { inserted: 0, revised: 0, rejected: 0 };
     await ensureTable(tx, instrument);
-    await runSql(tx, 'klines/delete_unstaged.sql', bounds(download, range));
     const counts = await merge(tx, series);
     await storeRejected(tx, series, 'rest', rejected);
     return { ...counts, rejected: rejected.length };
   });
 }
 
-/** @returns how many candles are staged for the range */
-async function refuseShorterAnswer(download: Download, range: TimeRange, tx: Sql): Promise<number> {
-  const [found] = await runSql<{ stored_rows: number; staged_rows: number }>(
-    tx,
-    'klines/compare_staged.sql',
-    bounds(download, range),
-  );
-  const { stored_rows: storedRows, staged_rows: stagedRows } = found as {
+async function refuseLackingAnswer(
+  { instrument, interval }: Series,
+  range: TimeRange,
+  tx: Sql,
+): Promise<void> {
+  const [found] = await runSql<{
     stored_rows: number;
-    staged_rows: number;
-  };
-  if (stagedRows >= storedRows) return stagedRows;
-  throw new KlinekeepError(
-    'failed',
-    `Binance sent ${stagedRows} candles for ${formatShort(range.fromMs)} to ${formatShort(range.toMs)} ` +
-      `where ${storedRows} are stored. Nothing was replaced.`,
-    { hint: 'Run it again later; verify-integrity tells whether what is stored is sound.' },
-  );
-}
-
-function bounds({ series }: Download, range: TimeRange) {
-  return {
-    instrument_id: series.instrument.id,
-    interval: series.interval,
+    lacking_rows: number;
+    first_lacking_time: Date | null;
+  }>(tx, 'klines/compare_staged.sql', {
+    instrument_id: instrument.id,
+    interval,
     from_time: new Date(range.fromMs),
     to_time: new Date(range.toMs),
-  };
+  });
+  if (!found?.first_lacking_time) return;
+  throw new KlinekeepError(
+    'failed',
+    `Binance's answer lacks ${found.lacking_rows} of the ${found.stored_rows} candles stored from ` +
+      `${formatShort(range.fromMs)} to ${formatShort(range.toMs)}, the first of them at ` +
+      `${formatTime(found.first_lacking_time.getTime())}. Nothing was replaced.`,
+    { hint: 'Run it again later; verify-integrity tells whether what is stored is sound.' },
+  );
 }
 
 /** The open time of the candle that is still forming by the exchange's clock, Unix ms. */

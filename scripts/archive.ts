@@ -1,11 +1,16 @@
 import { z } from 'zod';
-import { archiveSeries, cutoffMs, dueSeries } from '../lib/archive.ts';
-import { beginRun, endRun } from '../lib/archive-runs.ts';
+import { archiveSeries, cutoffMs, type DueSeries, dueSeries } from '../lib/archive.ts';
+import { beginRun, endRun, movedRows } from '../lib/archive-runs.ts';
 import { archiveTableOf, prepareArchiveTable } from '../lib/archive-tables.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
-import type { Session } from '../lib/db.ts';
-import { describeUndone, eachInstrument, exitCodeOf, sortRuns } from '../lib/each-instrument.ts';
+import {
+  describeUndone,
+  eachInstrument,
+  exitCodeOf,
+  sortRuns,
+  type Turn,
+} from '../lib/each-instrument.ts';
 import { describeError, EXIT } from '../lib/errors.ts';
 import { chooseInstruments, type Instrument } from '../lib/instruments.ts';
 import {
@@ -46,7 +51,12 @@ export async function planArchive(options: Options, context: Context): Promise<A
       options.cutoffMs,
       options.interval && [options.interval],
     );
-    if (due.length > 0) tables.push(describeTable(instrument, due));
+    if (due.length === 0) continue;
+    tables.push({
+      ...nameTables(instrument),
+      rows: sumOf(due, 'rows'),
+      bytes: sumOf(due, 'bytes'),
+    });
   }
   return tables;
 }
@@ -70,11 +80,16 @@ export async function archive(options: Options, context: Context) {
           context.log.error(`${symbol}: ${describeError(error)}`);
         },
       },
-      (session, instrument) => archiveInstrument(options, context, session, instrument, runId),
+      (turn) => archiveInstrument(options, context, turn, runId),
     );
     const exitCode = exitCodeOf(runs);
     if (exitCode !== EXIT.failed) outcome = exitCode === EXIT.done ? 'done' : 'work remaining';
-    return runs;
+    // Not from the runs: one that failed in the middle has moved candles too.
+    const moved = await movedRows(database.sql, runId);
+    const tables = instruments
+      .map((instrument) => ({ ...nameTables(instrument), rows: moved.get(instrument.id) ?? 0 }))
+      .filter((table) => table.rows > 0);
+    return { runs, tables };
   } catch (error) {
     if (context.signal.aborted) outcome = 'work remaining';
     throw error;
@@ -86,28 +101,26 @@ export async function archive(options: Options, context: Context) {
 async function archiveInstrument(
   options: Options,
   context: Context,
-  session: Session,
-  instrument: Instrument,
+  { session, instrument, signal }: Turn,
   runId: string,
-): Promise<ArchivedTable | undefined> {
+): Promise<void> {
   const due = await dueSeries(
     session,
     instrument,
     options.cutoffMs,
     options.interval && [options.interval],
   );
-  if (due.length === 0) return undefined;
+  if (due.length === 0) return;
 
   await prepareArchiveTable(session, instrument);
-  const table = describeTable(instrument, due);
-  context.progress.start(table.rows, 'candles');
-  let moved = 0;
-  for (const { interval, firstMs } of due) {
-    moved += await archiveSeries(session, { instrument, interval }, firstMs, {
+  context.progress.start(sumOf(due, 'rows'), 'candles');
+  for (const each of due) {
+    const { interval } = each;
+    await archiveSeries(session, { instrument, interval }, each, {
       runId,
       cutoffMs: options.cutoffMs,
       batchRows: options.batchRows,
-      signal: context.signal,
+      signal,
       onBatch: ({ movedRows, untilMs }) =>
         context.progress.advance(
           movedRows,
@@ -116,20 +129,18 @@ async function archiveInstrument(
     });
   }
   context.progress.stop();
-  return { ...table, rows: moved };
 }
 
-function describeTable(
-  instrument: Instrument,
-  due: readonly { rows: number; bytes: number }[],
-): ArchivedTable {
+function nameTables(instrument: Instrument): Omit<ArchivedTable, 'rows' | 'bytes'> {
   return {
     symbol: instrument.symbol,
     table: instrument.tableName,
     archive: archiveTableOf(instrument),
-    rows: due.reduce((sum, series) => sum + series.rows, 0),
-    bytes: due.reduce((sum, series) => sum + series.bytes, 0),
   };
+}
+
+function sumOf(due: readonly DueSeries[], what: 'rows' | 'bytes'): number {
+  return due.reduce((sum, series) => sum + series[what], 0);
 }
 
 export const script: Script<Options> = {
@@ -196,9 +207,8 @@ export const script: Script<Options> = {
       const tables = await planArchive(options, context);
       return { json: { dryRun: true, cutoff, tables }, text: showPlan(options.cutoffMs, tables) };
     }
-    const runs = await archive(options, context);
-    const { done, held, failed } = sortRuns(runs);
-    const tables = done.filter((table) => table !== undefined);
+    const { runs, tables } = await archive(options, context);
+    const { held, failed } = sortRuns(runs);
     const rows = tables.reduce((sum, table) => sum + table.rows, 0);
     const lines = [
       ...tables.map(

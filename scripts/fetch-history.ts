@@ -1,17 +1,17 @@
 import { z } from 'zod';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
-import type { Session } from '../lib/db.ts';
 import {
   describeUndone,
   eachInstrument,
   exitCodeOf,
   sortRuns,
+  type Turn,
   throwIfOnlyFailure,
 } from '../lib/each-instrument.ts';
 import { describeError } from '../lib/errors.ts';
-import { type Download, downloadRanges, listedAtMs } from '../lib/history.ts';
-import { findOrRegister, type Instrument } from '../lib/instruments.ts';
+import { type Download, downloadTwice, listedAtMs } from '../lib/history.ts';
+import { findOrRegister } from '../lib/instruments.ts';
 import { countSlots, floorToGrid, type Interval, type TimeRange } from '../lib/intervals.ts';
 import { instantOption, intervalOption, marketOption, readSymbols } from '../lib/options.ts';
 import { missingRanges } from '../lib/series.ts';
@@ -46,8 +46,7 @@ export interface FetchedSeries {
 async function fetchSeries(
   { interval, since, until }: Options,
   context: Context,
-  session: Session,
-  instrument: Instrument,
+  { session, instrument, signal }: Turn,
 ): Promise<FetchedSeries> {
   const source = await context.rest();
   const series = { instrument, interval };
@@ -55,7 +54,7 @@ async function fetchSeries(
     source,
     session,
     series,
-    signal: context.signal,
+    signal,
     concurrency: PAGE_CONCURRENCY,
     onPage: ({ slots, untilMs }) =>
       context.progress.advance(slots, `${instrument.symbol} ${interval} ${formatShort(untilMs)}`),
@@ -68,7 +67,7 @@ async function fetchSeries(
 
   const missing = await missingRanges(session, series, range);
   context.progress.start(slotsIn(interval, missing), 'candles');
-  const counts = await downloadRanges(download, missing);
+  const counts = await downloadTwice(download, missing, (first) => first.rejected > 0);
   context.progress.stop();
   const stillMissing = missing.length === 0 ? [] : await missingRanges(session, series, range);
   return {
@@ -103,7 +102,7 @@ export async function fetchHistory(options: Options, context: Context) {
           context.log.error(`${instrument.symbol}: ${describeError(error)}`);
       },
     },
-    (session, instrument) => fetchSeries(options, context, session, instrument),
+    (turn) => fetchSeries(options, context, turn),
   );
 }
 

@@ -1,16 +1,18 @@
 import { z } from 'zod';
 import { ShutOutError } from '../lib/binance/answer.ts';
+import type { RestSource } from '../lib/binance/rest.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
-import type { Session } from '../lib/db.ts';
 import {
   describeUndone,
   eachInstrument,
   exitCodeOf,
   sortRuns,
+  type Turn,
   throwIfOnlyFailure,
 } from '../lib/each-instrument.ts';
 import { describeError, EXIT, KlinekeepError } from '../lib/errors.ts';
+import type { Download } from '../lib/history.ts';
 import {
   findInstruments,
   findOrRegister,
@@ -18,7 +20,7 @@ import {
   listInstruments,
 } from '../lib/instruments.ts';
 import type { Interval } from '../lib/intervals.ts';
-import type { Series, StoreCounts } from '../lib/klines.ts';
+import type { StoreCounts } from '../lib/klines.ts';
 import {
   CHOICE_ARGS,
   type Choice,
@@ -28,6 +30,7 @@ import {
   wholeNumber,
 } from '../lib/options.ts';
 import { type StoredSeries, storedSeries } from '../lib/series.ts';
+import type { Market } from '../lib/symbols.ts';
 import { formatCount } from '../lib/table.ts';
 import { replaceSeries, updateSeries } from '../lib/update.ts';
 
@@ -52,9 +55,7 @@ export async function updateKlines(options: Options, context: Context) {
   const database = await context.database();
   const instruments = await chooseInstruments(options, context);
   const source = await context.rest();
-  // An exchange that cannot be reached at all is one error, not one for each instrument.
-  for (const market of new Set(instruments.map((each) => each.market)))
-    await source.serverTimeMs(market);
+  const down = await findDownMarkets(instruments, source);
 
   const place = (index: number) => `[${index + 1}/${instruments.length}]`;
   const runs = await eachInstrument(
@@ -68,13 +69,37 @@ export async function updateKlines(options: Options, context: Context) {
       onFailed: ({ symbol }, index, error) =>
         context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`),
     },
-    (session, instrument, index) =>
-      updateInstrument(options, context, session, instrument, {
+    async (turn) => {
+      const { instrument, index } = turn;
+      const error = down.get(instrument.market);
+      if (error) throw error;
+      return await updateInstrument(options, context, turn, {
         done: (series) => context.log.info(`${place(index)} ${showSeries(series)}`),
         failed: (text) => context.log.error(`${place(index)} ${text}`),
-      }),
+      });
+    },
   );
   return runs;
+}
+
+/**
+ * The markets that cannot be asked, and why: their instruments fail, the others' do not.
+ * @throws the reason when there is no other market: it is one error, not one for each instrument
+ */
+async function findDownMarkets(
+  instruments: readonly Instrument[],
+  source: RestSource,
+): Promise<Map<Market, Error>> {
+  const markets = [...new Set(instruments.map((instrument) => instrument.market))];
+  const down = new Map<Market, Error>();
+  for (const market of markets) {
+    await source
+      .serverTimeMs(market)
+      .catch((error) => down.set(market, new Error(describeError(error), { cause: error })));
+  }
+  const [first] = down.values();
+  if (first && down.size === markets.length) throw first.cause;
+  return down;
 }
 
 async function chooseInstruments(options: Options, context: Context): Promise<Instrument[]> {
@@ -97,22 +122,25 @@ interface UpdatedInstrument {
 async function updateInstrument(
   options: Options,
   context: Context,
-  session: Session,
-  instrument: Instrument,
+  { session, instrument, signal }: Turn,
   say: { done: (series: UpdatedSeries) => void; failed: (text: string) => void },
 ): Promise<UpdatedInstrument> {
+  const source = await context.rest();
   const stored = await storedSeries(session, instrument, options.interval && [options.interval]);
   const intervals = options.interval ? [options.interval] : stored.map((series) => series.interval);
   const updated: UpdatedInstrument = { series: [], failed: [] };
   for (const interval of intervals) {
     const known = stored.find((series) => series.interval === interval);
     try {
-      const series = await updateOne(options, context, session, { instrument, interval }, known);
+      const series = await updateOne(
+        options,
+        { source, session, series: { instrument, interval }, signal },
+        known,
+      );
       updated.series.push(series);
       say.done(series);
     } catch (error) {
-      if (intervals.length === 1 || context.signal.aborted || error instanceof ShutOutError)
-        throw error;
+      if (intervals.length === 1 || signal.aborted || error instanceof ShutOutError) throw error;
       const name = `${instrument.symbol} ${interval}`;
       updated.failed.push({ symbol: name, error: describeError(error) });
       say.failed(`${name}: ${describeError(error)}`);
@@ -123,19 +151,17 @@ async function updateInstrument(
 
 async function updateOne(
   options: Options,
-  context: Context,
-  session: Session,
-  series: Series,
+  download: Download,
   stored: StoredSeries | undefined,
 ): Promise<UpdatedSeries> {
   const startedMs = performance.now();
-  const download = { source: await context.rest(), session, series, signal: context.signal };
+  const { instrument, interval } = download.series;
   const counts =
     options.force && stored
       ? await replaceSeries(download, stored, options.limit)
       : await updateSeries(download, stored, options.limit ?? DEFAULT_LIMIT);
   const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
-  return { symbol: series.instrument.symbol, interval: series.interval, ...counts, seconds };
+  return { symbol: instrument.symbol, interval, ...counts, seconds };
 }
 
 export const script: Script<Options> = {
@@ -165,7 +191,7 @@ export const script: Script<Options> = {
       ...choiceOptions,
       limit: wholeNumber(1, 10_000_000).optional(),
       force: flag,
-      concurrency: wholeNumber(1, 64).default(8),
+      concurrency: wholeNumber(1, 32).default(8),
     })
     .transform(({ limit, force, concurrency, ...choice }, context) => ({
       ...readChoice(choice, context),
@@ -186,6 +212,11 @@ export const script: Script<Options> = {
         {
           hint: 'Say which series to begin, e.g. --interval 1m.',
         },
+      );
+    }
+    if (runs.length > 0 && series.length + failed.length + held.length === 0) {
+      context.log.warn(
+        `Nothing is stored of the ${runs.length} active instruments. Say which series to begin, e.g. --interval 1m.`,
       );
     }
     const sum = (pick: (each: UpdatedSeries) => number) =>

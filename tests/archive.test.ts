@@ -157,6 +157,17 @@ test('a candle that something else put into the archive stops the batch, and not
   expect(await sql`select count(*)::int as hot from klines`).toEqual([before]);
 });
 
+test('a run that fails in the middle tells how much it really moved', async () => {
+  const { sql, env } = await setUp();
+  await sql`alter table archive_batches add constraint three check (id <= 3)`;
+  const result = await runScript('archive', ['30', ...AS_OF, '--batch', '100', '--json'], env);
+  expect(result.exitCode).toBe(EXIT.failed);
+  expect(JSON.parse(result.stdout)).toMatchObject({
+    rows: 300,
+    tables: [{ symbol: 'BTC/USDT', rows: 300 }],
+  });
+});
+
 test('an instrument that another run works on is skipped: 75, and the rest moves', async () => {
   const { sql, database, env, fake, archive, expectComplete } = await setUp();
   await runScript('fetch-history', ['ETH/USDT', '--interval', '1h', '--since', '2024-01-01'], {
@@ -203,9 +214,10 @@ test.each([
   [['30', '40'], 'More than one DAYS'],
   [['30', '--as-of', '2200-01-01'], 'in the future'],
   [['30', '--as-of', 'soon'], '--as-of is "soon"'],
+  [['30', '--as-of', '9999y'], '--as-of is "9999y"'],
   [['30', '--batch', '0'], '--batch is "0"'],
   [['30', '--interval', '7m'], '--interval is "7m"'],
-  [['30', '--symbol', 'BTC/USDT/X'], '--symbol is "BTC/USDT/X"'],
+  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is no symbol here; wanted a symbol such as'],
   [['30', '--gently'], "Unknown option '--gently'"],
 ])('archive %j is refused with 64 before anything is opened', async (words, found) => {
   const result = await runScript('archive', words);

@@ -161,7 +161,8 @@ test('rows that are no candles go to rejected_klines with the reason, and the re
     values ('spot', 'ETH/USDT', 'ETHUSDT', 'ETH', 'USDT', 'active', 'eth_usdt', '2019-01-01')`;
   const result = await fetchHistory('ETH/USDT', ...words);
   expect(result.exitCode).toBe(EXIT.done);
-  expect(result.stdout).toContain('+19 candles');
+  // What was missing then has come the second time.
+  expect(result.stdout).toContain('+24 candles');
   expect(result.stdout).toContain('5 rejected (see rejected_klines)');
   const reasons = await sql`select reason from rejected_klines order by id`;
   expect(reasons.map((row) => row.reason)).toEqual([
@@ -171,8 +172,32 @@ test('rows that are no candles go to rejected_klines with the reason, and the re
     'not 12 fields',
     'open_time 2024-02-20T04:00:00Z is outside the range asked for',
   ]);
-  const again = await fetchHistory('ETH/USDT', ...words);
-  expect(again.stdout).toContain('+5 candles');
+});
+
+test('connections that are cut while it loads are made again, and nothing is missing or twice', async () => {
+  const { fake, sql, fetchHistory } = await setUp({ latencyMs: 30 });
+  const words = ['BTC/USDT', '--since', '2024-02-20', '--until', '2024-03-10'];
+  let isOver = false;
+  const running = fetchHistory(...words).finally(() => {
+    isOver = true;
+  });
+  for (let cuts = 0; cuts < 3; cuts++) {
+    const asked = fake.klinesRequests().length;
+    while (fake.klinesRequests().length < asked + 5 && !isOver) await sleep(10);
+    await sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = 'klinekeep fetch-history' and datname = current_database()`;
+  }
+  const result = await running;
+  expect(result).toMatchObject({ exitCode: EXIT.done });
+  const wanted = await fake.candles(
+    'spot',
+    'BTCUSDT',
+    '1m',
+    Date.UTC(2024, 1, 20),
+    Date.UTC(2024, 2, 10) - 1,
+  );
+  expectSameRows((await storedRows(sql, 'spot', 'BTC/USDT', '1m')).rows, expectedRows(wanted, NOW));
 });
 
 test('one symbol that the exchange does not list: 65, and nothing of the others is touched either', async () => {

@@ -116,7 +116,7 @@ test('the fast reader and the one that explains agree on every line', () => {
         let fields = GOOD.split(',').with(field, value);
         if (second) fields = fields.with(second[0], second[1]);
         const { count, rejected } = encode(fields.join(','));
-        const reason = whyRejected(fields.join(',').split(','), ASKED);
+        const reason = whyRejected(fields.join(',').split(','), ASKED, '1m');
         const closeMs = Number(fields[6]) >= 1e14 ? Number(fields[6]) / 1000 : Number(fields[6]);
         if (reason === undefined)
           expect({ count, rejected }).toEqual({ count: closeMs < LATER ? 1 : 0, rejected: [] });
@@ -143,6 +143,16 @@ test('microseconds are cut to the millisecond, each row by its own size', async 
     { open_time: new Date(OPEN), close_time: new Date(OPEN + 41_646) },
     { open_time: new Date(OPEN), close_time: new Date(OPEN + 59_999) },
   ]);
+});
+
+test('a close time that cannot be the end of the candle is no candle', () => {
+  for (const closeMs of [0, OPEN - 1, OPEN + 120_001, 4_000_000_000_000]) {
+    const line = GOOD.replace(`${OPEN + 41_646}`, `${closeMs}`);
+    expect(encode(line)).toMatchObject({
+      count: 0,
+      rejected: [{ raw: line, reason: expect.stringContaining('close_time') }],
+    });
+  }
 });
 
 test('lines may end in any way, and the last one need not', () => {

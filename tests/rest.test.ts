@@ -82,3 +82,28 @@ test('an exchange that cannot be reached: 69, naming the address', async () => {
     hint: expect.any(String),
   });
 });
+
+test('a 429 that wants a wait of days ends the run with 75 instead', async () => {
+  const result = await fetchDespite({ kind: 429, retryAfterS: 3_000_000, times: 99 });
+  expect(result).toMatchObject({ exitCode: EXIT.later, candles: 0 });
+  expect(result.fake.klinesRequests()).toHaveLength(1);
+});
+
+test.each(['time', 'exchangeInfo'])(
+  'an answer to %s that is none is asked for again, then 69',
+  async (path) => {
+    expect(await fetchDespite({ kind: 'empty', path, times: 2 })).toMatchObject({
+      exitCode: EXIT.done,
+      candles: ALL,
+    });
+  },
+);
+
+test('a damaged first candle is not taken for the listing', async () => {
+  const broken = (time: unknown): Fault => ({
+    kind: 'garbage',
+    mutate: (rows) => rows.map((row) => [time, ...row.slice(1)]),
+  });
+  const result = await fetchDespite(broken(NOW), broken('abc'), broken(NOW * 1000 * 1000));
+  expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
+});

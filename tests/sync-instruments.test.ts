@@ -80,6 +80,15 @@ test('without --market new symbols are left alone', async () => {
   expect(await sql`select 1 from instruments where symbol = 'NEW/USDT'`).toHaveLength(0);
 });
 
+test('an exchange without a single symbol is a broken answer: 69, and nobody is delisted', async () => {
+  const { fake, sql, sync } = await setUp();
+  await sync('--market', 'spot');
+  fake.symbols = [];
+  const result = await sync();
+  expect(result.exitCode).toBe(EXIT.unavailable);
+  expect(await sql`select 1 from instruments where status = 'delisted'`).toHaveLength(0);
+});
+
 test.skipIf(!hasRecordings)(
   'the real exchangeInfo of 2022 and 2023: every symbol fits, and the changes add up',
   async () => {

@@ -154,8 +154,7 @@ test.each([
   fake.fail({ ...fault, times: 99 });
   const result = await update('--force');
   expect(result.exitCode).not.toBe(EXIT.done);
-  if (fault.kind === 'empty')
-    expect(result.stderr).toContain('where 2500 are stored. Nothing was replaced');
+  if (fault.kind === 'empty') expect(result.stderr).toContain('of the 2500 candles stored');
   expectSameRows(await stored('BTC/USDT', '1h'), before);
 });
 
@@ -200,4 +199,91 @@ test('one series of an instrument that fails does not stop its others', async ()
   expect(result.exitCode).toBe(EXIT.failed);
   expect(result.stderr).toContain('[1/1] BTC/USDT 1h: +1');
   expect(result.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT 1m: sql\/klines\/merge\.sql.*no_minutes/);
+});
+
+test('--force never trades stored candles for older ones: a lost last page or a bad row refuses it', async () => {
+  const { fake, update, stored } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1h', '--limit', '132');
+  const before = await stored('BTC/USDT', '1h');
+  const lastPageMs = Date.UTC(2024, 1, 1);
+  fake.fail({
+    kind: 'garbage',
+    times: 99,
+    mutate: (rows) => (rows.length > 0 && rows[0]![0] > lastPageMs ? [] : rows),
+  });
+  const lost = await update('--limit', '2100', '--force');
+  fake.faults.clear();
+  fake.fail({
+    kind: 'garbage',
+    mutate: (rows) => rows.map((row, at) => (at === 250 ? [row[0], 'NaN', ...row.slice(2)] : row)),
+  });
+  const bad = await update('--limit', '300', '--force');
+  expect([lost.exitCode, bad.exitCode]).toEqual([EXIT.failed, EXIT.failed]);
+  expect(bad.stderr).toContain('lacks 1 of the 132 candles stored');
+  expectSameRows(await stored('BTC/USDT', '1h'), before);
+});
+
+test('a page that comes damaged or empty is asked for again: the next run would begin behind it', async () => {
+  const { fake, update, stored, closed } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1m', '--limit', '10');
+  fake.nowMs = NOW + 2 * 24 * HOUR;
+  fake.fail({
+    kind: 'garbage',
+    mutate: (rows) => rows.map((row) => [row[0], 'x', ...row.slice(2)]),
+  });
+  fake.fail({ kind: 'empty' });
+  expect((await update()).exitCode).toBe(EXIT.done);
+  expectSameRows(
+    await stored('BTC/USDT', '1m'),
+    await closed('1m', NOW - (NOW % MINUTE) - 10 * MINUTE),
+  );
+});
+
+test('rows that are no candles twice end with a failure, not with "up to date"', async () => {
+  const { fake, update } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1h');
+  fake.nowMs = NOW + 5 * HOUR;
+  fake.fail({
+    kind: 'garbage',
+    times: 99,
+    mutate: (rows) => rows.map((row) => [row[0], 'x', ...row.slice(2)]),
+  });
+  const result = await update();
+  expect(result.exitCode).toBe(EXIT.data);
+  expect(result.stderr).toContain('rows that are no candles, twice');
+});
+
+test('one market that is down does not keep the other from its candles', async () => {
+  const { env, update, fake } = await setUp();
+  await update('--symbol', 'BTC/USDT,BTC/USDT:USDT', '--interval', '1h');
+  fake.nowMs = NOW + HOUR;
+  const result = await runScript('update-klines', [], {
+    ...env,
+    BINANCE_USDM_URL: 'http://127.0.0.1:1',
+  });
+  expect(result.exitCode).toBe(EXIT.failed);
+  expect(result.stdout).toContain('1 series up to date: +1 candles');
+  expect(result.stdout).toContain('BTC/USDT:USDT: Binance is not to be reached');
+});
+
+test.each([
+  ['1M', '10000000'],
+  ['1d', '10000000'],
+])('a --limit of %s candles beyond all history is cut at the listing', async (interval, limit) => {
+  const { fake, sql, update } = await setUp();
+  expect(
+    (await update('--symbol', 'BTC/USDT', '--interval', interval, '--limit', limit)).exitCode,
+  ).toBe(EXIT.done);
+  const [first] = await sql`select min(open_time) as open_time from klines`;
+  expect(first!.open_time).toEqual(new Date('2019-01-01'));
+  expect(
+    Math.min(...fake.klinesRequests().map((request) => request.startTime!)),
+  ).toBeGreaterThanOrEqual(0);
+});
+
+test('active instruments of which nothing is stored are mentioned, with what to do', async () => {
+  const { env, update } = await setUp();
+  await runScript('sync-instruments', ['--market', 'usdm'], env);
+  const result = await update('--quiet');
+  expect(result.stderr).toContain('Nothing is stored of the 8 active instruments');
 });

@@ -7,6 +7,9 @@ export interface HttpAnswer {
   body: string;
 }
 
+/** A 429 is over with the next minute. Who is told to wait longer than this comes back later. */
+const MAX_WAIT_MS = 10 * 60_000;
+
 /** Binance says to wait. Nothing on this market may be asked before `untilMs` (Unix ms). */
 export class RateLimitedError extends Error {
   readonly untilMs: number;
@@ -42,12 +45,13 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
   const where = `${host}${pathname}`;
   const retryAfterMs = Number(answer.headers['retry-after'] ?? 60) * 1000 || 60_000;
 
-  if (status === 429) throw new RateLimitedError(nowMs + retryAfterMs);
-  if (status === 418) {
+  if (status === 429 && retryAfterMs <= MAX_WAIT_MS)
+    throw new RateLimitedError(nowMs + retryAfterMs);
+  if (status === 418 || status === 429) {
     const until = formatTime(Math.ceil((nowMs + retryAfterMs) / 1000) * 1000);
     throw new ShutOutError(
       'later',
-      `Binance has banned this IP address until ${until} (418 at ${where}).`,
+      `Binance has banned this IP address until ${until} (${status} at ${where}).`,
       {
         hint: `Ask nothing before then, from any program on this address. Run it again after ${until}.`,
       },

@@ -5,11 +5,11 @@ import { type HttpAnswer, TransientError } from './answer.ts';
 /** Connects, asks and gives up after this long without an answer. */
 const TIMEOUT_MS = 15_000;
 
-/** Connections for Binance: kept alive, through the proxy where one is set. */
-export function createDispatcher(httpsProxy: string | undefined): Dispatcher {
+/** Connections for Binance: kept alive, all of them through the proxy where one is set. */
+export function createDispatcher(proxy: string | undefined): Dispatcher {
   const options = { connections: 32, connect: { timeout: TIMEOUT_MS } };
-  if (httpsProxy === undefined) return new Agent(options);
-  return new EnvHttpProxyAgent({ ...options, httpsProxy });
+  if (proxy === undefined) return new Agent(options);
+  return new EnvHttpProxyAgent({ ...options, httpProxy: proxy, httpsProxy: proxy });
 }
 
 /**
@@ -22,17 +22,31 @@ export async function httpGet(
   signal: AbortSignal,
   timeoutMs = TIMEOUT_MS,
 ): Promise<HttpAnswer> {
+  return await get(url, dispatcher, signal, timeoutMs, async ({ statusCode, headers, body }) => ({
+    status: statusCode,
+    headers: Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, String(value)]),
+    ),
+    body: await body.text(),
+  }));
+}
+
+async function get<T>(
+  url: string,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+  timeoutMs: number,
+  read: (answer: Dispatcher.ResponseData) => Promise<T>,
+): Promise<T> {
   const { host } = new URL(url);
   const limit = AbortSignal.timeout(timeoutMs);
   try {
     const answer = await request(url, {
       dispatcher,
-      headers: { 'user-agent': 'klinekeep', accept: 'application/json' },
+      headers: { 'user-agent': 'klinekeep' },
       signal: AbortSignal.any([signal, limit]),
     });
-    const body = await answer.body.text();
-    const headers = Object.entries(answer.headers).map(([name, value]) => [name, String(value)]);
-    return { status: answer.statusCode, headers: Object.fromEntries(headers), body };
+    return await read(answer);
   } catch (error) {
     signal.throwIfAborted();
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);

@@ -2,11 +2,11 @@ import { createRequire } from 'node:module';
 import type { binance } from 'ccxt';
 import type { Env } from '../env.ts';
 import type { Interval, TimeRange } from '../intervals.ts';
+import { whyRejected } from '../kline-row.ts';
 import { retry, wait } from '../retry.ts';
-import type { Market } from '../symbols.ts';
-import { unifiedSymbol } from '../symbols.ts';
-import { formatTime } from '../time.ts';
-import { checkAnswer, RateLimitedError, TransientError } from './answer.ts';
+import { type Market, unifiedSymbol } from '../symbols.ts';
+import { DAY_MS, formatTime } from '../time.ts';
+import { checkAnswer, type HttpAnswer, RateLimitedError, TransientError } from './answer.ts';
 import { createDispatcher, httpGet } from './http.ts';
 
 /** A kline as Binance sends it: 12 fields, decimals as strings. Not checked yet. */
@@ -27,6 +27,8 @@ export interface RestSource {
   serverTimeMs(market: Market): Promise<number>;
   /** Everything listed on the market (usdm: perpetuals only), or the one symbol that is named. */
   symbols(market: Market, exchangeSymbol?: string): Promise<ListedSymbol[]>;
+  /** When the first 1m candle of a symbol opened, Unix ms; undefined: there is none yet. */
+  firstOpenMs(market: Market, exchangeSymbol: string): Promise<number | undefined>;
   /**
    * One page: candles that open in `range`, oldest first, `limit` at most. The last one may be
    * still forming.
@@ -59,57 +61,67 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
   const dispatcher = createDispatcher(env.httpsProxy);
   const exchanges = new Map<Market, binance>();
   const clocks = new Map<Market, Promise<number>>();
+  const pausedUntilMs = new Map<Market, number>();
+
+  /** One request. 429 is waited for, by all of the market together, and asked again. */
+  const getChecked = async (market: Market, url: string): Promise<HttpAnswer> => {
+    while (true) {
+      const pauseMs = (pausedUntilMs.get(market) ?? 0) - Date.now();
+      if (pauseMs > 0) await wait(pauseMs, signal);
+      signal.throwIfAborted();
+      try {
+        const answer = await httpGet(url, dispatcher, signal);
+        checkAnswer(answer, url, Date.now());
+        return answer;
+      } catch (error) {
+        if (!(error instanceof RateLimitedError)) throw error;
+        if (error.untilMs <= (pausedUntilMs.get(market) ?? 0)) continue;
+        pausedUntilMs.set(market, error.untilMs);
+        onWait(`Binance asks to wait (429): going on at ${formatTime(error.untilMs)}`);
+      }
+    }
+  };
+
+  const persistently = <T>(work: () => Promise<T>): Promise<T> =>
+    retry(work, {
+      signal,
+      isTransient: (error) => error instanceof TransientError,
+      onRetry: (error, delayMs) =>
+        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
+    });
+
+  /** What needs no pacing goes without ccxt, which takes its time to load. */
+  const getJson = <T>(
+    market: Market,
+    path: string,
+    isGood: (body: unknown) => body is T,
+  ): Promise<T> =>
+    persistently(async () => {
+      const { body } = await getChecked(market, `${baseUrl(env, market)}/${path}`);
+      const parsed = JSON.parse(body);
+      if (isGood(parsed)) return parsed;
+      throw new TransientError(
+        `Binance answered ${path.split('?')[0]} with ${JSON.stringify(body.slice(0, 80))}.`,
+      );
+    });
 
   const exchangeFor = (market: Market): binance => {
     let exchange = exchanges.get(market);
     if (!exchange) {
-      const pausedUntil = { ms: 0 };
-      exchange = createExchange(env, async (url: string) => {
-        while (true) {
-          if (pausedUntil.ms > Date.now()) await wait(pausedUntil.ms - Date.now(), signal);
-          try {
-            const answer = await httpGet(url, dispatcher, signal);
-            checkAnswer(answer, url, Date.now());
-            const { status, headers, body } = answer;
-            return {
-              status,
-              statusText: '',
-              headers: new Headers(headers),
-              text: async () => body,
-            };
-          } catch (error) {
-            if (!(error instanceof RateLimitedError)) throw error;
-            if (error.untilMs > pausedUntil.ms) {
-              pausedUntil.ms = error.untilMs;
-              onWait(`Binance asks to wait (429): going on at ${formatTime(error.untilMs)}`);
-            }
-          }
-        }
+      exchange = createExchange(env, async (url) => {
+        const { status, headers, body } = await getChecked(market, url);
+        return { status, statusText: '', headers: new Headers(headers), text: async () => body };
       });
       exchanges.set(market, exchange);
     }
     return exchange;
   };
 
-  const ask = async <T>(market: Market, call: (exchange: binance) => Promise<T>): Promise<T> =>
-    await retry(
-      async () => {
-        signal.throwIfAborted();
-        return await call(exchangeFor(market));
-      },
-      {
-        signal,
-        isTransient: (error) => error instanceof TransientError,
-        onRetry: (error, delayMs) =>
-          onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
-      },
-    );
-
   const startClock = async (market: Market): Promise<number> => {
-    const answer = await ask(market, (exchange) =>
-      market === 'spot' ? exchange.publicGetTime() : exchange.fapiPublicGetTime(),
+    const answer = await getJson(market, 'time', (body): body is { serverTime: number } =>
+      Number.isInteger((body as { serverTime?: unknown }).serverTime),
     );
-    return Number(answer.serverTime) - performance.now();
+    return answer.serverTime - performance.now();
   };
 
   return {
@@ -123,17 +135,25 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
       return Math.floor((await clock) + performance.now());
     },
     async symbols(market, exchangeSymbol) {
-      const answer = await ask(market, (exchange) =>
-        market === 'spot'
-          ? exchange.publicGetExchangeInfo(exchangeSymbol ? { symbol: exchangeSymbol } : {})
-          : exchange.fapiPublicGetExchangeInfo(),
-      );
-      const listed = (answer.symbols as ExchangeInfoSymbol[]).flatMap((symbol) =>
-        readListed(market, symbol),
-      );
+      const narrowed = market === 'spot' && exchangeSymbol;
+      const query = narrowed ? `?symbol=${encodeURIComponent(exchangeSymbol)}` : '';
+      const info = await getJson(market, `exchangeInfo${query}`, isExchangeInfo);
+      const listed = info.symbols.flatMap((symbol) => readListed(market, symbol));
       return exchangeSymbol
         ? listed.filter((symbol) => symbol.exchangeSymbol === exchangeSymbol)
         : listed;
+    },
+    async firstOpenMs(market, exchangeSymbol) {
+      const query = `symbol=${encodeURIComponent(exchangeSymbol)}&interval=1m&startTime=0&limit=1`;
+      const asked = { fromMs: 0, toMs: Date.now() + DAY_MS };
+      const rows = await getJson(
+        market,
+        `klines?${query}`,
+        (body): body is string[][] =>
+          Array.isArray(body) &&
+          body.every((row) => whyRejected(row.map(String), asked, '1m') === undefined),
+      );
+      return rows[0] === undefined ? undefined : Number(rows[0][0]);
     },
     async klines(market, exchangeSymbol, interval, range, limit) {
       const query = {
@@ -143,7 +163,8 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
         endTime: range.toMs - 1,
         limit,
       };
-      const answer = await ask(market, async (exchange) => {
+      return await persistently(async () => {
+        const exchange = exchangeFor(market);
         const rows = await (market === 'spot'
           ? exchange.publicGetKlines(query)
           : exchange.fapiPublicGetKlines(query));
@@ -151,12 +172,15 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
       });
-      return answer;
     },
     async close() {
       await dispatcher.destroy();
     },
   };
+}
+
+function baseUrl(env: Env, market: Market): string {
+  return market === 'spot' ? `${env.spotUrl}/api/v3` : `${env.usdmUrl}/fapi/v1`;
 }
 
 interface ExchangeInfoSymbol {
@@ -166,6 +190,12 @@ interface ExchangeInfoSymbol {
   quoteAsset: string;
   marginAsset?: string;
   contractType?: string;
+}
+
+/** An exchange without a single symbol is a broken answer: it would delist everything. */
+function isExchangeInfo(body: unknown): body is { symbols: ExchangeInfoSymbol[] } {
+  const { symbols } = body as { symbols?: unknown };
+  return Array.isArray(symbols) && symbols.length > 0;
 }
 
 function readListed(market: Market, symbol: ExchangeInfoSymbol): ListedSymbol[] {
@@ -196,8 +226,8 @@ function createExchange(env: Env, fetchImplementation: Fetch): binance {
     maxRetriesOnFailure: 0,
   });
   const api = exchange.urls.api as Record<string, string>;
-  api.public = `${env.spotUrl}/api/v3`;
-  api.fapiPublic = `${env.usdmUrl}/fapi/v1`;
+  api.public = baseUrl(env, 'spot');
+  api.fapiPublic = baseUrl(env, 'usdm');
   exchange.fetchImplementation = fetchImplementation;
   return exchange;
 }

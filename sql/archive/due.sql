@@ -5,7 +5,8 @@ select
   interval,
   count(*)::float8 as due_rows,
   sum(pg_column_size(k.*))::float8 as due_bytes,
-  min(open_time) as first_time
+  min(open_time) as first_time,
+  max(open_time) as last_time
 from klines k
 where instrument_id = :'instrument_id'::int
   and interval = any (string_to_array(:'intervals', ','))

@@ -1,22 +1,13 @@
--- Counts the candles of one range: those stored in klines, and those staged that may replace them
--- Locks nothing. Can be run again.
+-- Which stored candles of a range the staged answer lacks
+-- Locks nothing. Can be run again. What is archived is not replaced, so it is not compared.
 
 select
-  (
-    select count(*)::int
-    from klines
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= :'from_time'
-      and open_time < :'to_time'
-  ) as stored_rows,
-  (
-    select count(distinct s.open_time)::int
-    from staged_klines s
-    where not exists (
-      select from klines_archive a
-      where a.instrument_id = :'instrument_id'::int
-        and a.interval = :'interval'
-        and a.open_time = s.open_time
-    )
-  ) as staged_rows;
+  count(*)::int as stored_rows,
+  count(*) filter (where s.open_time is null)::int as lacking_rows,
+  min(k.open_time) filter (where s.open_time is null) as first_lacking_time
+from klines k
+left join (select distinct open_time from staged_klines) as s on s.open_time = k.open_time
+where k.instrument_id = :'instrument_id'::int
+  and k.interval = :'interval'
+  and k.open_time >= :'from_time'
+  and k.open_time < :'to_time';
