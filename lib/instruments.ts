@@ -1,4 +1,5 @@
-import type { ListedSymbol, RestSource } from './binance/rest.ts';
+import type { ListedSymbol } from './binance/exchange-info.ts';
+import type { RestSource } from './binance/rest.ts';
 import { KlinekeepError } from './errors.ts';
 import type { Sql } from './sql-file.ts';
 import { type Market, type SymbolName, tableNameFor } from './symbols.ts';

@@ -1,4 +1,4 @@
-import type { ListedSymbol } from './binance/rest.ts';
+import type { ListedSymbol } from './binance/exchange-info.ts';
 import { type Instrument, registerInstruments } from './instruments.ts';
 import type { Sql } from './sql-file.ts';
 import type { Market } from './symbols.ts';

@@ -4,23 +4,14 @@ import type { Env } from '../env.ts';
 import type { Interval, TimeRange } from '../intervals.ts';
 import { whyRejected } from '../kline-row.ts';
 import { retry, wait } from '../retry.ts';
-import { type Market, unifiedSymbol } from '../symbols.ts';
+import type { Market } from '../symbols.ts';
 import { DAY_MS, formatTime } from '../time.ts';
 import { checkAnswer, type HttpAnswer, RateLimitedError, TransientError } from './answer.ts';
+import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';
 import { createDispatcher, httpGet } from './http.ts';
 
 /** A kline as Binance sends it: 12 fields, decimals as strings. Not checked yet. */
 export type RawKline = readonly unknown[];
-
-/** A symbol as exchangeInfo lists it. */
-export interface ListedSymbol {
-  market: Market;
-  symbol: string;
-  exchangeSymbol: string;
-  base: string;
-  quote: string;
-  isTrading: boolean;
-}
 
 export interface RestSource {
   /** The exchange's own clock, Unix ms. Asked once a market, then carried on from there. */
@@ -181,37 +172,6 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
 
 function baseUrl(env: Env, market: Market): string {
   return market === 'spot' ? `${env.spotUrl}/api/v3` : `${env.usdmUrl}/fapi/v1`;
-}
-
-interface ExchangeInfoSymbol {
-  symbol: string;
-  status: string;
-  baseAsset: string;
-  quoteAsset: string;
-  marginAsset?: string;
-  contractType?: string;
-}
-
-/** An exchange without a single symbol is a broken answer: it would delist everything. */
-function isExchangeInfo(body: unknown): body is { symbols: ExchangeInfoSymbol[] } {
-  const { symbols } = body as { symbols?: unknown };
-  return Array.isArray(symbols) && symbols.length > 0;
-}
-
-function readListed(market: Market, symbol: ExchangeInfoSymbol): ListedSymbol[] {
-  // Quarterly contracts end; TRADIFI_PERPETUAL (stocks, metals) does not.
-  if (market === 'usdm' && !symbol.contractType?.endsWith('PERPETUAL')) return [];
-  const { baseAsset: base, quoteAsset: quote, marginAsset = quote } = symbol;
-  return [
-    {
-      market,
-      symbol: unifiedSymbol(market, base, quote, marginAsset),
-      exchangeSymbol: symbol.symbol,
-      base,
-      quote,
-      isTrading: symbol.status === 'TRADING',
-    },
-  ];
 }
 
 type Fetch = (url: string) => Promise<unknown>;

@@ -1,0 +1,44 @@
+import { type Market, unifiedSymbol } from '../symbols.ts';
+
+/** A symbol as exchangeInfo lists it. */
+export interface ListedSymbol {
+  market: Market;
+  symbol: string;
+  exchangeSymbol: string;
+  base: string;
+  quote: string;
+  isTrading: boolean;
+}
+
+/** What is read of it. */
+interface ExchangeInfoSymbol {
+  symbol: string;
+  status: string;
+  baseAsset: string;
+  quoteAsset: string;
+  marginAsset?: string;
+  contractType?: string;
+}
+
+/** An exchange without a single symbol is a broken answer: it would delist everything. */
+export function isExchangeInfo(body: unknown): body is { symbols: ExchangeInfoSymbol[] } {
+  const { symbols } = body as { symbols?: unknown };
+  return Array.isArray(symbols) && symbols.length > 0;
+}
+
+/** @returns nothing for a contract that ends */
+export function readListed(market: Market, symbol: ExchangeInfoSymbol): ListedSymbol[] {
+  // Quarterly contracts end; TRADIFI_PERPETUAL (stocks, metals) does not.
+  if (market === 'usdm' && !symbol.contractType?.endsWith('PERPETUAL')) return [];
+  const { baseAsset: base, quoteAsset: quote, marginAsset = quote } = symbol;
+  return [
+    {
+      market,
+      symbol: unifiedSymbol(market, base, quote, marginAsset),
+      exchangeSymbol: symbol.symbol,
+      base,
+      quote,
+      isTrading: symbol.status === 'TRADING',
+    },
+  ];
+}
