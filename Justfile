@@ -49,3 +49,8 @@ default:
 [group('develop')]
 @test:
     npm --prefix {{ quote(justfile_directory()) }} test
+
+# How long a year of candles takes, beside psql and the naive way
+[group('develop')]
+@bench:
+    {{ tsx }} {{ justfile_directory() / "bench/bulk.ts" }}

@@ -1,3 +1,4 @@
+import type { BulkSource } from './binance/bulk.ts';
 import type { RestSource } from './binance/rest.ts';
 import { connectDatabase, type Database } from './db.ts';
 import { type Env, loadEnv } from './env.ts';
@@ -19,6 +20,7 @@ export interface Context {
   /** The database, with all pending schema files applied. */
   database(): Promise<Database>;
   rest(): Promise<RestSource>;
+  bulk(): Promise<BulkSource>;
   close(): Promise<void>;
 }
 
@@ -34,6 +36,7 @@ export function createContext(
   const signals = listenForSignals(log);
   let database: Promise<Database> | undefined;
   let rest: Promise<RestSource> | undefined;
+  let bulk: Promise<BulkSource> | undefined;
 
   return {
     env,
@@ -57,10 +60,17 @@ export function createContext(
       );
       return rest;
     },
+    bulk: () => {
+      bulk ??= import('./binance/bulk.ts').then(({ createBulkSource }) =>
+        createBulkSource(env, log.warn),
+      );
+      return bulk;
+    },
     close: async () => {
       progress.stop();
       signals.stop();
       await rest?.then((source) => source.close()).catch(() => {});
+      await bulk?.then((source) => source.close()).catch(() => {});
       await database?.then((opened) => opened.close()).catch(() => {});
     },
   };

@@ -11,7 +11,7 @@ import {
 } from './intervals.ts';
 import { type Page, type Series, type StoreCounts, storePage } from './klines.ts';
 import { inParallel, oneAtATime } from './parallel.ts';
-import { missingRanges } from './series.ts';
+import { fetchableRanges } from './series.ts';
 
 /** What the download of one series works with. */
 export interface Download {
@@ -61,7 +61,7 @@ export async function downloadTwice(
   const first = await downloadRanges(download, ranges);
   if (!again(first)) return first;
   const missing: TimeRange[] = [];
-  for (const range of ranges) missing.push(...(await missingRanges(session, series, range)));
+  for (const range of ranges) missing.push(...(await fetchableRanges(session, series, range)));
   const second = await downloadRanges({ ...download, onPage: () => {} }, missing);
   if (second.rejected === 0) return addCounts(first, second);
   throw new KlinekeepError(

@@ -118,3 +118,18 @@ export function missingBetween(
     }))
     .filter(({ fromMs, toMs }) => fromMs < toMs);
 }
+
+/** How many open times of the grid lie in the ranges together. */
+export function countAllSlots(interval: Interval, ranges: readonly TimeRange[]): number {
+  return ranges.reduce((sum, range) => sum + countSlots(interval, range), 0);
+}
+
+/** The part of each range that lies in `bounds`; what lies outside is left out. */
+export function clipRanges(ranges: readonly TimeRange[], bounds: TimeRange): TimeRange[] {
+  return ranges
+    .map((range) => ({
+      fromMs: Math.max(range.fromMs, bounds.fromMs),
+      toMs: Math.min(range.toMs, bounds.toMs),
+    }))
+    .filter((range) => range.fromMs < range.toMs);
+}

@@ -1,4 +1,4 @@
-import { type Interval, maxStepMs, type TimeRange } from './intervals.ts';
+import { floorToGrid, type Interval, maxStepMs, type TimeRange } from './intervals.ts';
 import { whyRejected } from './kline-row.ts';
 
 export interface RejectedKline {
@@ -12,6 +12,8 @@ export interface EncodeOptions {
   interval: Interval;
   /** Open times outside it are rejected. */
   asked: TimeRange;
+  /** Open times outside it are left out. Default: all that was asked for is wanted. */
+  wanted?: TimeRange | undefined;
   /** The exchange's clock: candles that close later are still forming, and dropped. Unix ms. */
   closedBeforeMs: number;
 }
@@ -60,9 +62,12 @@ const PRICES = 4;
 export class KlineEncoder {
   /** Candles written so far. */
   count = 0;
+  /** Of those, candles that open off the interval's grid. */
+  offGrid = 0;
   readonly rejected: RejectedKline[] = [];
   private readonly csv: Buffer;
   private readonly asked: TimeRange;
+  private readonly wanted: TimeRange;
   private readonly interval: Interval;
   private readonly closedBeforeMs: number;
   private readonly longestMs: number;
@@ -76,6 +81,7 @@ export class KlineEncoder {
   constructor(csv: Buffer, options: EncodeOptions) {
     this.csv = csv;
     this.asked = options.asked;
+    this.wanted = options.wanted ?? options.asked;
     this.interval = options.interval;
     this.closedBeforeMs = options.closedBeforeMs;
     this.longestMs = 2 * maxStepMs(options.interval);
@@ -117,7 +123,7 @@ export class KlineEncoder {
     this.outAt = rowAt;
     const raw = this.csv.toString('utf8', start, end);
     const reason = whyRejected(raw.split(','), this.asked, this.interval);
-    // No reason: it is a candle, but still forming.
+    // No reason: it is a candle, but still forming or not wanted.
     if (reason !== undefined) this.rejected.push({ raw, reason });
   }
 
@@ -135,10 +141,12 @@ export class KlineEncoder {
 
     const openMs = this.readTimeMs(start, ends[0]!);
     const closeMs = this.readTimeMs(ends[5]! + 1, ends[6]!);
+    const isWanted = openMs >= this.wanted.fromMs && openMs < this.wanted.toMs;
     const isAsked = openMs >= this.asked.fromMs && openMs < this.asked.toMs;
-    if (!isAsked || !(closeMs < this.closedBeforeMs)) return false;
+    if (!isWanted || !isAsked || !(closeMs < this.closedBeforeMs)) return false;
     if (closeMs < openMs || closeMs > openMs + this.longestMs) return false;
 
+    if (floorToGrid(this.interval, openMs) !== openMs) this.offGrid += 1;
     this.outAt += this.rowStart.copy(out, this.outAt);
     this.writeTime(openMs);
     this.writeTime(closeMs);

@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
-import type { Interval, TimeRange } from './intervals.ts';
+import { countSlots, type Interval, type TimeRange } from './intervals.ts';
 import { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-codec.ts';
 import { lockedTransaction } from './locks.ts';
 import { runSql, sqlState } from './sql-file.ts';
@@ -21,15 +21,24 @@ export interface StoreCounts {
   rejected: number;
 }
 
+export interface PageCounts extends StoreCounts {
+  /** Sure to hold every candle of the grid that was wanted. False: not known. */
+  isComplete?: boolean;
+}
+
 export interface Page {
   /** The open times that were asked for. */
   asked: TimeRange;
+  /** The ones to store, within `asked`. Default: all. */
+  wanted?: TimeRange;
   /** Lines of 12 fields, as in Binance's files. */
   csv: Buffer;
   /** The exchange's clock before it was asked: candles that close later are still forming. */
   askedAtMs: number;
   /** For rejected_klines: 'rest' or the name of a file. */
   source: string;
+  /** More to write in the same transaction, told how many candles the page holds. */
+  alongside?: (tx: postgres.TransactionSql, count: number) => Promise<void>;
 }
 
 const UNIQUE_VIOLATION = '23505';
@@ -41,13 +50,10 @@ const UNIQUE_VIOLATION = '23505';
  * or the page holds a candle twice, they are staged and merged.
  * @throws KlinekeepError (75) when the lock was lost to another run; what PostgreSQL says else.
  */
-export async function storePage(
-  session: Session,
-  series: Series,
-  page: Page,
-): Promise<StoreCounts> {
-  if (page.csv.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
-  if (!(await isEmpty(session, series, page.asked))) return await mergePage(session, series, page);
+export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
+  if (page.csv.length === 0 && !page.alongside) return { inserted: 0, revised: 0, rejected: 0 };
+  if (!(await isEmpty(session, series, page.wanted ?? page.asked)))
+    return await mergePage(session, series, page);
   try {
     return await insertPage(session, series, page);
   } catch (error) {
@@ -90,7 +96,15 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
       );
     }
     await storeRejected(tx, series, page.source, encoder.rejected);
-    return { inserted: encoder.count, revised: 0, rejected: encoder.rejected.length };
+    await page.alongside?.(tx, encoder.count);
+    return {
+      inserted: encoder.count,
+      revised: 0,
+      rejected: encoder.rejected.length,
+      isComplete:
+        encoder.offGrid === 0 &&
+        encoder.count === countSlots(series.interval, page.wanted ?? page.asked),
+    };
   });
 }
 
@@ -106,6 +120,7 @@ async function mergePage(session: Session, series: Series, page: Page): Promise<
     if (encoder.count > 0) await ensureTable(tx, series.instrument);
     const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
     await storeRejected(tx, series, page.source, encoder.rejected);
+    await page.alongside?.(tx, encoder.count);
     return { ...counts, rejected: encoder.rejected.length };
   });
 }
@@ -116,6 +131,7 @@ export function encoderFor({ instrument, interval }: Series, page: Page): KlineE
     instrumentId: instrument.id,
     interval,
     asked: page.asked,
+    wanted: page.wanted,
     closedBeforeMs: page.askedAtMs,
   });
 }

@@ -5,6 +5,8 @@ import { formatDuration } from './time.ts';
 export interface Progress {
   /** Begins a piece of work of `total` units, e.g. 43,200 `candles`. */
   start(total: number, unit: string): void;
+  /** More of the same work has come to light. */
+  extend(units: number): void;
   /** @param position where it is now, e.g. `BTC/USDT 1m 2023-03-24`; told again if it is stopped */
   advance(count: number, position: string): void;
   stop(): void;
@@ -64,6 +66,10 @@ export function createProgress(
         fps: 5,
       });
       bar.start(total, 0, { unit, rest: '?', position: '' });
+    },
+    extend(units) {
+      total += units;
+      bar?.setTotal(total);
     },
     advance(count, newPosition) {
       done += count;

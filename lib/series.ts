@@ -1,3 +1,4 @@
+import { confirmedGaps, subtractRanges } from './gaps.ts';
 import type { Instrument } from './instruments.ts';
 import {
   addSteps,
@@ -47,6 +48,19 @@ export async function storedSeries(
     secondLastMs: row.second_last_time.getTime(),
     firstHotMs: row.first_hot_time?.getTime(),
   }));
+}
+
+/**
+ * What is missing in `range` and may be had: `missingRanges` without the gaps that the exchange
+ * has confirmed.
+ */
+export async function fetchableRanges(
+  sql: Sql,
+  series: Series,
+  range: TimeRange,
+): Promise<TimeRange[]> {
+  const missing = await missingRanges(sql, series, range);
+  return missing.length === 0 ? [] : subtractRanges(missing, await confirmedGaps(sql, series));
 }
 
 /**

@@ -19,7 +19,7 @@ import {
   storeRejected,
 } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
-import { missingRanges, type StoredSeries } from './series.ts';
+import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatShort, formatTime } from './time.ts';
 
@@ -44,7 +44,7 @@ export async function updateSeries(
   if (!stored) return await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }], always);
 
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
-  const holes = await missingRanges(session, series, { fromMs: latestMs, toMs: rereadMs });
+  const holes = await fetchableRanges(session, series, { fromMs: latestMs, toMs: rereadMs });
   const filled = await downloadRanges(download, holes);
   const brought = await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }], always);
   return addCounts(filled, brought);

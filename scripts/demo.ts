@@ -49,7 +49,12 @@ async function demo(context: Context): Promise<Holding[]> {
   );
   try {
     const places = standIn
-      ? { BINANCE_SPOT_URL: standIn.url, BINANCE_USDM_URL: standIn.url, HTTPS_PROXY: '' }
+      ? {
+          BINANCE_SPOT_URL: standIn.url,
+          BINANCE_USDM_URL: standIn.url,
+          BINANCE_BULK_URL: standIn.url,
+          HTTPS_PROXY: '',
+        }
       : {};
     for (const [recipe, name, ...words] of STEPS) {
       context.signal.throwIfAborted();

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type BulkDownload, type BulkResult, loadBulk, refreshBulk } from '../lib/bulk-history.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import {
@@ -10,24 +11,47 @@ import {
   throwIfOnlyFailure,
 } from '../lib/each-instrument.ts';
 import { describeError } from '../lib/errors.ts';
-import { type Download, downloadTwice, listedAtMs } from '../lib/history.ts';
+import { confirmedGaps, confirmGaps, forgetGaps, subtractRanges } from '../lib/gaps.ts';
+import { addCounts, downloadTwice, listedAtMs } from '../lib/history.ts';
 import { findOrRegister } from '../lib/instruments.ts';
-import { countSlots, floorToGrid, type Interval, type TimeRange } from '../lib/intervals.ts';
-import { instantOption, intervalOption, marketOption, readSymbols } from '../lib/options.ts';
-import { missingRanges } from '../lib/series.ts';
+import {
+  clipRanges,
+  countAllSlots,
+  floorToGrid,
+  type Interval,
+  type TimeRange,
+} from '../lib/intervals.ts';
+import {
+  flag,
+  instantOption,
+  intervalOption,
+  marketOption,
+  readSymbols,
+  wholeNumber,
+} from '../lib/options.ts';
+import { fetchableRanges } from '../lib/series.ts';
 import type { SymbolName } from '../lib/symbols.ts';
 import { formatCount } from '../lib/table.ts';
-import { formatShort } from '../lib/time.ts';
+import { DAY_MS, formatShort } from '../lib/time.ts';
 
 interface Options {
   symbols: SymbolName[];
   interval: Interval;
   since: number;
   until: number;
+  source: Source;
+  refresh: boolean;
+  recheckGaps: boolean;
+  concurrency: number;
 }
+
+const SOURCES = ['auto', 'bulk', 'rest'] as const;
+type Source = (typeof SOURCES)[number];
 
 /** REST pages asked for at the same time. */
 const PAGE_CONCURRENCY = 4;
+/** A gap is confirmed when it is older than this: what is younger may still be on its way. */
+const GAP_SETTLES_MS = DAY_MS;
 
 export interface FetchedSeries {
   symbol: string;
@@ -38,66 +62,93 @@ export interface FetchedSeries {
   inserted: number;
   revised: number;
   rejected: number;
-  /** Asked for, and not at the exchange. */
-  notAtExchange: number;
+  /** Missing still: the exchange does not have them, or --source did not. */
+  missing: number;
 }
 
 /** Downloads what is missing of one series in the range, hot and archived candles together. */
 async function fetchSeries(
-  { interval, since, until }: Options,
+  options: Options,
   context: Context,
   { session, instrument, signal }: Turn,
 ): Promise<FetchedSeries> {
-  const source = await context.rest();
+  const { interval, since, until } = options;
   const series = { instrument, interval };
-  const download: Download = {
-    source,
+  const download: BulkDownload = {
+    source: await context.rest(),
+    bulk: await context.bulk(),
     session,
     series,
     signal,
     concurrency: PAGE_CONCURRENCY,
     onPage: ({ slots, untilMs }) =>
       context.progress.advance(slots, `${instrument.symbol} ${interval} ${formatShort(untilMs)}`),
+    onBadFile: (error) => context.log.warn(error.message),
   };
+  const nowMs = await download.source.serverTimeMs(instrument.market);
   const listedMs = (await listedAtMs(download)) ?? since;
   const range: TimeRange = {
     fromMs: Math.max(floorToGrid(interval, since), floorToGrid(interval, listedMs)),
-    toMs: Math.min(until, floorToGrid(interval, await source.serverTimeMs(instrument.market))),
+    toMs: Math.min(until, floorToGrid(interval, nowMs)),
   };
+  if (options.recheckGaps) await forgetGaps(session, series, range);
+  const fetchable = await fetchableRanges(session, series, range);
+  context.progress.extend(countAllSlots(interval, fetchable));
 
-  const missing = await missingRanges(session, series, range);
-  context.progress.start(slotsIn(interval, missing), 'candles');
-  const counts = await downloadTwice(download, missing, (first) => first.rejected > 0);
-  context.progress.stop();
-  const stillMissing = missing.length === 0 ? [] : await missingRanges(session, series, range);
+  const { counts, missing } = await fillFrom(options, download, range, fetchable);
+  if (options.source !== 'bulk') {
+    const settled = { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS };
+    await confirmGaps(session, series, clipRanges(missing, settled));
+  }
+  const confirmed = clipRanges(await confirmedGaps(session, series), range);
+  const stillMissing = [...subtractRanges(missing, confirmed), ...confirmed];
   return {
     symbol: instrument.symbol,
     interval,
     from: new Date(range.fromMs).toISOString(),
     to: new Date(Math.max(range.fromMs, range.toMs)).toISOString(),
     ...counts,
-    notAtExchange: slotsIn(interval, stillMissing),
+    missing: countAllSlots(interval, stillMissing),
   };
 }
 
-function slotsIn(interval: Interval, ranges: readonly TimeRange[]): number {
-  return ranges.reduce((sum, range) => sum + countSlots(interval, range), 0);
+/** Bulk files first, REST for the rest; `--source` allows only one of them. */
+async function fillFrom(
+  options: Options,
+  download: BulkDownload,
+  range: TimeRange,
+  fetchable: TimeRange[],
+): Promise<BulkResult> {
+  const { session, series } = download;
+  let result: BulkResult = { counts: { inserted: 0, revised: 0, rejected: 0 }, missing: fetchable };
+  if (options.source !== 'rest') {
+    const refreshed = options.refresh ? await refreshBulk(download, range) : result.counts;
+    result = await loadBulk(download, fetchable);
+    result.counts = addCounts(result.counts, refreshed);
+  }
+  if (options.source === 'bulk' || result.missing.length === 0) return result;
+
+  const counts = await downloadTwice(download, result.missing, (first) => first.rejected > 0);
+  const missing: TimeRange[] = [];
+  for (const each of result.missing)
+    missing.push(...(await fetchableRanges(session, series, each)));
+  return { counts: addCounts(result.counts, counts), missing };
 }
 
-/** Fetches the history of each symbol, one after the other; one that fails does not stop the rest. */
+/** Fetches the history of each symbol; one that fails does not stop the rest. */
 export async function fetchHistory(options: Options, context: Context) {
   const database = await context.database();
   const instruments = await findOrRegister(database.sql, await context.rest(), options.symbols);
+  context.progress.start(0, 'candles');
   return await eachInstrument(
     database,
     instruments,
     {
-      concurrency: 1,
+      concurrency: options.concurrency,
       signal: context.signal,
       onHeld: (instrument) =>
         context.log.warn(`${instrument.symbol}: held by another run, skipped`),
       onFailed: (instrument, _, error) => {
-        context.progress.stop();
         if (instruments.length > 1)
           context.log.error(`${instrument.symbol}: ${describeError(error)}`);
       },
@@ -128,7 +179,20 @@ export const script: Script<Options> = {
       default: '5y',
     },
     until: { type: 'string', description: 'Open times before this', default: 'now' },
-    source: { type: 'string', description: 'rest', default: 'rest' },
+    source: {
+      type: 'string',
+      description: 'auto (bulk files, then REST), bulk or rest',
+      default: 'auto',
+    },
+    refresh: {
+      type: 'boolean',
+      description: 'Load bulk files again that were published anew since',
+    },
+    'recheck-gaps': {
+      type: 'boolean',
+      description: 'Ask again for what the exchange did not have',
+    },
+    concurrency: { type: 'string', description: 'Symbols at the same time', default: '2' },
   },
   options: z
     .object({
@@ -137,7 +201,10 @@ export const script: Script<Options> = {
       interval: intervalOption.prefault('1m'),
       since: instantOption.prefault('5y'),
       until: instantOption.prefault('now'),
-      source: z.literal('rest', { error: 'rest' }).default('rest'),
+      source: z.enum(SOURCES, { error: SOURCES.join(', ') }).default('auto'),
+      refresh: flag,
+      'recheck-gaps': flag,
+      concurrency: wholeNumber(1, 16).default(2),
     })
     .transform((options, context) => {
       const symbols = readSymbols(options._, options.market, context);
@@ -148,7 +215,8 @@ export const script: Script<Options> = {
           message: `!--since ${formatShort(since)} is not before --until ${formatShort(until)}; wanted the earlier one first`,
         });
       }
-      return { symbols, interval, since, until };
+      const { source, refresh, 'recheck-gaps': recheckGaps, concurrency } = options;
+      return { symbols, interval, since, until, source, refresh, recheckGaps, concurrency };
     }),
   async run(options, context) {
     const runs = await fetchHistory(options, context);
@@ -168,7 +236,7 @@ function showFetched(series: FetchedSeries): string {
   const extra = [
     series.revised > 0 ? `${formatCount(series.revised)} corrected` : '',
     series.rejected > 0 ? `${formatCount(series.rejected)} rejected (see rejected_klines)` : '',
-    series.notAtExchange > 0 ? `${formatCount(series.notAtExchange)} not at the exchange` : '',
+    series.missing > 0 ? `${formatCount(series.missing)} not at the exchange` : '',
   ].filter((part) => part !== '');
   const more = extra.length > 0 ? `; ${extra.join(', ')}` : '';
   return `${series.symbol} ${series.interval}: +${formatCount(series.inserted)} candles, ${span}${more}`;

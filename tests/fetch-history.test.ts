@@ -39,7 +39,7 @@ test('a new symbol is registered and its history stored exactly, without the can
   const { rows } = await storedRows(sql, 'spot', 'BTC/USDT', '1h');
   expectSameRows(rows, expectedRows(wanted, NOW));
   expect(JSON.parse(result.stdout).series).toMatchObject([
-    { symbol: 'BTC/USDT', interval: '1h', inserted: wanted.length - 1, notAtExchange: 0 },
+    { symbol: 'BTC/USDT', interval: '1h', inserted: wanted.length - 1, missing: 0 },
   ]);
   const instruments = await sql`select symbol, table_name, listed_at from instruments`;
   expect(instruments).toMatchObject([
@@ -241,13 +241,22 @@ test('of several symbols one that fails does not stop the others: 1, and it is n
 });
 
 test.skipIf(!hasRecordings)(
-  'recordings of the real exchange are stored to the last digit, and only its own gap is asked for again',
+  'recordings of the real exchange, served by REST, are stored to the last digit and not asked for again',
   async () => {
     const { fake, sql, fetchHistory } = await setUp({
       recordings: RECORDINGS,
       nowMs: Date.UTC(2023, 3, 20),
     });
-    const words = ['BTC/USDT', 'ETH/USDT', '--since', '2023-02-15', '--until', '2023-04-16'];
+    const words = [
+      'BTC/USDT',
+      'ETH/USDT',
+      '--since',
+      '2023-02-15',
+      '--until',
+      '2023-04-16',
+      '--source',
+      'rest',
+    ];
     expect((await fetchHistory(...words)).exitCode).toBe(EXIT.done);
     for (const symbol of ['BTC', 'ETH']) {
       const wanted = await fake.candles(
@@ -264,6 +273,8 @@ test.skipIf(!hasRecordings)(
     fake.requests = [];
     const again = await fetchHistory(...words);
     expect(again.stdout.match(/\+0 candles.*80 not at the exchange/g)).toHaveLength(2);
+    expect(fake.klinesRequests()).toEqual([]);
+    await fetchHistory(...words, '--recheck-gaps');
     const gap = {
       startTime: Date.UTC(2023, 2, 24, 12, 40),
       endTime: Date.UTC(2023, 2, 24, 14) - 1,

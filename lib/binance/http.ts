@@ -4,6 +4,7 @@ import { type HttpAnswer, TransientError } from './answer.ts';
 
 /** Connects, asks and gives up after this long without an answer. */
 const TIMEOUT_MS = 15_000;
+const FILE_TIMEOUT_MS = 120_000;
 
 /** Connections for Binance: kept alive, all of them through the proxy where one is set. */
 export function createDispatcher(proxy: string | undefined): Dispatcher {
@@ -29,6 +30,29 @@ export async function httpGet(
     ),
     body: await body.text(),
   }));
+}
+
+/**
+ * One GET of a file.
+ * @returns the body of a 200, undefined when it is larger than `maxBytes`; of others the status
+ * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted.
+ */
+export async function httpGetBytes(
+  url: string,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+  maxBytes: number,
+): Promise<{ status: number; body: Buffer | undefined }> {
+  return await get(url, dispatcher, signal, FILE_TIMEOUT_MS, async ({ statusCode, body }) => {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of body) {
+      size += chunk.length;
+      if (size > maxBytes) return { status: statusCode, body: undefined };
+      chunks.push(chunk);
+    }
+    return { status: statusCode, body: Buffer.concat(chunks) };
+  });
 }
 
 async function get<T>(

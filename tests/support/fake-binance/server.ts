@@ -9,6 +9,7 @@ import {
   isInterval,
 } from '../../../lib/intervals.ts';
 import type { Market } from '../../../lib/symbols.ts';
+import { BulkFiles } from './bulk.ts';
 import { MadeUpCandles, type RawRow } from './candles.ts';
 import { answerWithFault, type Fault, Faults, send } from './faults.ts';
 import { Recordings } from './recordings.ts';
@@ -52,6 +53,7 @@ export class FakeBinance {
     usdm: new Weights('usdm'),
   };
   requests: LoggedRequest[] = [];
+  readonly bulk: BulkFiles;
   private readonly recordings: Recordings | undefined;
   private readonly generators = new Map<string, MadeUpCandles>();
   private readonly revised = new Map<string, number>();
@@ -63,6 +65,7 @@ export class FakeBinance {
     this.nowMs = options.nowMs;
     this.latencyMs = options.latencyMs ?? 0;
     this.recordings = options.recordings ? new Recordings(options.recordings) : undefined;
+    this.bulk = new BulkFiles(options.recordings);
     this.symbols = options.symbols ?? this.recordedSymbols() ?? defaultSymbols();
   }
 
@@ -87,13 +90,21 @@ export class FakeBinance {
     this.revised.set(key, (this.revised.get(key) ?? 0) + 1);
   }
 
+  /** Names of the bulk files that were asked for, without their checksums. */
+  fileRequests(): string[] {
+    const names = this.requests
+      .filter((each) => each.path === 'file')
+      .map((each) => each.symbol ?? '');
+    return names.filter((name) => !name.endsWith('.CHECKSUM'));
+  }
+
   klinesRequests(): LoggedRequest[] {
     return this.requests.filter((request) => request.path === 'klines');
   }
 
   /** The environment that sends a script here. */
   get env(): Record<string, string> {
-    return { BINANCE_SPOT_URL: this.url, BINANCE_USDM_URL: this.url };
+    return { BINANCE_SPOT_URL: this.url, BINANCE_USDM_URL: this.url, BINANCE_BULK_URL: this.url };
   }
 
   /** Candles that open in `fromMs` to `toMs`, both included, the forming one too. */
@@ -156,6 +167,8 @@ export class FakeBinance {
 
   private async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { pathname, searchParams } = new URL(request.url ?? '/', 'http://localhost');
+    if (pathname.startsWith('/data/'))
+      return this.answerFile(decodeURI(pathname.slice(6)), response);
     const route = /^\/(api\/v3|fapi\/v1)\/(klines|exchangeInfo|time)$/.exec(pathname);
     if (!route) return send(response, 404, { code: 404, msg: 'Not found' });
     const market: Market = route[1] === 'api/v3' ? 'spot' : 'usdm';
@@ -193,6 +206,25 @@ export class FakeBinance {
     if (path === 'time') return send(response, 200, { serverTime: this.now() });
     if (path === 'exchangeInfo') return this.answerExchangeInfo(logged, response);
     await this.answerKlines(logged, response);
+  }
+
+  private answerFile(path: string, response: ServerResponse): void {
+    const market: Market = path.startsWith('spot/') ? 'spot' : 'usdm';
+    const symbol = path.split('/').at(-1);
+    const logged = {
+      market,
+      path: 'file',
+      symbol,
+      interval: undefined,
+      startTime: undefined,
+      endTime: undefined,
+    };
+    const fault = this.faults.take({ market, path: 'file', symbol });
+    const content = this.bulk.get(path);
+    this.requests.push({ ...logged, limit: 0, status: content ? 200 : 404 });
+    if (fault && answerWithFault(fault, response, [])) return;
+    response.writeHead(content ? 200 : 404, content ? { 'content-length': content.length } : {});
+    response.end(content ?? 'no such file');
   }
 
   private answerExchangeInfo({ market, symbol }: LoggedRequest, response: ServerResponse): void {

@@ -1,0 +1,224 @@
+import { createHash } from 'node:crypto';
+import { buffer } from 'node:stream/consumers';
+import { promisify } from 'node:util';
+import type { Dispatcher } from 'undici';
+import yauzl from 'yauzl';
+import type { Env } from '../env.ts';
+import { KlinekeepError } from '../errors.ts';
+import type { Interval, TimeRange } from '../intervals.ts';
+import { retry } from '../retry.ts';
+import type { Market } from '../symbols.ts';
+import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../time.ts';
+import { ShutOutError, TransientError } from './answer.ts';
+import { createDispatcher, httpGetBytes } from './http.ts';
+
+/** One file of data.binance.vision: the candles that open in a month or on a day. */
+export interface BulkFile {
+  /** `BTCUSDT-1m-2023-02.zip`; with the market it names the file for good. */
+  name: string;
+  market: Market;
+  period: 'monthly' | 'daily';
+  url: string;
+  /** The open times that it is for. */
+  range: TimeRange;
+}
+
+/** A file whose checksum was right. */
+export interface BulkContent {
+  /** Lines of 12 fields, no header. */
+  csv: Buffer;
+  sha256: string;
+}
+
+/** A file that must not be loaded, and why. The next rung may have its candles. */
+export class BadFileError extends KlinekeepError {
+  constructor(file: BulkFile, found: string) {
+    super('data', `${file.name}: ${found}`, { hint: 'Nothing of it was stored.' });
+  }
+}
+
+/** A month of 1m is 7 MB of CSV and 2 MB zipped; what is ten times larger is no such file. */
+const MAX_ZIP_BYTES = 32 * 1024 * 1024;
+const MAX_CSV_BYTES = 64 * 1024 * 1024;
+
+const FOLDERS: Record<Market, string> = { spot: 'spot', usdm: 'futures/um' };
+
+/** Daily files are there for intervals up to a day. */
+export function hasDailyFiles(interval: Interval): boolean {
+  return !['3d', '1w', '1M'].includes(interval);
+}
+
+/** data.binance.vision, or what stands in for it. */
+export interface BulkSource {
+  /** The file of the month, or of the day, around a time. */
+  monthFile(of: BulkOwner, interval: Interval, timeMs: number): BulkFile;
+  dayFile(of: BulkOwner, interval: Interval, timeMs: number): BulkFile;
+  /** The file of that name; undefined: it is none of this series. */
+  fileNamed(of: BulkOwner, interval: Interval, name: string): BulkFile | undefined;
+  /**
+   * @returns undefined when there is no such file
+   * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
+   */
+  download(file: BulkFile, signal: AbortSignal): Promise<BulkContent | undefined>;
+  /** The checksum that is published for a file now. */
+  checksum(file: BulkFile, signal: AbortSignal): Promise<string | undefined>;
+  close(): Promise<void>;
+}
+
+export interface BulkOwner {
+  market: Market;
+  exchangeSymbol: string;
+}
+
+/** @param onWait told before each new try */
+export function createBulkSource(env: Env, onWait: (message: string) => void): BulkSource {
+  const dispatcher = createDispatcher(env.httpsProxy);
+  const persistently = <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> =>
+    retry(work, {
+      signal,
+      isTransient: (error) => error instanceof TransientError,
+      onRetry: (error, delayMs) =>
+        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
+    });
+  const monthFile: BulkSource['monthFile'] = (of, interval, timeMs) => {
+    const fromMs = startOfMonth(toUtc(timeMs)).getTime();
+    const range = { fromMs, toMs: addMonths(toUtc(fromMs), 1).getTime() };
+    return describeFile(env.bulkUrl, of, interval, 'monthly', range);
+  };
+  const dayFile: BulkSource['dayFile'] = (of, interval, timeMs) => {
+    const fromMs = startOfDay(timeMs);
+    return describeFile(env.bulkUrl, of, interval, 'daily', { fromMs, toMs: fromMs + DAY_MS });
+  };
+  return {
+    monthFile,
+    dayFile,
+    fileNamed(of, interval, name) {
+      const date = /-(\d{4}-\d{2}(-\d{2})?)\.zip$/.exec(name);
+      if (!date) return undefined;
+      const describe = date[2] ? dayFile : monthFile;
+      const file = describe(of, interval, Date.parse(date[1] as string));
+      return file.name === name ? file : undefined;
+    },
+    download: (file, signal) => persistently(signal, () => downloadFile(file, dispatcher, signal)),
+    checksum: (file, signal) =>
+      persistently(signal, () => publishedChecksum(file, dispatcher, signal)),
+    close: () => dispatcher.destroy(),
+  };
+}
+
+function describeFile(
+  baseUrl: string,
+  { market, exchangeSymbol }: BulkOwner,
+  interval: Interval,
+  period: BulkFile['period'],
+  range: TimeRange,
+): BulkFile {
+  // The month is 1mo here and 1M in REST.
+  const width = interval === '1M' ? '1mo' : interval;
+  const date = new Date(range.fromMs).toISOString().slice(0, period === 'monthly' ? 7 : 10);
+  const name = `${exchangeSymbol}-${width}-${date}.zip`;
+  const path = [FOLDERS[market], period, 'klines', exchangeSymbol, width, name]
+    .map(encodeURI)
+    .join('/');
+  return { name, market, period, url: `${baseUrl}/data/${path}`, range };
+}
+
+/**
+ * Downloads a file and holds it against its checksum before it is opened. Both are fetched once
+ * more when they do not agree: after a re-publication the checksum can be the older one.
+ * @returns undefined when there is no such file
+ * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
+ */
+async function downloadFile(
+  file: BulkFile,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+): Promise<BulkContent | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    const [zip, wanted] = await Promise.all([
+      getBytes(file.url, MAX_ZIP_BYTES, file, dispatcher, signal),
+      getBytes(`${file.url}.CHECKSUM`, 4096, file, dispatcher, signal),
+    ]);
+    if (!zip || !wanted) return undefined;
+    const sha256 = createHash('sha256').update(zip).digest('hex');
+    if (wanted.toString('latin1').trim().split(/\s+/)[0]?.toLowerCase() === sha256) {
+      return { csv: withoutHeader(await unzip(zip, file)), sha256 };
+    }
+    if (attempt === 2)
+      throw new BadFileError(file, 'its content does not agree with its CHECKSUM, twice');
+  }
+}
+
+/** The checksum that is published for a file now; undefined: there is none. */
+async function publishedChecksum(
+  file: BulkFile,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const text = await getBytes(`${file.url}.CHECKSUM`, 4096, file, dispatcher, signal);
+  return text?.toString('latin1').trim().split(/\s+/)[0]?.toLowerCase();
+}
+
+async function getBytes(
+  url: string,
+  maxBytes: number,
+  file: BulkFile,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  const { status, body } = await httpGetBytes(url, dispatcher, signal, maxBytes);
+  if (status === 404) return undefined;
+  if (status === 200 && body) return body;
+  if (status === 200) throw new BadFileError(file, `larger than ${maxBytes} bytes`);
+  if (status === 403 || status === 451) {
+    throw new ShutOutError(
+      'unavailable',
+      `Binance's bulk files are refused to this place (${status} at ${url}).`,
+      {
+        hint: 'Trying again does not help. --source rest asks the other interface; or use another network.',
+      },
+    );
+  }
+  throw new TransientError(`${new URL(url).host} answered ${status} for ${file.name}.`);
+}
+
+/** Exactly one member, of the name that the file's own name promises. */
+async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
+  const wanted = file.name.replace(/\.zip$/, '.csv');
+  try {
+    const archive = await promisify<Buffer, yauzl.Options, yauzl.ZipFile>(yauzl.fromBuffer)(zip, {
+      lazyEntries: true,
+    });
+    if (archive.entryCount !== 1) throw new Error(`${archive.entryCount} members, wanted one`);
+    const entry = await firstEntry(archive);
+    if (entry.fileName !== wanted)
+      throw new Error(`its member is ${entry.fileName}, wanted ${wanted}`);
+    if (entry.uncompressedSize > MAX_CSV_BYTES)
+      throw new Error(`${entry.uncompressedSize} bytes of CSV`);
+    const stream = await promisify(archive.openReadStream.bind(archive) as OpenEntry)(entry);
+    return await buffer(stream);
+  } catch (error) {
+    throw new BadFileError(file, `not the zip it should be: ${(error as Error).message}`);
+  }
+}
+
+type OpenEntry = (
+  entry: yauzl.Entry,
+  done: (error: Error | null, stream: NodeJS.ReadableStream) => void,
+) => void;
+
+function firstEntry(archive: yauzl.ZipFile): Promise<yauzl.Entry> {
+  return new Promise((settle, reject) => {
+    archive.once('entry', settle);
+    archive.once('error', reject);
+    archive.readEntry();
+  });
+}
+
+/** USDT-M files have a header in newer ones only: candles begin with a digit. */
+function withoutHeader(csv: Buffer): Buffer {
+  const first = csv[0] ?? 0;
+  if (first >= 48 && first <= 57) return csv;
+  const end = csv.indexOf('\n');
+  return end === -1 ? Buffer.alloc(0) : csv.subarray(end + 1);
+}

@@ -1,0 +1,190 @@
+import { TransientError } from './binance/answer.ts';
+import {
+  BadFileError,
+  type BulkContent,
+  type BulkFile,
+  type BulkSource,
+  hasDailyFiles,
+} from './binance/bulk.ts';
+import { subtractRanges } from './gaps.ts';
+import { addCounts, type Download } from './history.ts';
+import {
+  clipRanges,
+  countAllSlots,
+  countSlots,
+  type Interval,
+  type TimeRange,
+} from './intervals.ts';
+import { type StoreCounts, storePage } from './klines.ts';
+import { loadedFiles, recordLoadedFile } from './loaded-files.ts';
+import { fetchableRanges } from './series.ts';
+import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from './time.ts';
+
+export interface BulkDownload extends Download {
+  bulk: BulkSource;
+  /** Told of each file that is there and was not loaded, and why. */
+  onBadFile: (error: Error) => void;
+}
+
+/** Files that are downloaded while one is being stored: about 10 MB each. */
+const AHEAD = 3;
+
+/** What bulk files brought, and what they left. */
+export interface BulkResult {
+  counts: StoreCounts;
+  missing: TimeRange[];
+}
+
+/**
+ * Fills what is missing from bulk files: months first, then the days that are still short. What
+ * no file has is left for REST.
+ * @param missing ranges of the grid, oldest first
+ */
+export async function loadBulk(
+  download: BulkDownload,
+  missing: readonly TimeRange[],
+): Promise<BulkResult> {
+  const { session, series, source } = download;
+  const { instrument, interval } = series;
+  const todayMs = startOfDay(await source.serverTimeMs(instrument.market));
+  const loaded = await loadedFiles(session, series);
+  let result: BulkResult = {
+    counts: { inserted: 0, revised: 0, rejected: 0 },
+    missing: [...missing],
+  };
+
+  for (const rung of [monthsShort, daysShort]) {
+    const [first, last] = [result.missing[0], result.missing.at(-1)];
+    if (!first || !last) return result;
+    const files = rung(download, result.missing, todayMs).filter(
+      // A file that was loaded has no more for us, unless most of it is gone since.
+      (file) => !loaded.has(file.name) || isMostlyMissing(interval, result.missing, file.range),
+    );
+    if (files.length === 0) continue;
+    const { counts, complete } = await loadFiles(download, files, {
+      fromMs: first.fromMs,
+      toMs: last.toMs,
+    });
+    const left: TimeRange[] = [];
+    for (const range of subtractRanges(result.missing, complete)) {
+      left.push(...(await fetchableRanges(session, series, range)));
+    }
+    result = { counts: addCounts(result.counts, counts), missing: left };
+  }
+  return result;
+}
+
+/** Loads those files again whose published checksum is another one by now. */
+export async function refreshBulk(download: BulkDownload, range: TimeRange): Promise<StoreCounts> {
+  const { session, series, bulk, signal } = download;
+  const changed: BulkFile[] = [];
+  for (const [name, sha256] of await loadedFiles(session, series)) {
+    const file = bulk.fileNamed(series.instrument, series.interval, name);
+    if (!file || clipRanges([file.range], range).length === 0) continue;
+    const published = await bulk.checksum(file, signal);
+    if (published !== undefined && published !== sha256) changed.push(file);
+  }
+  return (await loadFiles(download, changed, range)).counts;
+}
+
+/** Month files: where most of a month is missing and the month is over. */
+function monthsShort(
+  { bulk, series }: BulkDownload,
+  missing: readonly TimeRange[],
+  todayMs: number,
+): BulkFile[] {
+  const { instrument, interval } = series;
+  const files: BulkFile[] = [];
+  for (const monthMs of startsIn(missing, startOfMonthMs, nextMonthMs)) {
+    const file = bulk.monthFile(instrument, interval, monthMs);
+    if (file.range.toMs <= todayMs && isMostlyMissing(interval, missing, file.range))
+      files.push(file);
+  }
+  return files;
+}
+
+/** Day files: where anything of a day is missing. Those of today and yesterday may not be out yet. */
+function daysShort(
+  { bulk, series }: BulkDownload,
+  missing: readonly TimeRange[],
+  todayMs: number,
+): BulkFile[] {
+  const { instrument, interval } = series;
+  if (!hasDailyFiles(interval)) return [];
+  return startsIn(missing, startOfDay, (dayMs) => dayMs + DAY_MS)
+    .filter((dayMs) => dayMs < todayMs - DAY_MS)
+    .map((dayMs) => bulk.dayFile(instrument, interval, dayMs));
+}
+
+function startsIn(
+  ranges: readonly TimeRange[],
+  startOf: (timeMs: number) => number,
+  next: (startMs: number) => number,
+): number[] {
+  const starts = new Set<number>();
+  for (const range of ranges) {
+    for (let startMs = startOf(range.fromMs); startMs < range.toMs; startMs = next(startMs))
+      starts.add(startMs);
+  }
+  return [...starts];
+}
+
+const startOfMonthMs = (timeMs: number) => startOfMonth(toUtc(timeMs)).getTime();
+const nextMonthMs = (startMs: number) => addMonths(toUtc(startMs), 1).getTime();
+
+function isMostlyMissing(
+  interval: Interval,
+  missing: readonly TimeRange[],
+  period: TimeRange,
+): boolean {
+  return countAllSlots(interval, clipRanges(missing, period)) * 2 > countSlots(interval, period);
+}
+
+/** Stores files in their order, each in one transaction, while the next ones are downloaded. */
+async function loadFiles(
+  download: BulkDownload,
+  files: readonly BulkFile[],
+  range: TimeRange,
+): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
+  const { session, series, signal, onPage } = download;
+  const complete: TimeRange[] = [];
+  const ahead: Promise<BulkContent | undefined>[] = [];
+  let total: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
+  for (const [at, file] of files.entries()) {
+    while (ahead.length <= AHEAD && at + ahead.length < files.length) {
+      const next = downloadOrSkip(download, files[at + ahead.length] as BulkFile);
+      next.catch(() => {});
+      ahead.push(next);
+    }
+    const content = await ahead.shift();
+    signal.throwIfAborted();
+    if (!content) continue;
+    const [wanted = file.range] = clipRanges([file.range], range);
+    const counts = await storePage(session, series, {
+      asked: file.range,
+      wanted,
+      csv: content.csv,
+      askedAtMs: Number.POSITIVE_INFINITY,
+      source: file.name,
+      alongside: (tx, rows) => recordLoadedFile(tx, series, file, content.sha256, rows),
+    });
+    total = addCounts(total, counts);
+    if (counts.isComplete) complete.push(wanted);
+    onPage?.({ slots: countSlots(series.interval, wanted), untilMs: wanted.toMs, counts });
+  }
+  return { counts: total, complete };
+}
+
+/** A file that is not there, or not as it should be, leaves its candles to the next rung. */
+async function downloadOrSkip(
+  { bulk, signal, onBadFile }: BulkDownload,
+  file: BulkFile,
+): Promise<BulkContent | undefined> {
+  try {
+    return await bulk.download(file, signal);
+  } catch (error) {
+    if (!(error instanceof BadFileError || error instanceof TransientError)) throw error;
+    onBadFile(error);
+    return undefined;
+  }
+}
