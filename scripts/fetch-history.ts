@@ -29,7 +29,7 @@ import {
   readSymbols,
   wholeNumber,
 } from '../lib/options.ts';
-import { fetchableRanges } from '../lib/series.ts';
+import { fetchableRanges, missingRanges } from '../lib/series.ts';
 import type { SymbolName } from '../lib/symbols.ts';
 import { formatCount } from '../lib/table.ts';
 import { DAY_MS, formatShort } from '../lib/time.ts';
@@ -100,8 +100,12 @@ async function fetchSeries(
     const settled = { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS };
     await confirmGaps(session, series, clipRanges(missing, settled));
   }
-  const confirmed = clipRanges(await confirmedGaps(session, series), range);
-  const stillMissing = [...subtractRanges(missing, confirmed), ...confirmed];
+  // A gap that was confirmed once may have been filled since.
+  const gaps: TimeRange[] = [];
+  for (const gap of clipRanges(await confirmedGaps(session, series), range)) {
+    gaps.push(...(await missingRanges(session, series, gap)));
+  }
+  const stillMissing = [...subtractRanges(missing, gaps), ...gaps];
   return {
     symbol: instrument.symbol,
     interval,
