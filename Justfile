@@ -2,8 +2,9 @@
 
 set positional-arguments
 
-tsx := justfile_directory() / "node_modules/.bin/tsx"
-scripts := justfile_directory() / "scripts"
+tsx := quote(justfile_directory() / "node_modules/.bin/tsx")
+scripts := quote(justfile_directory() / "scripts")
+bench := quote(justfile_directory() / "bench")
 
 # List the recipes in reading order
 [private]
@@ -53,4 +54,4 @@ default:
 # How long a year of candles takes, beside psql and the naive way
 [group('develop')]
 @bench:
-    {{ tsx }} {{ justfile_directory() / "bench/bulk.ts" }}
+    {{ tsx }} {{ bench }}/bulk.ts
