@@ -2,7 +2,8 @@
 
 set positional-arguments
 
-tsx := quote(justfile_directory() / "node_modules/.bin/tsx")
+# What node_modules/.bin/tsx does, without a second process around it: 0.1 s less, and a kill hits the script.
+tsx := "node --import " + quote(justfile_directory() / "node_modules/tsx/dist/loader.mjs")
 scripts := quote(justfile_directory() / "scripts")
 bench := quote(justfile_directory() / "bench")
 

@@ -65,7 +65,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** The whole script, started the way a person does. @returns ms */
+/** The whole script, started the way the Justfile does. @returns ms */
 async function load(fake: FakeBinance, url: string): Promise<number> {
   const script = resolve(PROJECT_DIR, 'scripts/fetch-history.ts');
   const words = [
@@ -78,7 +78,8 @@ async function load(fake: FakeBinance, url: string): Promise<number> {
     'bulk',
     '--quiet',
   ];
-  return await time(resolve(PROJECT_DIR, 'node_modules/.bin/tsx'), [script, ...words], {
+  const loader = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
+  return await time('node', ['--import', loader, script, ...words], {
     ...fake.env,
     DATABASE_URL: url,
   });

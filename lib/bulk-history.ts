@@ -6,6 +6,7 @@ import {
   type BulkSource,
   hasDailyFiles,
 } from './binance/bulk.ts';
+import type { Session } from './db.ts';
 import { subtractRanges } from './gaps.ts';
 import { addCounts, type Download } from './history.ts';
 import {
@@ -15,13 +16,16 @@ import {
   type Interval,
   type TimeRange,
 } from './intervals.ts';
-import { type StoreCounts, storePage } from './klines.ts';
+import { type PageCounts, type StoreCounts, storePage } from './klines.ts';
 import { loadedFiles, recordLoadedFile } from './loaded-files.ts';
+import { inParallel } from './parallel.ts';
 import { fetchableRanges } from './series.ts';
 import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from './time.ts';
 
 export interface BulkDownload extends Download {
   bulk: BulkSource;
+  /** Opens a second session that writes under the same lock. */
+  openHelper: () => Promise<Session>;
   /** Told of each file that is there and was not loaded, and why. */
   onBadFile: (error: Error) => void;
 }
@@ -140,39 +144,69 @@ function isMostlyMissing(
   return countAllSlots(interval, clipRanges(missing, period)) * 2 > countSlots(interval, period);
 }
 
-/** Stores files in their order, each in one transaction, while the next ones are downloaded. */
+/**
+ * Stores files, each in one transaction, while the next ones are downloaded. Two at a time: one
+ * server process takes a file about as fast as this one reads it.
+ */
 async function loadFiles(
   download: BulkDownload,
   files: readonly BulkFile[],
   range: TimeRange,
 ): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
-  const { session, series, signal, onPage } = download;
+  const { session, signal } = download;
   const complete: TimeRange[] = [];
-  const ahead: Promise<BulkContent | undefined>[] = [];
-  let total: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
-  for (const [at, file] of files.entries()) {
-    while (ahead.length <= AHEAD && at + ahead.length < files.length) {
-      const next = downloadOrSkip(download, files[at + ahead.length] as BulkFile);
-      next.catch(() => {});
-      ahead.push(next);
-    }
-    const content = await ahead.shift();
+  let counts: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
+  const lanes = files.length > 1 ? [session, await download.openHelper()] : [session];
+  await inParallel(downloadAhead(download, files), lanes.length, async (arrival) => {
+    const { file, content } = await arrival;
     signal.throwIfAborted();
-    if (!content) continue;
+    if (!content) return;
+    const lane = lanes.pop() as Session;
     const [wanted = file.range] = clipRanges([file.range], range);
-    const counts = await storePage(session, series, {
-      asked: file.range,
-      wanted,
-      csv: content.csv,
-      askedAtMs: Number.POSITIVE_INFINITY,
-      source: file.name,
-      alongside: (tx, rows) => recordLoadedFile(tx, series, file, content.sha256, rows),
-    });
-    total = addCounts(total, counts);
-    if (counts.isComplete) complete.push(wanted);
-    onPage?.({ slots: countSlots(series.interval, wanted), untilMs: wanted.toMs, counts });
+    const stored = await storeFile({ ...download, session: lane }, file, wanted, content);
+    lanes.push(lane);
+    counts = addCounts(counts, stored);
+    if (stored.isComplete) complete.push(wanted);
+  });
+  return { counts, complete: complete.sort((a, b) => a.fromMs - b.fromMs) };
+}
+
+async function storeFile(
+  { session, series, onPage }: BulkDownload,
+  file: BulkFile,
+  wanted: TimeRange,
+  content: BulkContent,
+): Promise<PageCounts> {
+  const counts = await storePage(session, series, {
+    asked: file.range,
+    wanted,
+    csv: content.csv,
+    askedAtMs: Number.POSITIVE_INFINITY,
+    source: file.name,
+    alongside: (tx, rows) => recordLoadedFile(tx, series, file, content.sha256, rows),
+  });
+  onPage?.({ slots: countSlots(series.interval, wanted), untilMs: wanted.toMs, counts });
+  return counts;
+}
+
+interface Arrival {
+  file: BulkFile;
+  content: BulkContent | undefined;
+}
+
+/** Downloads files in their order, some of them ahead of who takes them. */
+function* downloadAhead(
+  download: BulkDownload,
+  files: readonly BulkFile[],
+): Generator<Promise<Arrival>> {
+  const ahead: Promise<Arrival>[] = [];
+  for (const file of files) {
+    const arrival = downloadOrSkip(download, file).then((content) => ({ file, content }));
+    arrival.catch(() => {});
+    ahead.push(arrival);
+    if (ahead.length > AHEAD) yield ahead.shift() as Promise<Arrival>;
   }
-  return { counts: total, complete };
+  yield* ahead;
 }
 
 /** A file that is not there, or not as it should be, leaves its candles to the next rung. */

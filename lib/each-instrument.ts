@@ -2,7 +2,7 @@ import { ShutOutError } from './binance/answer.ts';
 import { type Database, isConnectionLost, lossOf, type Session } from './db.ts';
 import { describeError, EXIT, type ExitCode } from './errors.ts';
 import type { Instrument } from './instruments.ts';
-import { withInstrumentLock } from './locks.ts';
+import { helpWith, withInstrumentLock } from './locks.ts';
 import { inParallel } from './parallel.ts';
 import { retry } from './retry.ts';
 
@@ -18,8 +18,10 @@ export interface Turn {
   session: Session;
   instrument: Instrument;
   index: number;
-  /** Aborted when the run is to stop, and when the session is lost. */
+  /** Aborted when the run is to stop, and when a session of this turn is lost. */
   signal: AbortSignal;
+  /** A second session, until the turn ends, that writes under the same lock. */
+  openHelper(): Promise<Session>;
 }
 
 export interface EachOptions {
@@ -49,14 +51,30 @@ export async function eachInstrument<T>(
   /** On a connection that is kept for the next one only if it is still good. */
   const attempt = async (instrument: Instrument, index: number): Promise<T | 'held'> => {
     const session = idle.pop() ?? database.openSession();
-    const loss = lossOf(session);
-    const turn = { session, instrument, index, signal: AbortSignal.any([signal, loss]) };
+    const helpers: Session[] = [];
+    const helperLost = new AbortController();
+    const loss = AbortSignal.any([lossOf(session), helperLost.signal]);
+    const turn: Turn = {
+      session,
+      instrument,
+      index,
+      signal: AbortSignal.any([signal, loss]),
+      openHelper: async () => {
+        const helper = database.openSession();
+        helpers.push(helper);
+        lossOf(helper).addEventListener('abort', () => helperLost.abort(lossOf(helper).reason));
+        await helpWith(session, helper);
+        return helper;
+      },
+    };
     const result = await Promise.race([
       withInstrumentLock(session, instrument.id, () => work(turn)),
       rejectionOf(loss),
     ]).finally(() => {
-      if (loss.aborted) session.end({ timeout: 0 }).catch(() => {});
-      else idle.push(session);
+      const isLost = loss.aborted;
+      if (!isLost) idle.push(session);
+      for (const each of isLost ? [session, ...helpers] : helpers)
+        each.end({ timeout: isLost ? 0 : 5 }).catch(() => {});
     });
     return result;
   };

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { z } from 'zod';
 import { KlinekeepError } from './errors.ts';
+import { z } from './zod.ts';
 
 /** The folder of package.json. Everything relative (`.env`, `.klines/`, `sql/`) starts here. */
 export const PROJECT_DIR = fileURLToPath(new URL('..', import.meta.url));

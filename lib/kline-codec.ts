@@ -36,7 +36,12 @@ const MINUS = 45;
 const NEWLINE = 10;
 const RETURN = 13;
 const ZERO = 48;
-const FIELDS = 12;
+/** '0000' as if it were digits. */
+const ZEROS = 1111 * ZERO;
+/** int4 length and int8 microseconds. */
+const TIME_BYTES = 12;
+/** numeric's sign and dscale. */
+const NEGATIVE_WITH_8_DECIMALS = (0x4000 << 16) | 8;
 /** 13 columns: 2 + (8 + 6) + 2·12 + 8·30 + 8 bytes at the most. */
 const MAX_ROW_BYTES = 288;
 const COPY_FIELDS = 13;
@@ -73,7 +78,8 @@ export class KlineEncoder {
   private readonly longestMs: number;
   /** instrument_id and interval, the same in every row. */
   private readonly rowStart: Buffer;
-  private readonly ends = new Int32Array(FIELDS);
+  /** Where the next field of the line begins. */
+  private at = 0;
   private out = Buffer.alloc(0);
   private outAt = 0;
 
@@ -127,110 +133,136 @@ export class KlineEncoder {
     if (reason !== undefined) this.rejected.push({ raw, reason });
   }
 
-  /** @returns false: not a row to store, what was written of it is to be undone */
+  /**
+   * One pass over the line, by hand: this is where the time of a bulk load goes on our side.
+   * @returns false: not a row to store, what was written of it is to be undone
+   */
   private writeRow(start: number, end: number): boolean {
-    const { csv, ends, out } = this;
-    let field = 0;
-    for (let at = start; at < end; at++) {
-      if (csv[at] !== COMMA) continue;
-      if (field === FIELDS - 1) return false;
-      ends[field++] = at;
-    }
-    if (field !== FIELDS - 1) return false;
-    ends[FIELDS - 1] = end;
+    const { csv, out, rowStart } = this;
+    const timesAt = this.outAt + rowStart.length;
+    for (let at = 0; at < rowStart.length; at++) out[this.outAt + at] = rowStart[at]!;
+    this.outAt = timesAt + 2 * TIME_BYTES;
+    this.at = start;
 
-    const openMs = this.readTimeMs(start, ends[0]!);
-    const closeMs = this.readTimeMs(ends[5]! + 1, ends[6]!);
+    const openMs = this.readTimeMs();
     const isWanted = openMs >= this.wanted.fromMs && openMs < this.wanted.toMs;
     const isAsked = openMs >= this.asked.fromMs && openMs < this.asked.toMs;
-    if (!isWanted || !isAsked || !(closeMs < this.closedBeforeMs)) return false;
-    if (closeMs < openMs || closeMs > openMs + this.longestMs) return false;
-
-    if (floorToGrid(this.interval, openMs) !== openMs) this.offGrid += 1;
-    this.outAt += this.rowStart.copy(out, this.outAt);
-    this.writeTime(openMs);
-    this.writeTime(closeMs);
+    if (!isWanted || !isAsked) return false;
     for (let price = 0; price < PRICES; price++) {
-      if (!this.writeDecimal(ends[price]! + 1, ends[price + 1]!, true)) return false;
+      if (!this.writeDecimal(true)) return false;
     }
-    if (!this.writeDecimal(ends[4]! + 1, ends[5]!, false)) return false;
-    if (!this.writeDecimal(ends[6]! + 1, ends[7]!, false)) return false;
-    const trades = this.readWhole(ends[7]! + 1, ends[8]!);
+    if (!this.writeDecimal(false)) return false;
+    const closeMs = this.readTimeMs();
+    if (!(closeMs < this.closedBeforeMs)) return false;
+    if (closeMs < openMs || closeMs > openMs + this.longestMs) return false;
+    this.writeTime(timesAt, openMs);
+    this.writeTime(timesAt + TIME_BYTES, closeMs);
+    if (!this.writeDecimal(false)) return false;
+    const trades = this.readWhole();
     if (!(trades <= MAX_INT4)) return false;
-    out.writeInt32BE(4, this.outAt);
-    out.writeInt32BE(trades, this.outAt + 4);
+    this.writeInt(this.outAt, 4);
+    this.writeInt(this.outAt + 4, trades);
     this.outAt += 8;
-    if (!this.writeDecimal(ends[8]! + 1, ends[9]!, false)) return false;
-    if (!this.writeDecimal(ends[9]! + 1, ends[10]!, false)) return false;
+    if (!this.writeDecimal(false)) return false;
+    if (!this.writeDecimal(false)) return false;
+
+    for (let at = this.at; at < end; at++) {
+      if (csv[at] === COMMA) return false;
+    }
+    // What was read ended with a comma, but it may have been the next line's.
+    if (this.at > end) return false;
+    if (floorToGrid(this.interval, openMs) !== openMs) this.offGrid += 1;
     return true;
   }
 
-  /** Digits only, as many as a double holds exactly; NaN for anything else. */
-  private readWhole(start: number, end: number): number {
+  /** Digits up to a comma, as many as a double holds exactly; NaN for anything else. */
+  private readWhole(): number {
     const { csv } = this;
-    if (end <= start || end - start > MAX_INTEGER_DIGITS) return Number.NaN;
+    const start = this.at;
+    let at = start;
     let value = 0;
-    for (let at = start; at < end; at++) {
-      const digit = csv[at]! - ZERO;
-      if (digit < 0 || digit > 9) return Number.NaN;
+    for (let digit = csv[at]! - ZERO; digit >= 0 && digit <= 9; digit = csv[++at]! - ZERO)
       value = value * 10 + digit;
-    }
+    this.at = at + 1;
+    if (at === start || at - start > MAX_INTEGER_DIGITS || csv[at] !== COMMA) return Number.NaN;
     return value;
   }
 
-  private readTimeMs(start: number, end: number): number {
-    const value = this.readWhole(start, end);
+  private readTimeMs(): number {
+    const value = this.readWhole();
     return value >= FIRST_MICROSECONDS ? Math.floor(value / 1000) : value;
   }
 
   /** A timestamptz: microseconds since 2000. */
-  private writeTime(timeMs: number): void {
-    const { out, outAt } = this;
+  private writeTime(outAt: number, timeMs: number): void {
     const micros = (timeMs - PG_EPOCH_MS) * 1000;
     const high = Math.floor(micros / 2 ** 32);
-    out.writeInt32BE(8, outAt);
-    out.writeInt32BE(high, outAt + 4);
-    out.writeUInt32BE(micros - high * 2 ** 32, outAt + 8);
-    this.outAt += 12;
+    this.writeInt(outAt, 8);
+    this.writeInt(outAt + 4, high);
+    this.writeInt(outAt + 8, micros - high * 2 ** 32);
+  }
+
+  private writeInt(outAt: number, value: number): void {
+    const { out } = this;
+    out[outAt] = value >>> 24;
+    out[outAt + 1] = value >>> 16;
+    out[outAt + 2] = value >>> 8;
+    out[outAt + 3] = value;
   }
 
   /**
-   * A numeric: digits in base 10,000, the last two of them for the eight decimals.
+   * A decimal up to a comma, as a numeric: digits in base 10,000, those behind the point padded
+   * to eight decimals, zeros at the end left out.
    * @returns false when it is not a plain decimal, or not above zero where it must be
    */
-  private writeDecimal(start: number, end: number, mustBePositive: boolean): boolean {
+  private writeDecimal(mustBePositive: boolean): boolean {
     const { csv, out } = this;
-    const isNegative = csv[start] === MINUS;
-    const wholeAt = isNegative ? start + 1 : start;
-    let dot = wholeAt;
-    while (dot < end && csv[dot] !== DOT) dot++;
+    const isNegative = csv[this.at] === MINUS;
+    const wholeAt = isNegative ? this.at + 1 : this.at;
+    const dot = this.skipDigits(wholeAt);
+    const end = csv[dot] === DOT ? this.skipDigits(dot + 1) : dot;
     const digits = dot - wholeAt;
     const decimals = end - dot - 1;
-    if (digits < 1 || digits > MAX_WHOLE_DIGITS || decimals === 0 || decimals > 8) return false;
+    if (csv[end] !== COMMA || digits < 1 || digits > MAX_WHOLE_DIGITS) return false;
+    if (decimals === 0 || decimals > 8) return false;
+    this.at = end + 1;
 
-    // Groups of four digits, counted from the point: the first one may be shorter.
-    const groups = Math.ceil(digits / 4);
     const fieldAt = this.outAt;
-    let isZero = true;
+    const groupsAt = fieldAt + 12;
+    let outAt = groupsAt;
+    let usedTo = groupsAt;
+    // Groups of four digits, counted from the point: the first one may be shorter.
+    const groups = (digits + 3) >> 2;
     for (let group = 0; group < groups + 2; group++) {
-      let value = 0;
       const from = group < groups ? dot - 4 * (groups - group) : dot + 1 + 4 * (group - groups);
-      for (let at = from; at < from + 4; at++) {
-        const digit = at < wholeAt || at >= end ? 0 : csv[at]! - ZERO;
-        if (digit < 0 || digit > 9) return false;
-        value = value * 10 + digit;
+      let value = 0;
+      if (from >= wholeAt && from + 4 <= end) {
+        value =
+          csv[from]! * 1000 + csv[from + 1]! * 100 + csv[from + 2]! * 10 + csv[from + 3]! - ZEROS;
+      } else {
+        for (let at = from; at < from + 4; at++)
+          value = value * 10 + (at < wholeAt || at >= end ? 0 : csv[at]! - ZERO);
       }
-      if (value !== 0) isZero = false;
-      out.writeInt16BE(value, fieldAt + 12 + 2 * group);
+      out[outAt] = value >> 8;
+      out[outAt + 1] = value;
+      outAt += 2;
+      if (value !== 0) usedTo = outAt;
     }
+    const isZero = usedTo === groupsAt;
     if (mustBePositive && (isNegative || isZero)) return false;
 
-    out.writeInt32BE(8 + 2 * (groups + 2), fieldAt);
-    out.writeInt16BE(groups + 2, fieldAt + 4);
-    out.writeInt16BE(groups - 1, fieldAt + 6);
-    out.writeUInt16BE(isNegative ? 0x4000 : 0, fieldAt + 8);
-    out.writeInt16BE(8, fieldAt + 10);
-    this.outAt = fieldAt + 16 + 2 * groups;
+    const bytes = usedTo - groupsAt;
+    this.writeInt(fieldAt, 8 + bytes);
+    this.writeInt(fieldAt + 4, ((bytes >> 1) << 16) | (groups - 1));
+    this.writeInt(fieldAt + 8, isNegative && !isZero ? NEGATIVE_WITH_8_DECIMALS : 8);
+    this.outAt = usedTo;
     return true;
+  }
+
+  private skipDigits(from: number): number {
+    const { csv } = this;
+    let at = from;
+    for (let digit = csv[at]! - ZERO; digit >= 0 && digit <= 9; ) digit = csv[++at]! - ZERO;
+    return at;
   }
 }

@@ -3,7 +3,7 @@ import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import { countSlots, type Interval, type TimeRange } from './intervals.ts';
 import { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-codec.ts';
-import { lockedTransaction } from './locks.ts';
+import { lockedTransaction, lockTable } from './locks.ts';
 import { runSql, sqlState } from './sql-file.ts';
 
 /** The candles of one instrument in one interval. */
@@ -160,14 +160,22 @@ export async function merge(
   return counts as { inserted: number; revised: number };
 }
 
-/** Makes the instrument's table when its first candle comes. */
+/** Makes the instrument's table when its first candle comes. Of two at once one makes it. */
 export async function ensureTable(
   tx: postgres.TransactionSql,
   instrument: Instrument,
 ): Promise<void> {
-  const [found] =
-    await tx`select to_regclass(format('%I', ${instrument.tableName}::text)) is not null as there`;
-  if (found?.there) return;
+  const isThere = async () => {
+    // Reading pg_class makes the server see what was committed since; to_regclass alone does not.
+    const [found] = await tx`
+      select exists (
+        select from pg_class where oid = to_regclass(format('%I', ${instrument.tableName}::text))
+      ) as there`;
+    return found?.there;
+  };
+  if (await isThere()) return;
+  await lockTable(tx, instrument.id);
+  if (await isThere()) return;
   await runSql(tx, 'klines/create_table.sql', {
     hot: instrument.tableName,
     instrument_id: instrument.id,

@@ -1,9 +1,17 @@
 import type postgres from 'postgres';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
+import type { Sql } from './sql-file.ts';
 
 /** First number of the two-number advisory locks; the second is the instrument's id. */
 const INSTRUMENT_LOCKS = 0x6b6c;
+/** Held, shared, by each transaction of a helper while it writes. */
+const HELPER_LOCKS = 0x6b6d;
+/** Held by the transaction that makes the instrument's table. */
+const TABLE_LOCKS = 0x6b6e;
+
+/** Helper sessions, with the server process of the session that holds the lock for them. */
+const owners = new WeakMap<Session, number>();
 
 /**
  * Runs `work` while this session is the one writer of the instrument.
@@ -18,6 +26,9 @@ export async function withInstrumentLock<T>(
     await session`select pg_try_advisory_lock(${INSTRUMENT_LOCKS}, ${instrumentId}) as taken`;
   if (!row?.taken) return 'held';
   try {
+    // A helper of a run that lost its lock may still be writing: its transaction is waited for.
+    await session`select pg_advisory_lock(${HELPER_LOCKS}, ${instrumentId})`;
+    await session`select pg_advisory_unlock(${HELPER_LOCKS}, ${instrumentId})`;
     return await work();
   } finally {
     // A connection that is gone has given its lock back already.
@@ -25,9 +36,15 @@ export async function withInstrumentLock<T>(
   }
 }
 
+/** Lets a second session write under the lock that the first one holds. */
+export async function helpWith(owner: Session, helper: Session): Promise<void> {
+  const [row] = await owner`select pg_backend_pid() as pid`;
+  owners.set(helper, row?.pid);
+}
+
 /**
- * One transaction on an instrument's candles, sure to be its only writer: the session may have
- * reconnected and lost its lock since it was taken, so each transaction takes it once more.
+ * One transaction on an instrument's candles, sure that no other run writes them: the session may
+ * have lost its lock since it was taken, so each transaction takes it once more.
  * @param mode for BEGIN, e.g. `isolation level repeatable read`
  * @throws KlinekeepError (75) when another run took the instrument meanwhile.
  */
@@ -38,9 +55,12 @@ export async function lockedTransaction<T>(
   work: (tx: postgres.TransactionSql) => Promise<T>,
 ): Promise<T> {
   const result = await session.begin(mode, async (tx) => {
-    const [row] =
-      await tx`select pg_try_advisory_xact_lock(${INSTRUMENT_LOCKS}, ${instrumentId}) as taken`;
-    if (!row?.taken) {
+    const owner = owners.get(session);
+    const isHeld =
+      owner === undefined
+        ? await takeLock(tx, instrumentId)
+        : await joinLock(tx, instrumentId, owner);
+    if (!isHeld) {
       throw new KlinekeepError(
         'later',
         'The connection was lost and another run took over this instrument.',
@@ -52,4 +72,31 @@ export async function lockedTransaction<T>(
     return await work(tx);
   });
   return result as T;
+}
+
+/** Lets one transaction at a time make the instrument's table; the others wait for it to end. */
+export async function lockTable(tx: Sql, instrumentId: number): Promise<void> {
+  await tx`select pg_advisory_xact_lock(${TABLE_LOCKS}, ${instrumentId})`;
+}
+
+async function takeLock(tx: Sql, instrumentId: number): Promise<boolean> {
+  const [row] =
+    await tx`select pg_try_advisory_xact_lock(${INSTRUMENT_LOCKS}, ${instrumentId}) as taken`;
+  return row?.taken;
+}
+
+/**
+ * In this order: whoever takes over the instrument waits for the helpers' lock before it begins,
+ * so either it waits for this transaction, or this transaction sees that its owner is gone.
+ */
+async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<boolean> {
+  await tx`select pg_advisory_xact_lock_shared(${HELPER_LOCKS}, ${instrumentId})`;
+  const [row] = await tx`
+    select exists (
+      select from pg_locks l
+      join pg_database d on d.oid = l.database and d.datname = current_database()
+      where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
+        and l.classid = ${INSTRUMENT_LOCKS} and l.objid = ${instrumentId} and l.pid = ${owner}
+    ) as held`;
+  return row?.held;
 }

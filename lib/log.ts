@@ -1,4 +1,4 @@
-import { createConsola, type LogObject } from 'consola';
+import { createConsola, type LogObject } from 'consola/basic';
 
 /** What a script says while it works. All of it goes to stderr: stdout is for the result. */
 export interface Log {

@@ -1,10 +1,11 @@
 /** Readers for the values of options: text in, checked value out, with what was wanted if not. */
 import type { ArgsDef } from 'citty';
-import { z } from 'zod';
+import type { RefinementCtx } from 'zod';
 import type { InstrumentChoice } from './instruments.ts';
 import { INTERVALS, type Interval, isInterval } from './intervals.ts';
 import { type Market, parseSymbol, type SymbolName } from './symbols.ts';
 import { parseInstant } from './time.ts';
+import { z } from './zod.ts';
 
 const text = z.string();
 
@@ -46,7 +47,7 @@ export const flag = z.boolean().default(false);
 export function readSymbols(
   words: readonly string[],
   market: Market | undefined,
-  context: z.RefinementCtx,
+  context: RefinementCtx,
 ): SymbolName[] {
   const symbols: SymbolName[] = [];
   for (const word of words.flatMap((each) => each.split(','))) {
@@ -88,7 +89,7 @@ export function readChoice(
     market?: Market | undefined;
     interval?: Interval | undefined;
   },
-  context: z.RefinementCtx,
+  context: RefinementCtx,
 ): Choice {
   const { symbol, market, interval } = values;
   return {

@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { archiveSeries, cutoffMs, type DueSeries, dueSeries } from '../lib/archive.ts';
 import { beginRun, endRun, movedRows } from '../lib/archive-runs.ts';
 import { archiveTableOf, prepareArchiveTable } from '../lib/archive-tables.ts';
@@ -24,6 +23,7 @@ import {
 } from '../lib/options.ts';
 import { formatBytes, formatCount, formatTable } from '../lib/table.ts';
 import { formatShort } from '../lib/time.ts';
+import { z } from '../lib/zod.ts';
 
 interface Options extends Choice {
   cutoffMs: number;

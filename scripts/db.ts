@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { z } from 'zod';
 import { main, type Outcome, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded.ts';
 import { type ExitCode, KlinekeepError } from '../lib/errors.ts';
+import { z } from '../lib/zod.ts';
 
 const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 

@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { z } from 'zod';
 import { $ } from 'zx';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
@@ -11,6 +10,7 @@ import { startEmbedded } from '../lib/embedded.ts';
 import { PROJECT_DIR } from '../lib/env.ts';
 import { EXIT, KlinekeepError } from '../lib/errors.ts';
 import { formatTable } from '../lib/table.ts';
+import { z } from '../lib/zod.ts';
 
 const LIVE_ANSWER_WITHIN_MS = 3_000;
 const TSX = resolve(PROJECT_DIR, 'node_modules/.bin/tsx');

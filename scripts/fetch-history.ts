@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { type BulkDownload, type BulkResult, loadBulk, refreshBulk } from '../lib/bulk-history.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
@@ -33,6 +32,7 @@ import { fetchableRanges, missingRanges } from '../lib/series.ts';
 import type { SymbolName } from '../lib/symbols.ts';
 import { formatCount } from '../lib/table.ts';
 import { DAY_MS, formatShort } from '../lib/time.ts';
+import { z } from '../lib/zod.ts';
 
 interface Options {
   symbols: SymbolName[];
@@ -70,13 +70,14 @@ export interface FetchedSeries {
 async function fetchSeries(
   options: Options,
   context: Context,
-  { session, instrument, signal }: Turn,
+  { session, instrument, signal, openHelper }: Turn,
 ): Promise<FetchedSeries> {
   const { interval, since, until } = options;
   const series = { instrument, interval };
   const download: BulkDownload = {
     source: await context.rest(),
     bulk: await context.bulk(),
+    openHelper,
     session,
     series,
     signal,

@@ -1,10 +1,10 @@
-import { z } from 'zod';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import { listInstruments } from '../lib/instruments.ts';
 import { flag, marketOption } from '../lib/options.ts';
 import type { Market } from '../lib/symbols.ts';
 import { applySync, planSync, type SyncChanges } from '../lib/sync.ts';
+import { z } from '../lib/zod.ts';
 
 interface Options {
   market?: Market | undefined;

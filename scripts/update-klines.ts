@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { ShutOutError } from '../lib/binance/answer.ts';
 import type { RestSource } from '../lib/binance/rest.ts';
 import { main, type Script } from '../lib/cli.ts';
@@ -33,6 +32,7 @@ import { type StoredSeries, storedSeries } from '../lib/series.ts';
 import type { Market } from '../lib/symbols.ts';
 import { formatCount } from '../lib/table.ts';
 import { replaceSeries, updateSeries } from '../lib/update.ts';
+import { z } from '../lib/zod.ts';
 
 interface Options extends Choice {
   /** Undefined: the default, or all with `--force`. */

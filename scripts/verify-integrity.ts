@@ -1,4 +1,3 @@
-import { z } from 'zod';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import { EXIT } from '../lib/errors.ts';
@@ -7,6 +6,7 @@ import { checkArchiveShape, checkSeries, type Finding } from '../lib/integrity.t
 import { CHOICE_ARGS, type Choice, choiceOptions, readChoice } from '../lib/options.ts';
 import { storedSeries } from '../lib/series.ts';
 import { formatCount, formatTable } from '../lib/table.ts';
+import { z } from '../lib/zod.ts';
 
 /** Checks every stored series, one after the other. Changes nothing. */
 export async function verifyIntegrity(options: Choice, context: Context) {
