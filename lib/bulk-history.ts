@@ -156,10 +156,12 @@ async function loadFiles(
   const { session, signal } = download;
   const complete: TimeRange[] = [];
   let counts: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
+  let done = 0;
   const lanes = files.length > 1 ? [session, await download.openHelper()] : [session];
   await inParallel(downloadAhead(download, files), lanes.length, async (arrival) => {
     const { file, content } = await arrival;
     signal.throwIfAborted();
+    done += 1;
     if (!content) return;
     const lane = lanes.pop() as Session;
     const [wanted = file.range] = clipRanges([file.range], range);
@@ -167,17 +169,23 @@ async function loadFiles(
     lanes.push(lane);
     counts = addCounts(counts, stored);
     if (stored.isComplete) complete.push(wanted);
+    download.onPage?.({
+      slots: countSlots(download.series.interval, wanted),
+      untilMs: wanted.toMs,
+      counts: stored,
+      files: { done, total: files.length },
+    });
   });
   return { counts, complete: complete.sort((a, b) => a.fromMs - b.fromMs) };
 }
 
 async function storeFile(
-  { session, series, onPage }: BulkDownload,
+  { session, series }: BulkDownload,
   file: BulkFile,
   wanted: TimeRange,
   content: BulkContent,
 ): Promise<PageCounts> {
-  const counts = await storePage(session, series, {
+  return await storePage(session, series, {
     asked: file.range,
     wanted,
     csv: content.csv,
@@ -185,8 +193,6 @@ async function storeFile(
     source: file.name,
     alongside: (tx, rows) => recordLoadedFile(tx, series, file, content.sha256, rows),
   });
-  onPage?.({ slots: countSlots(series.interval, wanted), untilMs: wanted.toMs, counts });
-  return counts;
 }
 
 interface Arrival {

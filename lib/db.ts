@@ -69,6 +69,9 @@ const CONNECTION = {
   connect_timeout: 10,
   // A prepared statement goes generic at its sixth run and then locks every partition.
   prepare: false,
+  // Only arrays need them, nothing here does, and a connection that is lost meanwhile rejects where
+  // nobody can catch it.
+  fetch_types: false,
   onnotice: () => {},
 } as const;
 

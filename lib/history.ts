@@ -23,7 +23,15 @@ export interface Download {
   /** Pages asked for at the same time. Default 1. */
   concurrency?: number;
   /** After each stored page. `slots`: how many open times it settled, stored or not. */
-  onPage?: (page: { slots: number; untilMs: number; counts: StoreCounts }) => void;
+  onPage?: (page: StoredPage) => void;
+}
+
+export interface StoredPage {
+  slots: number;
+  untilMs: number;
+  counts: StoreCounts;
+  /** Of a bulk file: how many are through, of how many. */
+  files?: { done: number; total: number };
 }
 
 /**

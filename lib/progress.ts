@@ -1,4 +1,5 @@
 import cliProgress from 'cli-progress';
+import { formatCount } from './table.ts';
 import { formatDuration } from './time.ts';
 
 /** How far a long piece of work has come: a bar on a terminal, a line now and then in a log. */
@@ -40,6 +41,8 @@ export function createProgress(
     const elapsedMs = performance.now() - startedMs;
     return done === 0 ? '?' : formatDuration((elapsedMs / done) * Math.max(0, total - done));
   };
+  const rate = () =>
+    `${formatCount(Math.round(done / Math.max(0.001, (performance.now() - startedMs) / 1000)))}/s`;
   const writeLine = () => {
     const share = total === 0 ? 1 : done / total;
     const nowMs = performance.now();
@@ -49,7 +52,8 @@ export function createProgress(
       (sinceMs >= LINES_APART_MS && share - lastLine.share >= LINE_EVERY_SHARE);
     if (share >= 1 || !isDue) return;
     lastLine = { atMs: nowMs, share };
-    write(`${Math.floor(share * 100)} % · ${done}/${total} ${unit} · ${position} · ${rest()} left`);
+    const far = `${Math.floor(share * 100)} % · ${formatCount(done)} of ${formatCount(total)} ${unit}`;
+    write(`${far} · ${rate()} · ${rest()} left · ${position}`);
   };
 
   return {
@@ -59,13 +63,13 @@ export function createProgress(
       if (!terminal || !('isTTY' in terminal && terminal.isTTY)) return;
       bar = new cliProgress.SingleBar({
         stream: terminal,
-        format: '{bar} {percentage} % · {value}/{total} {unit} · {rest} left · {position}',
+        format: '{bar} {percentage} % · {rate} {unit} · {rest} left · {position}',
         hideCursor: true,
         clearOnComplete: true,
         barsize: 20,
         fps: 5,
       });
-      bar.start(total, 0, { unit, rest: '?', position: '' });
+      bar.start(total, 0, { unit, rate: '?', rest: '?', position: '' });
     },
     extend(units) {
       total += units;
@@ -74,7 +78,7 @@ export function createProgress(
     advance(count, newPosition) {
       done += count;
       position = newPosition;
-      if (bar) bar.update(done, { unit, rest: rest(), position });
+      if (bar) bar.update(done, { unit, rate: rate(), rest: rest(), position });
       else writeLine();
     },
     stop() {

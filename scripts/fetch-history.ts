@@ -62,7 +62,8 @@ export interface FetchedSeries {
   inserted: number;
   revised: number;
   rejected: number;
-  /** Missing still: the exchange does not have them, or --source did not. */
+  source: Source;
+  /** Missing still: `source` does not have them. */
   missing: number;
 }
 
@@ -82,8 +83,11 @@ async function fetchSeries(
     series,
     signal,
     concurrency: PAGE_CONCURRENCY,
-    onPage: ({ slots, untilMs }) =>
-      context.progress.advance(slots, `${instrument.symbol} ${interval} ${formatShort(untilMs)}`),
+    onPage: ({ slots, untilMs, files }) => {
+      const filesDone = files ? `, file ${files.done} of ${files.total}` : '';
+      const position = `${instrument.symbol} ${interval} ${formatShort(untilMs)}${filesDone}`;
+      context.progress.advance(slots, position);
+    },
     onBadFile: (error) => context.log.warn(error.message),
   };
   const nowMs = await download.source.serverTimeMs(instrument.market);
@@ -113,6 +117,7 @@ async function fetchSeries(
     from: new Date(range.fromMs).toISOString(),
     to: new Date(Math.max(range.fromMs, range.toMs)).toISOString(),
     ...counts,
+    source: options.source,
     missing: countAllSlots(interval, stillMissing),
   };
 }
@@ -236,12 +241,18 @@ export const script: Script<Options> = {
   },
 };
 
+const ABSENT: Record<Source, string> = {
+  auto: 'not at the exchange',
+  rest: 'not at the exchange',
+  bulk: 'not in the bulk files',
+};
+
 function showFetched(series: FetchedSeries): string {
   const span = `${formatShort(Date.parse(series.from))} to ${formatShort(Date.parse(series.to))}`;
   const extra = [
     series.revised > 0 ? `${formatCount(series.revised)} corrected` : '',
     series.rejected > 0 ? `${formatCount(series.rejected)} rejected (see rejected_klines)` : '',
-    series.missing > 0 ? `${formatCount(series.missing)} not at the exchange` : '',
+    series.missing > 0 ? `${formatCount(series.missing)} ${ABSENT[series.source]}` : '',
   ].filter((part) => part !== '');
   const more = extra.length > 0 ? `; ${extra.join(', ')}` : '';
   return `${series.symbol} ${series.interval}: +${formatCount(series.inserted)} candles, ${span}${more}`;

@@ -1,11 +1,14 @@
 import { connect, createServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../lib/errors.ts';
+import { helpWith, lockedTransaction, withInstrumentLock } from '../lib/locks.ts';
 import { freshDatabase } from './support/database.ts';
 import { publish } from './support/fake-binance/bulk.ts';
 import { type FakeOptions, startFakeBinance } from './support/fake-binance/server.ts';
 import { makeZip } from './support/fake-binance/zip.ts';
+import { serverWithFullDisk } from './support/full-disk.ts';
 import { runScript, startScript } from './support/script.ts';
 import {
   expectedRows,
@@ -46,6 +49,19 @@ async function setUp(options: FakeOptions = {}) {
   };
   const pages = () => fake.klinesRequests().filter((request) => request.interval === '1h');
   return { fake, sql, env, load, expectComplete, pages };
+}
+
+/** Of each recorded file all rows are stored, and no others. @returns how many files */
+async function expectWholeFiles(sql: postgres.Sql): Promise<number> {
+  const files = await sql`
+    select f.name, f.rows, count(k.open_time)::int as stored
+    from loaded_files f
+    left join klines k on k.open_time >= f.from_time and k.open_time < f.to_time
+    group by f.name, f.rows`;
+  expect(files.map((file) => file.stored)).toEqual(files.map((file) => file.rows));
+  const [all] = await sql`select count(*)::int as stored from klines`;
+  expect(all?.stored).toBe(files.reduce((sum, file) => sum + file.rows, 0));
+  return files.length;
 }
 
 test('months come from month files, exactly, and REST is not asked for a single page', async () => {
@@ -329,11 +345,52 @@ test('a connection that is lost while a file is stored leaves nothing half-loade
   await sql`create trigger cut before insert on klines for each row execute function cut()`;
   const failed = await load();
   expect(failed.exitCode).not.toBe(EXIT.done);
-  expect(await sql`select name from loaded_files`).toEqual([{ name: 'BTCUSDT-1h-2024-01.zip' }]);
+  await expectWholeFiles(sql);
   expect(await sql`select 1 from klines where open_time >= '2024-02-01'`).toHaveLength(0);
   await sql`drop trigger cut on klines`;
   await load();
   await expectComplete();
+});
+
+test('a disk that fills up while files are stored leaves whole files and no half ones', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await serverWithFullDisk();
+  for (let month = 1; month <= 6; month++)
+    await publish(fake, `2023-0${month}`, { interval: '1m' });
+  const words = ['BTC/USDT', '--since', '2023-01-01', '--until', '2023-07-01', '--source', 'bulk'];
+  const { exitCode, stderr } = await runScript('fetch-history', words, {
+    ...fake.env,
+    DATABASE_URL: url,
+  });
+  expect(exitCode).toBe(EXIT.failed);
+  expect(stderr).toContain('could not extend file');
+  expect(await expectWholeFiles(sql)).toBeGreaterThan(0);
+});
+
+test('a helper writes only while the session that it helps holds the lock', async () => {
+  const { openSession } = await freshDatabase();
+  const [owner, helper, other] = [openSession(), openSession(), openSession()];
+  const write = () => lockedTransaction(helper, 7, '', async (tx) => tx`select 1`);
+  await helpWith(owner, helper);
+  await expect(write()).rejects.toThrow('another run took over');
+  await withInstrumentLock(owner, 7, write);
+  await expect(write()).rejects.toThrow('another run took over');
+
+  // Who takes the instrument next waits until the helper's transaction has ended.
+  const order: string[] = [];
+  let taken: Promise<unknown> = Promise.resolve();
+  await withInstrumentLock(owner, 7, () =>
+    lockedTransaction(helper, 7, '', async (tx) => {
+      await owner`select pg_advisory_unlock_all()`;
+      taken = withInstrumentLock(other, 7, async () => order.push('taken over'));
+      await sleep(100);
+      await tx`select 1`;
+      order.push('helped');
+    }),
+  );
+  await taken;
+  expect(order).toEqual(['helped', 'taken over']);
 });
 
 test('all requests go through the proxy that HTTPS_PROXY names', async () => {

@@ -5,7 +5,7 @@ import { text } from 'node:stream/consumers';
 import { execute } from '../../lib/cli.ts';
 import { PROJECT_DIR } from '../../lib/env.ts';
 
-const TSX_LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
+export const TSX_LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
 
 export interface ScriptResult {
   exitCode: number | null;

@@ -1,0 +1,41 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { connectDatabase, type Database } from '../../lib/db.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded.ts';
+import { PROJECT_DIR } from '../../lib/env.ts';
+import { migrate } from '../../lib/migrate.ts';
+import { TSX_LOADER } from './script.ts';
+
+/** One WAL segment is 16 MiB, and PostgreSQL needs those. */
+const MAX_FILE_BYTES = 20 * 1024 * 1024;
+
+/**
+ * A server of its own for which no file may grow beyond 20 MiB, so that a table that needs more
+ * gets the error of a full disk. Stopped and deleted when the test ends.
+ */
+export async function serverWithFullDisk(): Promise<Database> {
+  const home = await mkdtemp(join(tmpdir(), 'klinekeep-full-'));
+  await chmod(home, 0o711);
+  onTestFinished(async () => {
+    await stopEmbedded(home);
+    await rm(home, { recursive: true });
+  });
+  // The server inherits the limit; sh counts it in blocks of 512 bytes.
+  const command = `ulimit -f ${MAX_FILE_BYTES / 512}; exec "$@"`;
+  const script = resolve(PROJECT_DIR, 'scripts/db.ts');
+  const start = [process.execPath, '--import', TSX_LOADER, script, 'start', '--quiet'];
+  const child = spawn('sh', ['-c', command, 'sh', ...start], {
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, KLINES_HOME: home },
+    stdio: 'inherit',
+  });
+  const [exitCode] = await once(child, 'exit');
+  if (exitCode !== 0) throw new Error(`the server did not start (${exitCode})`);
+  const database = await connectDatabase(await startEmbedded(home), 'klinekeep tests');
+  onTestFinished(() => database.close());
+  await migrate(database.sql);
+  return database;
+}
