@@ -100,3 +100,23 @@ async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<b
     ) as held`;
   return row?.held;
 }
+
+/**
+ * The script of another run that may be adding candles to the instrument right now, e.g.
+ * `fetch-history`. One that moves candles between the tiers does not count: each of its steps is whole.
+ */
+export async function instrumentHolder(
+  sql: Sql,
+  instrumentId: number,
+): Promise<string | undefined> {
+  const [row] = await sql`
+    select a.application_name as name
+    from pg_locks l
+    join pg_database d on d.oid = l.database and d.datname = current_database()
+    join pg_stat_activity a on a.pid = l.pid
+    where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
+      and l.classid = ${INSTRUMENT_LOCKS} and l.objid = ${instrumentId}
+      and a.application_name in ('klinekeep fetch-history', 'klinekeep update-klines')
+    limit 1`;
+  return row?.name.replace('klinekeep ', '');
+}

@@ -1,13 +1,32 @@
--- Candles of one series that both tiers hold
--- Locks nothing. Can be run again.
+-- Candles of one series that both tiers hold, on the days on which both hold some
+-- Locks nothing. Can be run again. The first ones are listed, all of them counted.
 
-select k.open_time, 'in klines and in klines_archive' as detail, count(*) over ()::float8 as found
-from klines k
-join klines_archive a on
-  a.instrument_id = :'instrument_id'::int
-  and a.interval = :'interval'
-  and a.open_time = k.open_time
-where k.instrument_id = :'instrument_id'::int
-  and k.interval = :'interval'
-order by k.open_time
+with days as (
+  select to_timestamp(v::float8 / 1000) as day
+  from unnest(string_to_array(:'days', ',')) as v
+),
+twice as (
+  select
+    h.open_time,
+    (
+      h.close_time, h.open_price, h.high_price, h.low_price, h.close_price,
+      h.volume, h.quote_volume, h.trades_count, h.taker_buy_volume, h.taker_buy_quote_volume
+    ) is not distinct from (
+      a.close_time, a.open_price, a.high_price, a.low_price, a.close_price,
+      a.volume, a.quote_volume, a.trades_count, a.taker_buy_volume, a.taker_buy_quote_volume
+    ) as is_same
+  from days d
+  join klines h on
+    h.instrument_id = :'instrument_id'::int
+    and h.interval = :'interval'
+    and h.open_time >= greatest(d.day, :'from_time')
+    and h.open_time < least(d.day + interval '24 hours', :'to_time')
+  join klines_archive a on
+    a.instrument_id = :'instrument_id'::int
+    and a.interval = :'interval'
+    and a.open_time = h.open_time
+)
+select open_time, is_same, count(*) over ()::int as found
+from twice
+order by open_time
 limit :'shown'::int;

@@ -1,0 +1,40 @@
+-- Slots of the grid that hold more than one candle, on the days that have candles off the grid
+-- Locks nothing. Can be run again. The same candle in both tiers is another check's.
+
+with days as (
+  select to_timestamp(v::float8 / 1000) as day
+  from unnest(string_to_array(:'days', ',')) as v
+),
+stored as (
+  select k.open_time, slot_of(:'interval', k.open_time) as slot
+  from days d
+  join klines k on
+    k.instrument_id = :'instrument_id'::int
+    and k.interval = :'interval'
+    and k.open_time >= greatest(d.day, :'from_time')
+    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+  union
+  select k.open_time, slot_of(:'interval', k.open_time)
+  from days d
+  join klines_archive k on
+    k.instrument_id = :'instrument_id'::int
+    and k.interval = :'interval'
+    and k.open_time >= greatest(d.day, :'from_time')
+    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+),
+doubled as (
+  select slot, count(*)::int as candles, hash_array_extended(array_agg(open_time order by open_time), 0) as row_hash
+  from stored
+  group by slot
+  having count(*) > 1
+)
+select d.slot as open_time, d.candles, d.row_hash::text, p.row_hash is not null as is_published, count(*) over ()::int as found
+from doubled d
+left join published_oddities p on
+  p.instrument_id = :'instrument_id'::int
+  and p.interval = :'interval'
+  and p.open_time = d.slot
+  and p.check_name = 'doubled-slot'
+  and p.row_hash = d.row_hash
+order by d.slot
+limit :'shown'::int;

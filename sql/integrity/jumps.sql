@@ -1,0 +1,52 @@
+-- Candles that open far from the close before them, or reach far beyond their own open and close
+-- Locks nothing. Can be run again. Looked for on the days whose prices lie far enough apart.
+
+with days as (
+  select to_timestamp(v::float8 / 1000) as day
+  from unnest(string_to_array(:'days', ',')) as v
+),
+stored as (
+  select k.open_time, k.open_price, k.high_price, k.low_price, k.close_price
+  from days d
+  join klines k on
+    k.instrument_id = :'instrument_id'::int
+    and k.interval = :'interval'
+    and k.open_time >= greatest(d.day, :'from_time')
+    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+  union all
+  select k.open_time, k.open_price, k.high_price, k.low_price, k.close_price
+  from days d
+  join klines_archive k on
+    k.instrument_id = :'instrument_id'::int
+    and k.interval = :'interval'
+    and k.open_time >= greatest(d.day, :'from_time')
+    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+),
+neighbours as (
+  select
+    *,
+    lag(close_price) over (order by open_time) as close_before,
+    next_slot(:'interval', slot_of(:'interval', lag(open_time) over (order by open_time))) as follows
+  from stored
+),
+jumps as (
+  select
+    open_time,
+    case
+      when slot_of(:'interval', open_time) = follows
+        and greatest(open_price, close_before) > :'ratio'::numeric * least(open_price, close_before)
+        then format('from %s to %s', trim_scale(close_before), trim_scale(open_price))
+      when :'with_wicks'::boolean
+        and (
+          high_price > :'wick_ratio'::numeric * greatest(open_price, close_price)
+          or low_price * :'wick_ratio'::numeric < least(open_price, close_price)
+        )
+        then format('reaches from %s to %s', trim_scale(low_price), trim_scale(high_price))
+    end as detail
+  from neighbours
+)
+select open_time, detail, count(*) over ()::int as found
+from jumps
+where detail is not null
+order by open_time
+limit :'shown'::int;

@@ -1,0 +1,38 @@
+-- Moves candles of one window that a repair stored in klines on to klines_archive, where older
+-- and newer ones lie already
+-- Locks the rows it moves. Can be run again: what is moved already is not moved again.
+
+with moved as (
+  delete from klines k
+  where k.instrument_id = :'instrument_id'::int
+    and k.interval = :'interval'
+    and k.open_time >= :'from_time'
+    and k.open_time < :'to_time'
+    and k.open_time < (
+      select max(open_time)
+      from klines_archive
+      where instrument_id = :'instrument_id'::int and interval = :'interval'
+    )
+    and k.created_at >= :'since'
+  returning
+    k.instrument_id, k.interval, k.open_time, k.close_time,
+    k.open_price, k.high_price, k.low_price, k.close_price,
+    k.volume, k.quote_volume, k.trades_count, k.taker_buy_volume, k.taker_buy_quote_volume,
+    k.created_at, k.updated_at
+),
+settled as (
+  insert into klines_archive (
+    instrument_id, interval, open_time, close_time,
+    open_price, high_price, low_price, close_price,
+    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
+    created_at, updated_at
+  )
+  select
+    instrument_id, interval, open_time, close_time,
+    open_price, high_price, low_price, close_price,
+    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
+    created_at, updated_at
+  from moved
+  returning open_time
+)
+select open_time from settled order by open_time;
