@@ -6,8 +6,6 @@ with gone as (
   using klines_archive a
   where h.instrument_id = :'instrument_id'::int
     and h.interval = :'interval'
-    and h.open_time >= :'from_time'
-    and h.open_time < :'to_time'
     and a.instrument_id = :'instrument_id'::int
     and a.interval = :'interval'
     and a.open_time = h.open_time

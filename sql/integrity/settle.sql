@@ -1,4 +1,4 @@
--- Moves candles of one window that a repair stored in klines on to klines_archive, where older
+-- Moves candles of one series that a repair stored in klines on to klines_archive, where older
 -- and newer ones lie already
 -- Locks the rows it moves. Can be run again: what is moved already is not moved again.
 
@@ -6,8 +6,6 @@ with moved as (
   delete from klines k
   where k.instrument_id = :'instrument_id'::int
     and k.interval = :'interval'
-    and k.open_time >= :'from_time'
-    and k.open_time < :'to_time'
     and k.open_time < (
       select max(open_time)
       from klines_archive

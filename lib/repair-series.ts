@@ -1,0 +1,287 @@
+import { type BulkDownload, loadBulk } from './bulk-history.ts';
+import type { Check, Finding, FindingRow } from './findings.ts';
+import { confirmGaps, forgetGaps } from './gaps.ts';
+import { downloadTwice } from './history.ts';
+import type { SeriesReport } from './integrity.ts';
+import { sealStretch, wrongStretches } from './integrity-batches.ts';
+import { slotRanges } from './integrity-compare.ts';
+import {
+  addSteps,
+  clipRanges,
+  countAllSlots,
+  floorToGrid,
+  type Interval,
+  type TimeRange,
+} from './intervals.ts';
+import type { Series } from './klines.ts';
+import { lockedTransaction } from './locks.ts';
+import { rememberPublished } from './published-oddities.ts';
+import { type Answer, askAgain } from './repair-answer.ts';
+import { fetchableRanges } from './series.ts';
+import { runSql } from './sql-file.ts';
+import { DAY_MS } from './time.ts';
+
+/** What a repair did to one series, in candles. */
+export interface RepairCounts {
+  /** Missing, and stored now. */
+  filled: number;
+  /** Stored with other values than the exchange has. */
+  replaced: number;
+  /** Taken away: another candle of their slot is the true one. */
+  removed: number;
+  /** Copies in klines of what the archive holds. */
+  copiesDeleted: number;
+  /** Slots for which the exchange was asked and has nothing. */
+  confirmed: number;
+  /** Odd ones that the exchange, asked again, sent just so. */
+  asPublished: number;
+  /** Batches of the archive that were compared with the exchange and written down anew. */
+  sealed: number;
+}
+
+/** Without the series: one download serves all intervals of an instrument. */
+export type RepairTools = Omit<BulkDownload, 'series'>;
+
+/** Checks whose rows the exchange can be asked about. */
+const ASKED = new Set<Check>([
+  ...(['not-closed', 'off-grid', 'close-time', 'not-a-number', 'price-not-positive'] as const),
+  ...(['impossible-ohlc', 'negative-volume', 'taker-above-total', 'no-volume'] as const),
+  ...(['doubled-slot', 'in-both-tiers', 'rollup', 'differs', 'batch-hash'] as const),
+]);
+const FILLED = new Set<Check>(['missing', 'loaded-file']);
+
+/** A gap is confirmed when it is older than this: what is younger may still be on its way. */
+const GAP_SETTLES_MS = DAY_MS;
+/** Slots between two that are asked for in one request. */
+const ASKED_TOGETHER = 100;
+const MINUTE_MS = 60_000;
+
+/** Whether a repair can do anything about a finding. */
+export function isRepairable(finding: Finding): boolean {
+  return !finding.isPublished && (ASKED.has(finding.check) || FILLED.has(finding.check));
+}
+
+/** The repair of one series, round by round. */
+export class SeriesRepair {
+  readonly series: Series;
+  readonly counts: RepairCounts = {
+    filled: 0,
+    replaced: 0,
+    removed: 0,
+    copiesDeleted: 0,
+    confirmed: 0,
+    asPublished: 0,
+    sealed: 0,
+  };
+  private readonly download: BulkDownload;
+  /** Slots to ask for in this round, and how often each was asked for before. */
+  private wanted = new Set<number>();
+  private readonly asked = new Map<number, number>();
+  /** Slots of which REST sent a candle. */
+  private readonly sent = new Set<number>();
+  /** Stretches of the archive to compare whole, and those that were. */
+  private stretches: TimeRange[] = [];
+  /** Bulk files, by the open time they begin with, whose gaps were asked for again. */
+  private readonly reopened = new Set<number>();
+  private readonly compared = new Set<number>();
+  private touchedMs: number[] = [];
+
+  constructor(tools: RepairTools, series: Series) {
+    this.series = series;
+    this.download = { ...tools, series };
+  }
+
+  /** Does what can be done at once, and notes what is to be asked. @returns whether it did something */
+  async round(
+    report: SeriesReport,
+    extra: readonly Finding[],
+    repairOf: (interval: Interval) => SeriesRepair,
+  ): Promise<boolean> {
+    const findings = [...report.findings, ...extra].filter(isRepairable);
+    const before = total(this.counts);
+    if (findings.some(({ check }) => check === 'in-both-tiers')) await this.deleteCopies();
+    await this.fill(await this.lost(report));
+    for (const finding of findings.filter(({ check }) => ASKED.has(check))) {
+      const settled: FindingRow[] = [];
+      for (const row of finding.rows) {
+        if (finding.check === 'batch-hash') await this.wantStretch(row);
+        else if (this.isSettled(finding.check, row, repairOf)) settled.push(row);
+        else this.want(finding.check, row, repairOf);
+      }
+      const hashed = settled.filter((row) => row.rowHash !== undefined);
+      await rememberPublished(this.download.session, this.series, finding.check, hashed);
+      this.counts.asPublished += hashed.length;
+    }
+    return total(this.counts) > before;
+  }
+
+  /** What is missing, and what a loaded file says was no gap. */
+  private async lost(report: SeriesReport): Promise<TimeRange[]> {
+    const files = report.findings.filter(({ check }) => check === 'loaded-file');
+    const gaps = report.findings
+      .filter(({ check }) => check === 'confirmed-gap')
+      .flatMap((finding) => finding.rows)
+      .map(({ fromMs, toMs = fromMs }) => ({ fromMs, toMs }));
+    const reopened: TimeRange[] = [];
+    for (const { fromMs, toMs = fromMs } of files.flatMap((finding) => finding.rows)) {
+      if (this.reopened.has(fromMs)) continue;
+      this.reopened.add(fromMs);
+      const range = { fromMs, toMs };
+      reopened.push(...clipRanges(gaps, range));
+      await forgetGaps(this.download.session, this.series, range);
+    }
+    if (reopened.length > 0) {
+      // The file itself once more: loadBulk passes by one that was loaded.
+      const options = { isSettledByEqual: true, withFiles: true };
+      this.take(await askAgain(this.download, reopened, options));
+    }
+    const left: TimeRange[] = [];
+    for (const range of reopened) {
+      left.push(...(await fetchableRanges(this.download.session, this.series, range)));
+    }
+    return [...report.missing, ...left].sort((a, b) => a.fromMs - b.fromMs);
+  }
+
+  /** Bulk files, then REST; what neither has is the exchange's gap. */
+  private async fill(missing: readonly TimeRange[]): Promise<void> {
+    if (missing.length === 0) return;
+    const { session, source } = this.download;
+    const { instrument, interval } = this.series;
+    const bulk = await loadBulk(this.download, missing);
+    const rest = await downloadTwice(this.download, bulk.missing, (first) => first.rejected > 0);
+    const absent: TimeRange[] = [];
+    for (const range of bulk.missing) {
+      absent.push(...(await fetchableRanges(session, this.series, range)));
+    }
+    const nowMs = await source.serverTimeMs(instrument.market);
+    const gaps = clipRanges(absent, { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS });
+    await confirmGaps(session, this.series, gaps);
+    this.counts.filled += bulk.counts.inserted + rest.inserted;
+    this.counts.confirmed += countAllSlots(interval, gaps);
+  }
+
+  private async deleteCopies(): Promise<void> {
+    const { instrument, interval } = this.series;
+    await lockedTransaction(this.download.session, instrument.id, '', async (tx) => {
+      const [row] = await runSql<{ deleted: number }>(tx, 'integrity/delete_copies.sql', {
+        instrument_id: instrument.id,
+        interval,
+      });
+      this.counts.copiesDeleted += row?.deleted ?? 0;
+    });
+  }
+
+  /** Whether REST has sent what is stored in the slot of a row: then it is published like that. */
+  private isSettled(
+    check: Check,
+    row: FindingRow,
+    repairOf: (interval: Interval) => SeriesRepair,
+  ): boolean {
+    const slotMs = floorToGrid(this.series.interval, row.fromMs);
+    if (!this.sent.has(slotMs)) return false;
+    return check !== 'rollup' || repairOf('1m').wasAsked(this.slotRange(slotMs));
+  }
+
+  private want(
+    check: Check,
+    row: FindingRow,
+    repairOf: (interval: Interval) => SeriesRepair,
+  ): void {
+    const slotMs = floorToGrid(this.series.interval, row.fromMs);
+    this.wanted.add(slotMs);
+    if (check !== 'rollup') return;
+    const { fromMs, toMs } = this.slotRange(slotMs);
+    const minutes = repairOf('1m');
+    for (let minuteMs = fromMs; minuteMs < toMs; minuteMs += MINUTE_MS)
+      minutes.wanted.add(minuteMs);
+  }
+
+  private slotRange(slotMs: number): TimeRange {
+    return { fromMs: slotMs, toMs: addSteps(this.series.interval, slotMs, 1) };
+  }
+
+  private wasAsked({ fromMs, toMs }: TimeRange): boolean {
+    for (let timeMs = fromMs; timeMs < toMs; timeMs = addSteps(this.series.interval, timeMs, 1)) {
+      if ((this.asked.get(timeMs) ?? 0) === 0) return false;
+    }
+    return true;
+  }
+
+  private async wantStretch({ fromMs, toMs = fromMs }: FindingRow): Promise<void> {
+    if (!this.compared.has(fromMs)) this.stretches.push({ fromMs, toMs });
+  }
+
+  /**
+   * Asks for what this round wants, each slot twice at most: with its bulk file, then REST alone.
+   * @returns whether something changed, or is known now that was not
+   */
+  async ask(): Promise<boolean> {
+    const before = total(this.counts) + this.sent.size;
+    const wanted = [...this.wanted];
+    this.wanted = new Set();
+    const turns = [0, 1].map((times) =>
+      wanted.filter((slotMs) => (this.asked.get(slotMs) ?? 0) === times),
+    );
+    for (const [times, slots] of turns.entries()) {
+      if (slots.length === 0) continue;
+      for (const slotMs of slots) this.asked.set(slotMs, times + 1);
+      const ranges = slotRanges(this.series, slots, ASKED_TOGETHER);
+      const withFiles = times === 0;
+      this.take(await askAgain(this.download, ranges, { isSettledByEqual: false, withFiles }));
+    }
+    await this.compareStretches(this.stretches);
+    this.stretches = [];
+    return total(this.counts) + this.sent.size > before;
+  }
+
+  private take(answer: Answer): void {
+    this.counts.replaced += answer.replaced;
+    this.counts.removed += answer.removed;
+    this.touchedMs.push(...answer.archivedMs);
+    for (const sentMs of answer.sentMs) this.sent.add(floorToGrid(this.series.interval, sentMs));
+  }
+
+  /** Moves what was stored anew where the archive lies, and accounts for each batch touched. */
+  async settle(since: Date): Promise<void> {
+    const { session } = this.download;
+    const { instrument, interval } = this.series;
+    if (this.counts.filled + this.counts.replaced === 0) return;
+    const moved = await lockedTransaction(session, instrument.id, '', (tx) =>
+      runSql<{ open_time: Date }>(tx, 'integrity/settle.sql', {
+        instrument_id: instrument.id,
+        interval,
+        since,
+      }),
+    );
+    const touched = [...this.touchedMs, ...moved.map((row) => row.open_time.getTime())];
+    this.touchedMs = [];
+    if (touched.length === 0) return;
+    const hull = {
+      fromMs: touched.reduce((least, timeMs) => Math.min(least, timeMs)),
+      toMs: touched.reduce((most, timeMs) => Math.max(most, timeMs)) + 1,
+    };
+    const wrong = await wrongStretches(session, this.series, hull);
+    await this.compareStretches(
+      wrong.filter(({ fromMs, toMs }) =>
+        touched.some((timeMs) => timeMs >= fromMs && timeMs < toMs),
+      ),
+    );
+  }
+
+  /** What a seal says was held against the exchange, candle by candle. */
+  private async compareStretches(stretches: readonly TimeRange[]): Promise<void> {
+    for (const stretch of stretches) {
+      const options = { isSettledByEqual: true, withFiles: true };
+      const answer = await askAgain(this.download, [stretch], options);
+      this.counts.replaced += answer.replaced;
+      this.counts.removed += answer.removed;
+      await sealStretch(this.download.session, this.series, stretch);
+      this.compared.add(stretch.fromMs);
+      this.counts.sealed += 1;
+    }
+  }
+}
+
+function total(counts: RepairCounts): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}

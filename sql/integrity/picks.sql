@@ -1,0 +1,32 @@
+-- Random candles of one series, both tiers: their open times
+-- Locks nothing. Can be run again. A random moment each, and the candle that opens next: a few
+-- index entries, whatever is stored.
+
+with moments as materialized (
+  select :'from_time'::timestamptz + random() * (:'to_time'::timestamptz - :'from_time'::timestamptz) as moment
+  from generate_series(1, :'picks'::int)
+)
+select distinct p.open_time
+from moments m
+cross join lateral (
+  (
+    select open_time
+    from klines
+    where instrument_id = :'instrument_id'::int and interval = :'interval'
+      and open_time >= m.moment and open_time < :'to_time'
+    order by open_time
+    limit 1
+  )
+  union all
+  (
+    select open_time
+    from klines_archive
+    where instrument_id = :'instrument_id'::int and interval = :'interval'
+      and open_time >= m.moment and open_time < :'to_time'
+    order by open_time
+    limit 1
+  )
+  order by open_time
+  limit 1
+) as p
+order by p.open_time;
