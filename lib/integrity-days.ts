@@ -74,15 +74,6 @@ export function rowsOf(day: DayCounts | undefined): number {
   return day ? day.rows.klines + day.rows.klines_archive : 0;
 }
 
-/** Candles counted in a range that begins and ends with a day. */
-export function rowsWithin(days: ReadonlyMap<number, DayCounts>, range: TimeRange): number {
-  let rows = 0;
-  for (let dayMs = startOfDay(range.fromMs); dayMs < range.toMs; dayMs += DAY_MS) {
-    rows += rowsOf(days.get(dayMs));
-  }
-  return rows;
-}
-
 /**
  * The days of a range on which a candle of the grid may be missing, next to each other as one:
  * where there are not exactly as many candles as slots, or some that may not stand for a slot.

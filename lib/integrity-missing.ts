@@ -1,6 +1,6 @@
 import { type Finding, findingOf } from './findings.ts';
 import { confirmedGaps, subtractRanges } from './gaps.ts';
-import { type DayCounts, daysToSearch, rowsWithin } from './integrity-days.ts';
+import { type DayCounts, daysToSearch } from './integrity-days.ts';
 import {
   addSteps,
   ceilToGrid,
@@ -67,7 +67,9 @@ export async function checkCoverage(
   const files = await loadedFiles(sql, series, bounds);
   const moved = await archivedRange(sql, series);
   const own = subtractRanges(absent, confirmed);
-  const lost = lostEnds(series, span, files, moved, own, facts);
+  const present = (file: TimeRange) =>
+    countAllSlots(interval, subtractRanges(clipRanges(span ? [span] : [], file), absent));
+  const lost = lostEnds(series, span, files, moved, own, present);
   const missing = [
     ...subtractRanges(clipRanges(lost.head, bounds), confirmed),
     ...own,
@@ -88,7 +90,7 @@ export async function checkCoverage(
     const rows = gaps.map((range) => ({ ...range, detail: `(${countSlots(interval, range)})` }));
     findings.push(findingOf(series, 'confirmed-gap', countAllSlots(interval, gaps), rows));
   }
-  findings.push(...checkFiles(series, files, [...missing], gaps, facts));
+  findings.push(...checkFiles(series, files, missing, gaps, present));
   const ends = [span?.toMs ?? 0, ...missing.map((range) => range.toMs)];
   findings.push(...checkStale(series, Math.max(...ends), confirmed, facts));
   return { findings, missing };
@@ -158,7 +160,7 @@ function lostEnds(
   files: readonly LoadedFile[],
   moved: TimeRange | undefined,
   missing: readonly TimeRange[],
-  { days }: CoverageFacts,
+  present: (file: TimeRange) => number,
 ): { head: TimeRange[]; tail: TimeRange[] } {
   let first = Number.POSITIVE_INFINITY;
   let last = 0;
@@ -170,7 +172,7 @@ function lostEnds(
   for (const file of files) {
     const [fromMs, toMs] = [ceilToGrid(interval, file.fromMs), ceilToGrid(interval, file.toMs)];
     const known = countAllSlots(interval, clipRanges(missing, file));
-    let lost = file.rows - rowsWithin(days, file) - known;
+    let lost = file.rows - present(file) - known;
     if (lost <= 0) continue;
     if (!span) reachTo(fromMs, toMs);
     else if (toMs <= span.fromMs) reachTo(addSteps(interval, toMs, -lost), toMs);
@@ -197,11 +199,11 @@ function checkFiles(
   files: readonly LoadedFile[],
   missing: readonly TimeRange[],
   gaps: readonly TimeRange[],
-  { days }: CoverageFacts,
+  present: (file: TimeRange) => number,
 ): Finding[] {
   const { interval } = series;
   const short = files.flatMap((file) => {
-    const stored = rowsWithin(days, file);
+    const stored = present(file);
     const known = countAllSlots(interval, clipRanges(missing, file));
     const inGaps = countAllSlots(interval, clipRanges(gaps, file));
     const lost = Math.min(file.rows - stored - known, inGaps);

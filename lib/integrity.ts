@@ -3,7 +3,7 @@ import { archiveTableOf, compareShapes } from './archive-tables.ts';
 import { type Check, type Finding, type FindingRow, findingOf, MAX_ROWS } from './findings.ts';
 import type { Instrument } from './instruments.ts';
 import { checkBatches } from './integrity-batches.ts';
-import { countDays, type DayCounts, rowsOf } from './integrity-days.ts';
+import { countDays, type DayCounts, rowsOf, type TierTable } from './integrity-days.ts';
 import { checkCoverage } from './integrity-missing.ts';
 import { checkDays } from './integrity-rows.ts';
 import { clipRanges, floorToGrid, INTERVALS, type Interval, type TimeRange } from './intervals.ts';
@@ -128,7 +128,7 @@ async function knownSeries(sql: Sql, instrument: Instrument, interval: Interval 
 }
 
 async function checkTierBoundary(sql: Sql, series: Series, bounds: TimeRange): Promise<Finding[]> {
-  const rows = await runSql<{ open_time: Date; found: number }>(
+  const rows = await runSql<{ tier: TierTable; open_time: Date; found: number }>(
     sql,
     'integrity/tier_boundary.sql',
     rangeValues(series, bounds),
@@ -142,7 +142,10 @@ async function checkTierBoundary(sql: Sql, series: Series, bounds: TimeRange): P
       first.found,
       rows.map((row) => ({
         fromMs: row.open_time.getTime(),
-        detail: 'is older than the newest archived candle',
+        detail:
+          row.tier === 'klines'
+            ? 'in klines, the archive has newer ones'
+            : 'archived, klines has older ones',
       })),
     ),
   ];

@@ -44,6 +44,9 @@ jumps as (
         then format('reaches from %s to %s', trim_scale(low_price), trim_scale(high_price))
     end as detail
   from neighbours
+  -- What is no price is another check's.
+  where least(open_price, low_price, close_price, close_before) > 0
+    and high_price < 'NaN'
 )
 select open_time, detail, count(*) over ()::int as found
 from jumps

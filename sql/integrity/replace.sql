@@ -54,6 +54,34 @@ with gone as (
 )
 insert into repaired_klines select open_time, 'archive', to_jsonb(g), null from gone g;
 
+-- Of a candle in both tiers the archived one stays, unless it lies beyond all that is archived.
+with gone as (
+  delete from klines_archive k
+  using staged_klines s
+  where k.instrument_id = :'instrument_id'::int
+    and k.interval = :'interval'
+    and k.open_time = s.open_time
+    and k.open_time > (
+      select a.open_time
+      from klines_archive a
+      where a.instrument_id = :'instrument_id'::int
+        and a.interval = :'interval'
+        and not exists (
+          select from klines h
+          where h.instrument_id = :'instrument_id'::int and h.interval = :'interval' and h.open_time = a.open_time
+          offset 0
+        )
+      order by a.open_time desc
+      limit 1
+    )
+    and exists (
+      select from klines h
+      where h.instrument_id = :'instrument_id'::int and h.interval = :'interval' and h.open_time = s.open_time
+    )
+  returning k.*
+)
+insert into repaired_klines select open_time, 'archive', to_jsonb(g), null from gone g;
+
 with changed as (
   update klines_archive k
   set
@@ -86,7 +114,6 @@ with changed as (
 )
 insert into repaired_klines select open_time, 'archive', was, became from changed;
 
--- Of a candle in both tiers the archived one stays.
 with gone as (
   delete from klines k
   using staged_klines s

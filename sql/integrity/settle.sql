@@ -7,9 +7,17 @@ with moved as (
   where k.instrument_id = :'instrument_id'::int
     and k.interval = :'interval'
     and k.open_time < (
-      select max(open_time)
-      from klines_archive
-      where instrument_id = :'instrument_id'::int and interval = :'interval'
+      select a.open_time
+      from klines_archive a
+      where a.instrument_id = :'instrument_id'::int
+        and a.interval = :'interval'
+        and not exists (
+          select from klines h
+          where h.instrument_id = :'instrument_id'::int and h.interval = :'interval' and h.open_time = a.open_time
+          offset 0
+        )
+      order by a.open_time desc
+      limit 1
     )
     and k.created_at >= :'since'
   returning
