@@ -1,5 +1,5 @@
 -- Random candles of one series, both tiers: their open times
--- Locks nothing. Can be run again. A random moment each, and the candle that opens next: a few
+-- Locks nothing. Can be run again. A random moment each, and the candle it falls in: a few
 -- index entries, whatever is stored.
 
 with moments as materialized (
@@ -13,8 +13,8 @@ cross join lateral (
     select open_time
     from klines
     where instrument_id = :'instrument_id'::int and interval = :'interval'
-      and open_time >= m.moment and open_time < :'to_time'
-    order by open_time
+      and open_time >= :'from_time' and open_time <= m.moment
+    order by open_time desc
     limit 1
   )
   union all
@@ -22,11 +22,11 @@ cross join lateral (
     select open_time
     from klines_archive
     where instrument_id = :'instrument_id'::int and interval = :'interval'
-      and open_time >= m.moment and open_time < :'to_time'
-    order by open_time
+      and open_time >= :'from_time' and open_time <= m.moment
+    order by open_time desc
     limit 1
   )
-  order by open_time
+  order by open_time desc
   limit 1
 ) as p
 order by p.open_time;

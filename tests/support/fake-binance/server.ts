@@ -54,6 +54,8 @@ export class FakeBinance {
   };
   requests: LoggedRequest[] = [];
   readonly bulk: BulkFiles;
+  /** Candles that were published in an odd way, by open time. */
+  readonly oddities = new Map<number, (row: RawRow) => RawRow>();
   private readonly recordings: Recordings | undefined;
   private readonly generators = new Map<string, MadeUpCandles>();
   private readonly revised = new Map<string, number>();
@@ -136,7 +138,8 @@ export class FakeBinance {
     ) {
       if (known.gaps?.some((gap) => openMs >= gap.fromMs && openMs < gap.toMs)) continue;
       const revision = this.revised.get(`${market} ${symbol} ${openMs}`);
-      rows.push(generator.candle(interval, openMs, nowMs, revision));
+      const row = generator.candle(interval, openMs, nowMs, revision);
+      rows.push(this.oddities.get(openMs)?.(row) ?? row);
     }
     return rows;
   }
