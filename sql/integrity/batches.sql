@@ -6,13 +6,27 @@
 with entries as (
   select
     b.from_time, b.to_time, b.moved_at as at,
-    -- Older databases have no direction: what they moved, they archived.
-    case to_jsonb(b) ->> 'direction' when 'restore' then -1 else 1 end as sign,
-    b.moved_rows as rows, b.content_hash, false as is_seal
+    case m.direction when 'restore' then -b.moved_rows - m.dropped_rows
+      else b.moved_rows - (m.conflict_rows - (m.dropped_rows - m.equal_rows))
+    end as rows,
+    case m.direction when 'restore' then -b.content_hash - m.dropped_hash
+      else b.content_hash - m.replaced_hash
+    end as content_hash,
+    false as is_seal
   from archive_batches b
+  cross join lateral (
+    -- Databases of before have none of these columns: what they moved, they archived.
+    select
+      coalesce(to_jsonb(b) ->> 'direction', 'archive') as direction,
+      coalesce((to_jsonb(b) ->> 'dropped_rows')::int, 0) as dropped_rows,
+      coalesce((to_jsonb(b) ->> 'dropped_hash')::numeric, 0) as dropped_hash,
+      coalesce((to_jsonb(b) ->> 'replaced_hash')::numeric, 0) as replaced_hash,
+      coalesce((to_jsonb(b) ->> 'conflict_rows')::int, 0) as conflict_rows,
+      coalesce((to_jsonb(b) ->> 'equal_rows')::int, 0) as equal_rows
+  ) as m
   where b.instrument_id = :'instrument_id'::int and b.interval = :'interval'
   union all
-  select s.from_time, s.to_time, s.sealed_at, 1, s.rows, s.content_hash, true
+  select s.from_time, s.to_time, s.sealed_at, s.rows, s.content_hash, true
   from archive_seals s
   where s.instrument_id = :'instrument_id'::int and s.interval = :'interval'
 ),
@@ -39,10 +53,12 @@ stretches as (
   select
     min(from_time) as from_time,
     max(to_time) as to_time,
-    sum(sign * rows)::int as wanted_rows,
-    sum(sign * content_hash) as wanted_hash
+    sum(rows)::int as wanted_rows,
+    sum(content_hash) as wanted_hash
   from numbered
   group by stretch
+  -- A batch without a hash cannot be told.
+  having bool_and(content_hash is not null)
 )
 select
   s.from_time, s.to_time, s.wanted_rows, found.rows as found_rows

@@ -14,16 +14,17 @@ with hot as not materialized (
       where a.instrument_id = :'instrument_id'::int and a.interval = :'interval' and a.open_time = h.open_time
       offset 0
     )
-    and not exists (
-      select from archive_batches b
-      where b.instrument_id = h.instrument_id
-        and b.interval = h.interval
+    and (
+      -- Databases of before have no direction: what they moved, they archived.
+      select to_jsonb(b) ->> 'direction'
+      from archive_batches b
+      where b.instrument_id = :'instrument_id'::int
+        and b.interval = :'interval'
         and b.from_time <= h.open_time
         and b.to_time > h.open_time
-        -- Older databases have no direction: what they moved, they archived.
-        and to_jsonb(b) ->> 'direction' = 'restore'
-      offset 0
-    )
+      order by b.id desc
+      limit 1
+    ) is distinct from 'restore'
 ),
 archived as not materialized (
   select a.open_time
