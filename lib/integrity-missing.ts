@@ -16,7 +16,7 @@ import type { Sql } from './sql-file.ts';
 import { DAY_MS } from './time.ts';
 
 /** More than this many searches cost more than one over all. */
-const MAX_SEARCHES = 50;
+const MAX_SEARCHES = 200;
 /** Behind by no more than this is not stale: `update` may be at it. */
 const STALE_SLOTS = 2;
 const STALE_MS = 10 * 60_000;

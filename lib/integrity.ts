@@ -93,7 +93,9 @@ async function checkSeries(
   stored: StoredSeries | undefined,
   facts: SeriesFacts,
 ): Promise<SeriesReport> {
-  const days = await countDays(sql, series, facts.bounds);
+  const all = stored && { fromMs: stored.firstMs, toMs: stored.lastMs + 1 };
+  const [range] = clipRanges(all ? [all] : [], facts.bounds);
+  const days = range ? await countDays(sql, series, range) : new Map<number, DayCounts>();
   const coverage = await checkCoverage(sql, series, stored, { ...facts, days });
   const findings = [
     ...coverage.findings,

@@ -1,5 +1,6 @@
 -- Slots of the grid that hold more than one candle, on the days that have candles off the grid
 -- Locks nothing. Can be run again. The same candle in both tiers is another check's.
+-- Each offset keeps the planner to one look into the index a day.
 
 with days as (
   select to_timestamp(v::float8 / 1000) as day
@@ -8,19 +9,27 @@ with days as (
 stored as (
   select k.open_time, slot_of(:'interval', k.open_time) as slot
   from days d
-  join klines k on
-    k.instrument_id = :'instrument_id'::int
-    and k.interval = :'interval'
-    and k.open_time >= greatest(d.day, :'from_time')
-    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+  cross join lateral (
+    select *
+    from klines
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= greatest(d.day, :'from_time')
+      and open_time < least(d.day + interval '24 hours', :'to_time')
+    offset 0
+  ) as k
   union
   select k.open_time, slot_of(:'interval', k.open_time)
   from days d
-  join klines_archive k on
-    k.instrument_id = :'instrument_id'::int
-    and k.interval = :'interval'
-    and k.open_time >= greatest(d.day, :'from_time')
-    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+  cross join lateral (
+    select *
+    from klines_archive
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= greatest(d.day, :'from_time')
+      and open_time < least(d.day + interval '24 hours', :'to_time')
+    offset 0
+  ) as k
 ),
 doubled as (
   select slot, count(*)::int as candles, hash_array_extended(array_agg(open_time order by open_time), 0) as row_hash

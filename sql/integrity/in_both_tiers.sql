@@ -1,6 +1,7 @@
 -- Candles of one series that both tiers hold, on the days on which both hold some
 -- Locks nothing. Can be run again. The first ones are listed, all of them counted. The limit keeps
 -- the planner to one look into the index a candle, also without statistics.
+-- Each offset keeps the planner to one look into the index a day.
 
 with days as (
   select to_timestamp(v::float8 / 1000) as day
@@ -17,11 +18,15 @@ twice as (
       a.volume, a.quote_volume, a.trades_count, a.taker_buy_volume, a.taker_buy_quote_volume
     ) as is_same
   from days d
-  join klines h on
-    h.instrument_id = :'instrument_id'::int
-    and h.interval = :'interval'
-    and h.open_time >= greatest(d.day, :'from_time')
-    and h.open_time < least(d.day + interval '24 hours', :'to_time')
+  cross join lateral (
+    select *
+    from klines
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= greatest(d.day, :'from_time')
+      and open_time < least(d.day + interval '24 hours', :'to_time')
+    offset 0
+  ) as h
   cross join lateral (
     select *
     from klines_archive

@@ -1,5 +1,6 @@
 -- Candles that open far from the close before them, or reach far beyond their own open and close
 -- Locks nothing. Can be run again. Looked for on the days whose prices lie far enough apart.
+-- Each offset keeps the planner to one look into the index a day.
 
 with days as (
   select to_timestamp(v::float8 / 1000) as day
@@ -8,19 +9,27 @@ with days as (
 stored as (
   select k.open_time, k.open_price, k.high_price, k.low_price, k.close_price
   from days d
-  join klines k on
-    k.instrument_id = :'instrument_id'::int
-    and k.interval = :'interval'
-    and k.open_time >= greatest(d.day, :'from_time')
-    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+  cross join lateral (
+    select *
+    from klines
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= greatest(d.day, :'from_time')
+      and open_time < least(d.day + interval '24 hours', :'to_time')
+    offset 0
+  ) as k
   union all
   select k.open_time, k.open_price, k.high_price, k.low_price, k.close_price
   from days d
-  join klines_archive k on
-    k.instrument_id = :'instrument_id'::int
-    and k.interval = :'interval'
-    and k.open_time >= greatest(d.day, :'from_time')
-    and k.open_time < least(d.day + interval '24 hours', :'to_time')
+  cross join lateral (
+    select *
+    from klines_archive
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= greatest(d.day, :'from_time')
+      and open_time < least(d.day + interval '24 hours', :'to_time')
+    offset 0
+  ) as k
 ),
 neighbours as (
   select

@@ -26,6 +26,29 @@ looked_at as (
       and t.interval = :'interval'
       and t.open_time >= greatest(d.day, :'from_time')
       and t.open_time < least(d.day + interval '24 hours', :'to_time')
+    -- As days.sql counts it: what passes is sound, but perhaps not closed.
+      and (
+        t.close_time >= now()
+        or not (
+          open_time = slot_of(:'interval', open_time)
+          and close_time = next_slot(:'interval', open_time) - interval '1 millisecond'
+          and low_price > 0
+          and low_price <= open_price
+          and low_price <= close_price
+          and high_price >= open_price
+          and high_price >= close_price
+          and high_price < 'NaN'
+          and taker_buy_volume >= 0
+          and taker_buy_volume <= volume
+          and volume < 'NaN'
+          and taker_buy_quote_volume >= 0
+          and taker_buy_quote_volume <= quote_volume
+          and quote_volume < 'NaN'
+          and (trades_count = 0 or (trades_count > 0 and volume > 0))
+        )
+      )
+    -- Keeps the planner to a look into the index a day.
+    offset 0
   ) as k
 ),
 odd as (
