@@ -42,7 +42,7 @@ default:
 @archive days *options:
     {{ tsx }} {{ scripts }}/archive.ts "$@"
 
-# Is every candle there, once, closed and possible?
+# Is every candle there, once, and true? just verify --repair
 [group('keep')]
 @verify *options:
     {{ tsx }} {{ scripts }}/verify-integrity.ts "$@"

@@ -1,3 +1,4 @@
+import { MAX_ROWS } from './findings.ts';
 import { clipRanges, countSlots, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { runSql, type Sql } from './sql-file.ts';
@@ -103,6 +104,17 @@ export function daysToSearch(
     else ranges.push(span);
   }
   return ranges;
+}
+
+/** What every SQL file about a range of one series asks for. */
+export function rangeValues({ instrument, interval }: Series, range: TimeRange) {
+  return {
+    instrument_id: instrument.id,
+    interval,
+    from_time: new Date(range.fromMs),
+    to_time: new Date(range.toMs),
+    shown: MAX_ROWS,
+  };
 }
 
 /** For `:'days'` in SQL. */

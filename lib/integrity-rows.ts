@@ -1,5 +1,5 @@
-import { type Check, type Finding, findingOf, MAX_ROWS } from './findings.ts';
-import { type DayCounts, listDays, TIERS, type TierTable } from './integrity-days.ts';
+import { type Check, type Finding, findingOf } from './findings.ts';
+import { type DayCounts, listDays, rangeValues, TIERS, type TierTable } from './integrity-days.ts';
 import { addSteps, floorToGrid, maxStepMs, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { runSql, type Sql, type SqlValues } from './sql-file.ts';
@@ -24,16 +24,9 @@ export async function checkDays(
   bounds: TimeRange,
   nowMs: number,
 ): Promise<Finding[]> {
-  const { instrument, interval } = series;
   const all = [...days.values()].sort((a, b) => a.dayMs - b.dayMs);
-  const values = {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(bounds.fromMs),
-    to_time: new Date(bounds.toMs),
-    shown: MAX_ROWS,
-  };
-  const formingMs = addSteps(interval, floorToGrid(interval, nowMs), -1);
+  const values = rangeValues(series, bounds);
+  const formingMs = addSteps(series.interval, floorToGrid(series.interval, nowMs), -1);
   return [
     ...(await checkOddRows(sql, series, all, startOfDay(formingMs), values)),
     ...(await checkBothTiers(sql, series, all, values)),

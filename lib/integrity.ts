@@ -1,16 +1,17 @@
 import type postgres from 'postgres';
-import { archiveTableOf, compareShapes } from './archive-tables.ts';
-import { type Check, type Finding, type FindingRow, findingOf, MAX_ROWS } from './findings.ts';
+import type { Finding } from './findings.ts';
 import type { Instrument } from './instruments.ts';
 import { checkBatches } from './integrity-batches.ts';
-import { countDays, type DayCounts, rowsOf, type TierTable } from './integrity-days.ts';
+import { countDays, type DayCounts, rowsOf } from './integrity-days.ts';
 import { checkCoverage } from './integrity-missing.ts';
+import { checkRollup } from './integrity-rollup.ts';
 import { checkDays } from './integrity-rows.ts';
-import { clipRanges, floorToGrid, INTERVALS, type Interval, type TimeRange } from './intervals.ts';
+import { checkArchiveShape, checkIntervals, checkTierBoundary } from './integrity-tables.ts';
+import { clipRanges, INTERVALS, type Interval, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { instrumentHolder } from './locks.ts';
 import { type StoredSeries, storedSeries } from './series.ts';
-import { runSql, type Sql } from './sql-file.ts';
+import type { Sql } from './sql-file.ts';
 import { DAY_MS } from './time.ts';
 
 export interface CheckOptions {
@@ -127,138 +128,4 @@ async function knownSeries(sql: Sql, instrument: Instrument, interval: Interval 
   return INTERVALS.filter((each) => names.has(each) && (!interval || each === interval)).map(
     (each) => ({ interval: each, stored: stored.find((one) => one.interval === each) }),
   );
-}
-
-async function checkTierBoundary(sql: Sql, series: Series, bounds: TimeRange): Promise<Finding[]> {
-  const rows = await runSql<{ tier: TierTable; open_time: Date; found: number }>(
-    sql,
-    'integrity/tier_boundary.sql',
-    rangeValues(series, bounds),
-  );
-  const [first] = rows;
-  if (!first) return [];
-  return [
-    findingOf(
-      series,
-      'tier-boundary',
-      first.found,
-      rows.map((row) => ({
-        fromMs: row.open_time.getTime(),
-        detail:
-          row.tier === 'klines'
-            ? 'in klines, the archive has newer ones'
-            : 'archived, klines has older ones',
-      })),
-    ),
-  ];
-}
-
-/**
- * Holds a series against what its 1m candles add up to. A candle that is odd, or that has an odd
- * minute, was reported for that.
- */
-async function checkRollup(
-  sql: Sql,
-  longer: SeriesReport,
-  minutes: SeriesReport | undefined,
-  bounds: TimeRange,
-): Promise<Finding[]> {
-  const { series, stored } = longer;
-  if (minutes?.series.interval !== '1m' || longer === minutes) return [];
-  if (!stored || !minutes.stored) return [];
-  const shared = {
-    fromMs: Math.max(stored.firstMs, floorToGrid(series.interval, minutes.stored.firstMs)),
-    toMs: minutes.stored.lastMs + 60_000,
-  };
-  const [range] = clipRanges([shared], bounds);
-  if (!range) return [];
-  const { listedAtMs } = series.instrument;
-  const rows = await runSql<RollupRow>(sql, 'integrity/rollup.sql', {
-    ...rangeValues(series, range),
-    listed_time: listedAtMs === undefined ? '' : new Date(listedAtMs).toISOString(),
-  });
-  const told = new Set(
-    [longer, minutes]
-      .flatMap((report) => report.findings)
-      .filter((finding) => TELL_ALONE.has(finding.check) && !finding.isPublished)
-      .flatMap((finding) => finding.rows)
-      .map((row) => floorToGrid(series.interval, row.fromMs)),
-  );
-  return [false, true].flatMap((isPublished) => {
-    const same = rows.filter(
-      (row) => row.is_published === isPublished && !told.has(row.open_time.getTime()),
-    );
-    if (same.length === 0) return [];
-    // What was told already is among the first ones; the rest is only counted.
-    const skipped = rows.filter((row) => row.is_published === isPublished).length - same.length;
-    return [
-      findingOf(series, 'rollup', same[0]!.found - skipped, same.map(toFindingRow), {
-        isPublished,
-      }),
-    ];
-  });
-}
-
-/** Checks of which one defect would show as a wrong roll-up once more. */
-const TELL_ALONE: ReadonlySet<Check> = new Set<Check>([
-  ...(['off-grid', 'doubled-slot', 'not-a-number', 'price-not-positive'] as const),
-  ...(['impossible-ohlc', 'negative-volume', 'taker-above-total', 'no-volume'] as const),
-  'in-both-tiers',
-]);
-
-interface RollupRow {
-  open_time: Date;
-  detail: string;
-  row_hash: string;
-  is_published: boolean;
-  found: number;
-}
-
-function toFindingRow(row: { open_time: Date; detail: string; row_hash: string }): FindingRow {
-  return { fromMs: row.open_time.getTime(), detail: row.detail, rowHash: row.row_hash };
-}
-
-/** What every SQL file about a range of one series asks for. */
-export function rangeValues({ instrument, interval }: Series, range: TimeRange) {
-  return {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
-    shown: MAX_ROWS,
-  };
-}
-
-/** Whether the instrument's archive table, if there is one, has the shape of its candle table. */
-async function checkArchiveShape(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  const [found] = await sql`
-    select
-      to_regclass(format('%I', ${instrument.tableName}::text)) is not null
-      and to_regclass(format('%I', ${archiveTableOf(instrument)}::text)) is not null as both`;
-  if (!found?.both) return [];
-  const differences = await compareShapes(sql, instrument);
-  if (differences.length === 0) return [];
-  const rows = differences.map((detail) => ({ fromMs: 0, detail }));
-  return [findingOf({ instrument, interval: '-' }, 'archive-shape', rows.length, rows)];
-}
-
-/** Rows under an interval that Binance does not have: no reader would ever find them. */
-async function checkIntervals(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  const rows = await runSql<{ interval: string; tier: string; first_time: Date }>(
-    sql,
-    'integrity/unknown_intervals.sql',
-    { instrument_id: instrument.id, intervals: INTERVALS.join(',') },
-  );
-  if (rows.length === 0) return [];
-  return [
-    findingOf(
-      { instrument, interval: '-' },
-      'unknown-interval',
-      rows.length,
-      rows.map((row) => ({
-        fromMs: row.first_time.getTime(),
-        detail: `interval ${JSON.stringify(row.interval)} in ${row.tier}`,
-      })),
-    ),
-  ];
 }

@@ -1,0 +1,70 @@
+import { archiveTableOf, compareShapes } from './archive-tables.ts';
+import { type Finding, findingOf } from './findings.ts';
+import type { Instrument } from './instruments.ts';
+import { rangeValues, type TierTable } from './integrity-days.ts';
+import { INTERVALS, type TimeRange } from './intervals.ts';
+import type { Series } from './klines.ts';
+import { runSql, type Sql } from './sql-file.ts';
+
+/** Whether the instrument's archive table, if there is one, has the shape of its candle table. */
+export async function checkArchiveShape(sql: Sql, instrument: Instrument): Promise<Finding[]> {
+  const [found] = await sql`
+    select
+      to_regclass(format('%I', ${instrument.tableName}::text)) is not null
+      and to_regclass(format('%I', ${archiveTableOf(instrument)}::text)) is not null as both`;
+  if (!found?.both) return [];
+  const differences = await compareShapes(sql, instrument);
+  if (differences.length === 0) return [];
+  const rows = differences.map((detail) => ({ fromMs: 0, detail }));
+  return [findingOf({ instrument, interval: '-' }, 'archive-shape', rows.length, rows)];
+}
+
+/** Rows under an interval that Binance does not have: no reader would ever find them. */
+export async function checkIntervals(sql: Sql, instrument: Instrument): Promise<Finding[]> {
+  const rows = await runSql<{ interval: string; tier: string; first_time: Date }>(
+    sql,
+    'integrity/unknown_intervals.sql',
+    { instrument_id: instrument.id, intervals: INTERVALS.join(',') },
+  );
+  if (rows.length === 0) return [];
+  return [
+    findingOf(
+      { instrument, interval: '-' },
+      'unknown-interval',
+      rows.length,
+      rows.map((row) => ({
+        fromMs: row.first_time.getTime(),
+        detail: `interval ${JSON.stringify(row.interval)} in ${row.tier}`,
+      })),
+    ),
+  ];
+}
+
+/** Candles of a series that lie on the wrong side of the boundary between the tiers. */
+export async function checkTierBoundary(
+  sql: Sql,
+  series: Series,
+  bounds: TimeRange,
+): Promise<Finding[]> {
+  const rows = await runSql<{ tier: TierTable; open_time: Date; found: number }>(
+    sql,
+    'integrity/tier_boundary.sql',
+    rangeValues(series, bounds),
+  );
+  const [first] = rows;
+  if (!first) return [];
+  return [
+    findingOf(
+      series,
+      'tier-boundary',
+      first.found,
+      rows.map((row) => ({
+        fromMs: row.open_time.getTime(),
+        detail:
+          row.tier === 'klines'
+            ? 'in klines, the archive has newer ones'
+            : 'archived, klines has older ones',
+      })),
+    ),
+  ];
+}
