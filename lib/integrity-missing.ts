@@ -242,10 +242,6 @@ function checkStale(
   const slots = countAllSlots(interval, behind);
   const [first] = behind;
   if (!first || slots <= STALE_SLOTS || untilMs - first.fromMs <= STALE_MS) return [];
-  const detail = `(${slots} behind)`;
-  return [
-    findingOf(series, 'stale', slots, [
-      { fromMs: first.fromMs, toMs: behind.at(-1)!.toMs, detail },
-    ]),
-  ];
+  const row = { fromMs: first.fromMs, detail: 'is where it ends' };
+  return [findingOf(series, 'stale', slots, [row])];
 }

@@ -148,7 +148,8 @@ export class SeriesRepair {
     const { session, source } = this.download;
     const { instrument, interval } = this.series;
     const bulk = await loadBulk(this.download, missing);
-    const rest = await downloadTwice(this.download, bulk.missing, (first) => first.rejected > 0);
+    // An empty answer may be a broken one: only what was asked for twice becomes a gap.
+    const rest = await downloadTwice(this.download, bulk.missing, () => true);
     const absent: TimeRange[] = [];
     for (const range of bulk.missing) {
       absent.push(...(await fetchableRanges(session, this.series, range)));

@@ -201,7 +201,7 @@ export const script: Script<Options> = {
     const failing = findings.filter((finding) => isAtLeast(finding, options.failOn));
     const text = [
       ...repaired.map(showRepair),
-      showReports(reports, { withInfo: options.symbols.length > 0 || repaired.length > 0 }),
+      showReports(reports, { withInfo: options.symbols.length > 0 }),
       ...describeUndone({ held, failed }),
     ].join('\n');
     return {
