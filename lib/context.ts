@@ -5,6 +5,7 @@ import { type Env, loadEnv } from './env.ts';
 import { createLog, type Log } from './log.ts';
 import { migrate } from './migrate.ts';
 import { createProgress, type Progress } from './progress.ts';
+import { createRequestLedger } from './request-ledger.ts';
 
 /** What a script works with. Nothing is opened before it is asked for. */
 export interface Context {
@@ -38,6 +39,17 @@ export function createContext(
   let rest: Promise<RestSource> | undefined;
   let bulk: Promise<BulkSource> | undefined;
 
+  const openRest = async (): Promise<RestSource> => {
+    database ??= openDatabase(env, name);
+    const { sql } = await database;
+    const { createRestSource } = await import('./binance/rest.ts');
+    return createRestSource(env, {
+      ledger: createRequestLedger(sql),
+      signal: signals.signal,
+      onWait: log.warn,
+    });
+  };
+
   return {
     env,
     log,
@@ -55,9 +67,7 @@ export function createContext(
       return database;
     },
     rest: () => {
-      rest ??= import('./binance/rest.ts').then(({ createRestSource }) =>
-        createRestSource(env, { signal: signals.signal, onWait: log.warn }),
-      );
+      rest ??= openRest();
       return rest;
     },
     bulk: () => {

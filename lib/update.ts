@@ -31,11 +31,13 @@ const LONG_LIMIT = 10_000;
  * missing among the latest `limit`. The last two stored candles are asked for again: Binance
  * may still have corrected them.
  * @param stored undefined: a new series, which begins with the latest `limit` candles
+ * @param isChecked another run has done this a moment ago: only what is missing is filled
  */
 export async function updateSeries(
   download: Download,
   stored: StoredSeries | undefined,
   limit: number,
+  isChecked = false,
 ): Promise<StoreCounts> {
   const { series, session } = download;
   const { interval } = series;
@@ -46,6 +48,7 @@ export async function updateSeries(
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
   const holes = await fetchableRanges(session, series, { fromMs: latestMs, toMs: rereadMs });
   const filled = await downloadRanges(download, holes);
+  if (isChecked) return filled;
   const brought = await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }], always);
   return addCounts(filled, brought);
 }

@@ -3,12 +3,22 @@ import type { binance } from 'ccxt';
 import type { Env } from '../env.ts';
 import type { Interval, TimeRange } from '../intervals.ts';
 import { whyRejected } from '../kline-row.ts';
-import { retry, wait } from '../retry.ts';
+import type { RequestLedger } from '../request-ledger.ts';
+import { retry } from '../retry.ts';
 import type { Market } from '../symbols.ts';
-import { DAY_MS, formatTime } from '../time.ts';
-import { checkAnswer, type HttpAnswer, RateLimitedError, TransientError } from './answer.ts';
+import { DAY_MS } from '../time.ts';
+import {
+  BannedError,
+  checkAnswer,
+  type HttpAnswer,
+  RateLimitedError,
+  TransientError,
+  UnknownSymbolError,
+} from './answer.ts';
+import { type Budget, type BudgetTotals, createBudget } from './budget.ts';
 import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';
 import { createDispatcher, httpGet } from './http.ts';
+import { EXCHANGE_INFO_WEIGHT, klinesWeight, TIME_WEIGHT, WEIGHT_PER_MINUTE } from './weights.ts';
 
 /** A kline as Binance sends it: 12 fields, decimals as strings. Not checked yet. */
 export type RawKline = readonly unknown[];
@@ -24,51 +34,71 @@ export interface RestSource {
    * One page: candles that open in `range`, oldest first, `limit` at most. The last one may be
    * still forming.
    */
-  klines(
-    market: Market,
-    exchangeSymbol: string,
-    interval: Interval,
-    range: TimeRange,
-    limit: number,
-  ): Promise<RawKline[]>;
+  klines(page: KlinesPage): Promise<RawKline[]>;
+  /** What was asked of each market so far. */
+  totals(): Partial<Record<Market, BudgetTotals>>;
   close(): Promise<void>;
 }
 
-/**
- * Candles per page. Spot costs 2 weight whatever the size; usdm costs 1 below 100, 2 below 500,
- * 5 to 1000: 499 is the cheapest per candle.
- * https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Kline-Candlestick-Data
- */
-export const PAGE_SIZE: Record<Market, number> = { spot: 1000, usdm: 499 };
+export interface KlinesPage {
+  market: Market;
+  exchangeSymbol: string;
+  interval: Interval;
+  range: TimeRange;
+  limit: number;
+  /** Before each request, repeated ones too. */
+  onRequest?: (() => void) | undefined;
+}
 
 export interface RestOptions {
+  ledger: RequestLedger;
   signal: AbortSignal;
   /** Told when Binance makes us wait and before each new try. */
   onWait: (message: string) => void;
 }
 
 /** ccxt's raw endpoints with decimals left as strings, over our own transport and error rules. */
-export function createRestSource(env: Env, { signal, onWait }: RestOptions): RestSource {
+export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptions): RestSource {
   const dispatcher = createDispatcher(env.httpsProxy);
   const exchanges = new Map<Market, binance>();
   const clocks = new Map<Market, Promise<number>>();
-  const pausedUntilMs = new Map<Market, number>();
+  /** What to add to performance.now() for the exchange's clock. */
+  const clockOffsets = new Map<Market, number>();
+  const budgets = new Map<Market, Budget>();
 
-  /** One request. 429 is waited for, by all of the market together, and asked again. */
-  const getChecked = async (market: Market, url: string): Promise<HttpAnswer> => {
+  const budgetOf = (market: Market): Budget => {
+    let budget = budgets.get(market);
+    if (!budget) {
+      budget = createBudget({
+        market,
+        allowance: Math.floor((WEIGHT_PER_MINUTE[market] * env.weightPercent) / 100),
+        ledger,
+        nowMs: () => (clockOffsets.get(market) ?? performance.timeOrigin) + performance.now(),
+        signal,
+        onWait,
+      });
+      budgets.set(market, budget);
+    }
+    return budget;
+  };
+
+  /** One request. A 429 is waited for, by all runs together, and asked again. */
+  const getChecked = async (market: Market, url: string, weight: number): Promise<HttpAnswer> => {
+    const budget = budgetOf(market);
     while (true) {
-      const pauseMs = (pausedUntilMs.get(market) ?? 0) - Date.now();
-      if (pauseMs > 0) await wait(pauseMs, signal);
-      signal.throwIfAborted();
+      const settle = await budget.spend(weight);
+      let usedWeight: number | undefined;
       try {
-        const answer = await httpGet(url, dispatcher, signal);
+        const answer = await httpGet(url, dispatcher, signal, env.timeoutMs);
+        usedWeight = Number(answer.headers['x-mbx-used-weight-1m']) || undefined;
         checkAnswer(answer, url, Date.now());
         return answer;
       } catch (error) {
+        if (error instanceof BannedError) await budget.pause(error.untilMs - Date.now(), true);
         if (!(error instanceof RateLimitedError)) throw error;
-        if (error.untilMs <= (pausedUntilMs.get(market) ?? 0)) continue;
-        pausedUntilMs.set(market, error.untilMs);
-        onWait(`Binance asks to wait (429): going on at ${formatTime(error.untilMs)}`);
+        await budget.pause(error.pauseMs, false);
+      } finally {
+        settle(usedWeight);
       }
     }
   };
@@ -85,10 +115,11 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
   const getJson = <T>(
     market: Market,
     path: string,
+    weight: number,
     isGood: (body: unknown) => body is T,
   ): Promise<T> =>
     persistently(async () => {
-      const { body } = await getChecked(market, `${baseUrl(env, market)}/${path}`);
+      const { body } = await getChecked(market, `${baseUrl(env, market)}/${path}`, weight);
       const parsed = JSON.parse(body);
       if (isGood(parsed)) return parsed;
       throw new TransientError(
@@ -100,7 +131,9 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
     let exchange = exchanges.get(market);
     if (!exchange) {
       exchange = createExchange(env, async (url) => {
-        const { status, headers, body } = await getChecked(market, url);
+        const limit = Number(new URL(url).searchParams.get('limit'));
+        const weight = klinesWeight(market, limit);
+        const { status, headers, body } = await getChecked(market, url, weight);
         return { status, statusText: '', headers: new Headers(headers), text: async () => body };
       });
       exchanges.set(market, exchange);
@@ -109,10 +142,16 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
   };
 
   const startClock = async (market: Market): Promise<number> => {
-    const answer = await getJson(market, 'time', (body): body is { serverTime: number } =>
-      Number.isInteger((body as { serverTime?: unknown }).serverTime),
+    const answer = await getJson(
+      market,
+      'time',
+      TIME_WEIGHT,
+      (body): body is { serverTime: number } =>
+        Number.isInteger((body as { serverTime?: unknown }).serverTime),
     );
-    return answer.serverTime - performance.now();
+    const offset = answer.serverTime - performance.now();
+    clockOffsets.set(market, offset);
+    return offset;
   };
 
   return {
@@ -128,7 +167,12 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
     async symbols(market, exchangeSymbol) {
       const narrowed = market === 'spot' && exchangeSymbol;
       const query = narrowed ? `?symbol=${encodeURIComponent(exchangeSymbol)}` : '';
-      const info = await getJson(market, `exchangeInfo${query}`, isExchangeInfo);
+      const info = await getJson(
+        market,
+        `exchangeInfo${query}`,
+        EXCHANGE_INFO_WEIGHT[market],
+        isExchangeInfo,
+      );
       const listed = info.symbols.flatMap((symbol) => readListed(market, symbol));
       return exchangeSymbol
         ? listed.filter((symbol) => symbol.exchangeSymbol === exchangeSymbol)
@@ -140,13 +184,14 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
       const rows = await getJson(
         market,
         `klines?${query}`,
+        klinesWeight(market, 1),
         (body): body is string[][] =>
           Array.isArray(body) &&
           body.every((row) => whyRejected(row.map(String), asked, '1m') === undefined),
       );
       return rows[0] === undefined ? undefined : Number(rows[0][0]);
     },
-    async klines(market, exchangeSymbol, interval, range, limit) {
+    async klines({ market, exchangeSymbol, interval, range, limit, onRequest }) {
       const query = {
         symbol: exchangeSymbol,
         interval,
@@ -154,7 +199,8 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
         endTime: range.toMs - 1,
         limit,
       };
-      return await persistently(async () => {
+      const ask = async (): Promise<RawKline[]> => {
+        onRequest?.();
         const exchange = exchangeFor(market);
         const rows = await (market === 'spot'
           ? exchange.publicGetKlines(query)
@@ -162,8 +208,19 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
         if (!Array.isArray(rows))
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
+      };
+      return await persistently(async () => {
+        try {
+          return await ask();
+        } catch (error) {
+          // Whoever asks is registered: before it is given up, the exchange may say so twice.
+          if (error instanceof UnknownSymbolError) return await ask();
+          throw error;
+        }
       });
     },
+    totals: () =>
+      Object.fromEntries([...budgets].map(([market, budget]) => [market, budget.totals])),
     async close() {
       await dispatcher.destroy();
     },
@@ -180,9 +237,8 @@ type Fetch = (url: string) => Promise<unknown>;
 function createExchange(env: Env, fetchImplementation: Fetch): binance {
   const { binance: Binance } = createRequire(import.meta.url)('ccxt') as typeof import('ccxt');
   const exchange = new Binance({
-    enableRateLimit: true,
-    // The default paces requests evenly, usdm at half its quota; this one allows bursts.
-    rateLimiterAlgorithm: 'rollingWindow',
+    // Our own budget counts what other runs and programs spend too.
+    enableRateLimit: false,
     maxRetriesOnFailure: 0,
   });
   const api = exchange.urls.api as Record<string, string>;
