@@ -3,7 +3,8 @@ import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import { countSlots, type Interval, type TimeRange } from './intervals.ts';
 import { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-codec.ts';
-import { lockedTransaction, lockTable } from './locks.ts';
+import { readKlines } from './kline-row.ts';
+import { lockedTransaction, lockTable, runLocked } from './locks.ts';
 import { runSql, sqlState } from './sql-file.ts';
 
 /** The candles of one instrument in one interval. */
@@ -42,6 +43,9 @@ export interface Page {
 }
 
 const UNIQUE_VIOLATION = '23505';
+const CHECK_VIOLATION = '23514';
+/** Some sixty candles: a top-up. */
+const FEW_BYTES = 10_000;
 
 /**
  * Stores one page, in one transaction. The session holds the instrument's lock.
@@ -52,6 +56,10 @@ const UNIQUE_VIOLATION = '23505';
  */
 export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
   if (page.csv.length === 0 && !page.alongside) return { inserted: 0, revised: 0, rejected: 0 };
+  if (page.csv.length < FEW_BYTES && !page.alongside) {
+    const counts = await storeFew(session, series, page);
+    if (counts) return counts;
+  }
   if (!(await isEmpty(session, series, page.wanted ?? page.asked)))
     return await mergePage(session, series, page);
   try {
@@ -59,6 +67,33 @@ export async function storePage(session: Session, series: Series, page: Page): P
   } catch (error) {
     if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
     return await mergePage(session, series, page);
+  }
+}
+
+/**
+ * Stores a top-up in one trip to the server.
+ * @returns undefined when it takes more: the table is not made yet, or rows are to be rejected
+ */
+async function storeFew(
+  session: Session,
+  { instrument, interval }: Series,
+  page: Page,
+): Promise<StoreCounts | undefined> {
+  const { candles, rejected } = readKlines(page.csv, { ...page, interval });
+  if (rejected > 0) return undefined;
+  if (candles.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
+  try {
+    const [counts] = await runLocked<{ inserted: number; revised: number }>(
+      session,
+      instrument.id,
+      ['klines/create_staging.sql', 'klines/stage_few.sql', 'klines/merge.sql'],
+      { instrument_id: instrument.id, interval, candles: JSON.stringify(candles) },
+    );
+    return { inserted: counts?.inserted ?? 0, revised: counts?.revised ?? 0, rejected: 0 };
+  } catch (error) {
+    // No partition of klines found for the row.
+    if (sqlState(error) === CHECK_VIOLATION) return undefined;
+    throw error;
   }
 }
 

@@ -32,23 +32,36 @@ export function renderSql(file: string, values: SqlValues = {}): string {
 }
 
 /**
- * Runs a file and returns the rows of its last statement.
+ * Runs a file, or several in one trip to the server and one transaction, and returns the rows of
+ * the last statement.
  * @throws KlinekeepError naming file and line, with a caret, when PostgreSQL refuses it; the
  * original error is its cause.
  */
 export async function runSql<Row extends object = Record<string, unknown>>(
   sql: Sql,
-  file: string,
+  files: string | readonly string[],
   values: SqlValues = {},
 ): Promise<Row[]> {
-  const text = renderSql(file, values);
+  const parts = [files].flat().map((file) => ({ file, text: `${renderSql(file, values)}\n` }));
   try {
-    const result = await sql.unsafe(text);
+    const result = await sql.unsafe(parts.map((part) => part.text).join(''));
     const last = Array.isArray(result[0]) ? result.at(-1) : result;
     return [...(last as unknown as Row[])];
   } catch (error) {
-    throw explainSqlError(error, `sql/${file}`, text);
+    const { part, before } = partAt(parts, Number((error as postgres.PostgresError).position));
+    throw explainSqlError(error, `sql/${part.file}`, part.text, before);
   }
+}
+
+/** The file in which PostgreSQL's position lies, and how many characters come before it. */
+function partAt(parts: readonly { file: string; text: string }[], position: number) {
+  let before = 0;
+  for (const part of parts) {
+    const length = [...part.text].length;
+    if (!(position > before + length)) return { part, before };
+    before += length;
+  }
+  return { part: parts.at(-1) as { file: string; text: string }, before: 0 };
 }
 
 /** The SQLSTATE of an error or of the first of its causes that has one. */
@@ -59,8 +72,11 @@ export function sqlState(error: unknown): string | undefined {
   return undefined;
 }
 
-/** Adds file, line and a caret to an error that PostgreSQL raised at a position in `text`. */
-export function explainSqlError(error: unknown, file: string, text: string): unknown {
+/**
+ * Adds file, line and a caret to an error that PostgreSQL raised at a position in `text`.
+ * @param before characters that were sent before `text`
+ */
+export function explainSqlError(error: unknown, file: string, text: string, before = 0): unknown {
   if (!(error instanceof Error) || error.name !== 'PostgresError') return error;
   const { position, message, code, detail } = error as postgres.PostgresError;
   const more = detail ? `\n  ${detail}` : '';
@@ -69,9 +85,9 @@ export function explainSqlError(error: unknown, file: string, text: string): unk
   }
 
   // PostgreSQL counts characters from 1; JavaScript counts UTF-16 units.
-  const before = [...text].slice(0, Number(position) - 1).join('');
-  const line = before.split('\n').length;
-  const column = before.length - (before.lastIndexOf('\n') + 1);
+  const upTo = [...text].slice(0, Number(position) - before - 1).join('');
+  const line = upTo.split('\n').length;
+  const column = upTo.length - (upTo.lastIndexOf('\n') + 1);
   const shown = text.split('\n')[line - 1] ?? '';
   const caret = `${String(line).padStart(5)} | ${shown}\n${' '.repeat(8 + column)}^`;
   return new KlinekeepError('failed', `${file}:${line}: ${message} (${code})${more}\n${caret}`, {
