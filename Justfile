@@ -52,7 +52,7 @@ default:
 @test:
     npm --prefix {{ quote(justfile_directory()) }} test
 
-# How long a year of candles takes, beside psql and the naive way
+# How fast it is, beside plain SQL and the naive way: just bench bulk update archive verify
 [group('develop')]
-@bench:
-    {{ tsx }} {{ bench }}/bulk.ts
+@bench +names:
+    for name in "$@"; do {{ tsx }} {{ bench }}/"$name".ts; done

@@ -182,7 +182,7 @@ function report(rows: readonly Measured[]): void {
   const lines = rows.map((row) => [
     row.way,
     row.seconds.toFixed(1),
-    row.boundSeconds === undefined
+    !row.boundSeconds
       ? ''
       : `${row.boundSeconds.toFixed(1)} (${(row.seconds / row.boundSeconds).toFixed(2)} x)`,
     String(Math.round(row.requests)),

@@ -31,6 +31,9 @@ async function setUp(options: FakeOptions = {}) {
   return { fake, sql, env, update, expectComplete };
 }
 
+/** As many as there are takes minutes: `KLINEKEEP_SYMBOLS=500`. */
+const SYMBOLS = Number(process.env.KLINEKEEP_SYMBOLS ?? 60);
+
 const FAULTS: Fault[] = [
   { kind: 429, retryAfterS: 1 },
   { kind: 500 },
@@ -49,7 +52,9 @@ const FAULTS: Fault[] = [
 ];
 
 test('when one answer in twenty fails in every way there is, all series come complete, once', async () => {
-  const { fake, env, update, expectComplete } = await setUp({ symbols: defaultSymbols(60) });
+  const { fake, env, update, expectComplete } = await setUp({
+    symbols: defaultSymbols(SYMBOLS),
+  });
   await runScript('sync-instruments', ['--market', 'usdm'], env);
   for (const fault of FAULTS)
     fake.fail({ ...fault, probability: 0.05 / FAULTS.length, times: 1_000 });
@@ -168,6 +173,26 @@ test('a new listing begins at its first candle, and is not looked for before it 
   fake.requests = [];
   await update('--limit', '500');
   expect(fake.klinesRequests()).toHaveLength(1);
+});
+
+test('candles come out the same, one at a time or a thousand at once', async () => {
+  const { fake, sql, update } = await setUp();
+  await update('--symbol', 'BTC/USDT:USDT', '--interval', '1m', '--limit', '2');
+  await update('--symbol', 'BTC/USDT', '--interval', '1m', '--limit', '2');
+  const endMs = NOW + 30 * 60_000;
+  for (fake.nowMs = NOW; fake.nowMs < endMs; fake.nowMs += 60_000)
+    await update('--symbol', 'BTC/USDT');
+  fake.nowMs = endMs;
+  await update('--symbol', 'BTC/USDT', '--limit', '900');
+  await update('--symbol', 'BTC/USDT:USDT', '--limit', '900');
+  for (const [market, symbol] of [
+    ['spot', 'BTC/USDT'],
+    ['usdm', 'BTC/USDT:USDT'],
+  ] as const) {
+    const lastMs = endMs - (endMs % 60_000);
+    const wanted = await fake.candles(market, 'BTCUSDT', '1m', lastMs - 900 * 60_000, lastMs);
+    expectSameRows((await storedRows(sql, market, symbol, '1m')).rows, expectedRows(wanted, endMs));
+  }
 });
 
 test('--force: while it replaces candles, readers see the old ones or the new ones, never fewer', async () => {
