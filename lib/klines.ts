@@ -1,10 +1,12 @@
 import type postgres from 'postgres';
+import { ensureTable } from './candle-tables.ts';
 import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import { countSlots, type Interval, type TimeRange } from './intervals.ts';
-import { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-codec.ts';
+import { COPY_COLUMNS, KlineEncoder } from './kline-codec.ts';
 import { readKlines } from './kline-row.ts';
-import { lockedTransaction, lockTable, runLocked } from './locks.ts';
+import { lockedTransaction, runLocked } from './locks.ts';
+import { storeRejected } from './rejected-klines.ts';
 import { runSql, sqlState } from './sql-file.ts';
 
 /** The candles of one instrument in one interval. */
@@ -193,44 +195,4 @@ export async function merge(
     interval,
   });
   return counts as { inserted: number; revised: number };
-}
-
-/** Makes the instrument's table when its first candle comes. Of two at once one makes it. */
-export async function ensureTable(
-  tx: postgres.TransactionSql,
-  instrument: Instrument,
-): Promise<void> {
-  const isThere = async () => {
-    // Reading pg_class makes the server see what was committed since; to_regclass alone does not.
-    const [found] = await tx`
-      select exists (
-        select from pg_class where oid = to_regclass(format('%I', ${instrument.tableName}::text))
-      ) as there`;
-    return found?.there;
-  };
-  if (await isThere()) return;
-  await lockTable(tx, instrument.id);
-  if (await isThere()) return;
-  await runSql(tx, 'klines/create_table.sql', {
-    hot: instrument.tableName,
-    instrument_id: instrument.id,
-  });
-}
-
-/** Keeps what was refused, once however often it is sent. */
-export async function storeRejected(
-  tx: postgres.TransactionSql,
-  { instrument, interval }: Series,
-  source: string,
-  rejected: readonly RejectedKline[],
-): Promise<void> {
-  if (rejected.length === 0) return;
-  const rows = rejected.map(({ raw, reason }) => ({
-    instrument_id: instrument.id,
-    interval,
-    source,
-    reason,
-    raw,
-  }));
-  await tx`insert into rejected_klines ${tx(rows)} on conflict do nothing`;
 }

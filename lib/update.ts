@@ -1,3 +1,4 @@
+import { ensureTable } from './candle-tables.ts';
 import { KlinekeepError } from './errors.ts';
 import {
   addCounts,
@@ -9,16 +10,9 @@ import {
 } from './history.ts';
 import { addSteps, countSlots, floorToGrid, type TimeRange } from './intervals.ts';
 import type { RejectedKline } from './kline-codec.ts';
-import {
-  encoderFor,
-  ensureTable,
-  merge,
-  type Series,
-  type StoreCounts,
-  stage,
-  storeRejected,
-} from './klines.ts';
+import { encoderFor, merge, type Series, type StoreCounts, stage } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
+import { storeRejected } from './rejected-klines.ts';
 import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatShort, formatTime } from './time.ts';

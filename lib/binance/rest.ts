@@ -3,22 +3,13 @@ import type { binance } from 'ccxt';
 import type { Env } from '../env.ts';
 import type { Interval, TimeRange } from '../intervals.ts';
 import { whyRejected } from '../kline-row.ts';
-import type { RequestLedger } from '../request-ledger.ts';
-import { retry } from '../retry.ts';
 import type { Market } from '../symbols.ts';
 import { DAY_MS } from '../time.ts';
-import {
-  BannedError,
-  checkAnswer,
-  type HttpAnswer,
-  RateLimitedError,
-  TransientError,
-  UnknownSymbolError,
-} from './answer.ts';
-import { type Budget, type BudgetTotals, createBudget } from './budget.ts';
+import { TransientError, UnknownSymbolError } from './answer.ts';
+import type { BudgetTotals } from './budget.ts';
 import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';
-import { createDispatcher, httpGet } from './http.ts';
-import { EXCHANGE_INFO_WEIGHT, klinesWeight, TIME_WEIGHT, WEIGHT_PER_MINUTE } from './weights.ts';
+import { baseUrl, createRequests, type RequestOptions } from './requests.ts';
+import { EXCHANGE_INFO_WEIGHT, klinesWeight, TIME_WEIGHT } from './weights.ts';
 
 /** A kline as Binance sends it: 12 fields, decimals as strings. Not checked yet. */
 export type RawKline = readonly unknown[];
@@ -50,82 +41,11 @@ export interface KlinesPage {
   onRequest?: (() => void) | undefined;
 }
 
-export interface RestOptions {
-  ledger: RequestLedger;
-  signal: AbortSignal;
-  /** Told when Binance makes us wait and before each new try. */
-  onWait: (message: string) => void;
-}
-
 /** ccxt's raw endpoints with decimals left as strings, over our own transport and error rules. */
-export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptions): RestSource {
-  const dispatcher = createDispatcher(env.httpsProxy);
+export function createRestSource(env: Env, options: RequestOptions): RestSource {
+  const requests = createRequests(env, options);
   const exchanges = new Map<Market, binance>();
   const clocks = new Map<Market, Promise<number>>();
-  /** What to add to performance.now() for the exchange's clock. */
-  const clockOffsets = new Map<Market, number>();
-  const budgets = new Map<Market, Budget>();
-
-  const budgetOf = (market: Market): Budget => {
-    let budget = budgets.get(market);
-    if (!budget) {
-      budget = createBudget({
-        market,
-        allowance: Math.floor((WEIGHT_PER_MINUTE[market] * env.weightPercent) / 100),
-        ledger,
-        nowMs: () => (clockOffsets.get(market) ?? performance.timeOrigin) + performance.now(),
-        signal,
-        onWait,
-      });
-      budgets.set(market, budget);
-    }
-    return budget;
-  };
-
-  /** One request. A 429 is waited for, by all runs together, and asked again. */
-  const getChecked = async (market: Market, url: string, weight: number): Promise<HttpAnswer> => {
-    const budget = budgetOf(market);
-    while (true) {
-      const settle = await budget.spend(weight);
-      let usedWeight: number | undefined;
-      try {
-        const answer = await httpGet(url, dispatcher, signal, env.timeoutMs);
-        usedWeight = Number(answer.headers['x-mbx-used-weight-1m']) || undefined;
-        checkAnswer(answer, url, Date.now());
-        return answer;
-      } catch (error) {
-        if (error instanceof BannedError) await budget.pause(error.untilMs - Date.now(), true);
-        if (!(error instanceof RateLimitedError)) throw error;
-        await budget.pause(error.pauseMs, false);
-      } finally {
-        settle(usedWeight);
-      }
-    }
-  };
-
-  const persistently = <T>(work: () => Promise<T>): Promise<T> =>
-    retry(work, {
-      signal,
-      isTransient: (error) => error instanceof TransientError,
-      onRetry: (error, delayMs) =>
-        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
-    });
-
-  /** What needs no pacing goes without ccxt, which takes its time to load. */
-  const getJson = <T>(
-    market: Market,
-    path: string,
-    weight: number,
-    isGood: (body: unknown) => body is T,
-  ): Promise<T> =>
-    persistently(async () => {
-      const { body } = await getChecked(market, `${baseUrl(env, market)}/${path}`, weight);
-      const parsed = JSON.parse(body);
-      if (isGood(parsed)) return parsed;
-      throw new TransientError(
-        `Binance answered ${path.split('?')[0]} with ${JSON.stringify(body.slice(0, 80))}.`,
-      );
-    });
 
   const exchangeFor = (market: Market): binance => {
     let exchange = exchanges.get(market);
@@ -133,7 +53,7 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
       exchange = createExchange(env, async (url) => {
         const limit = Number(new URL(url).searchParams.get('limit'));
         const weight = klinesWeight(market, limit);
-        const { status, headers, body } = await getChecked(market, url, weight);
+        const { status, headers, body } = await requests.get(market, url, weight);
         return { status, statusText: '', headers: new Headers(headers), text: async () => body };
       });
       exchanges.set(market, exchange);
@@ -142,7 +62,7 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
   };
 
   const startClock = async (market: Market): Promise<number> => {
-    const answer = await getJson(
+    const answer = await requests.getJson(
       market,
       'time',
       TIME_WEIGHT,
@@ -150,7 +70,7 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
         Number.isInteger((body as { serverTime?: unknown }).serverTime),
     );
     const offset = answer.serverTime - performance.now();
-    clockOffsets.set(market, offset);
+    requests.setClock(market, offset);
     return offset;
   };
 
@@ -167,7 +87,7 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
     async symbols(market, exchangeSymbol) {
       const narrowed = market === 'spot' && exchangeSymbol;
       const query = narrowed ? `?symbol=${encodeURIComponent(exchangeSymbol)}` : '';
-      const info = await getJson(
+      const info = await requests.getJson(
         market,
         `exchangeInfo${query}`,
         EXCHANGE_INFO_WEIGHT[market],
@@ -181,7 +101,7 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
     async firstOpenMs(market, exchangeSymbol) {
       const query = `symbol=${encodeURIComponent(exchangeSymbol)}&interval=1m&startTime=0&limit=1`;
       const asked = { fromMs: 0, toMs: Date.now() + DAY_MS };
-      const rows = await getJson(
+      const rows = await requests.getJson(
         market,
         `klines?${query}`,
         klinesWeight(market, 1),
@@ -209,7 +129,7 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
       };
-      return await persistently(async () => {
+      return await requests.persistently(async () => {
         try {
           return await ask();
         } catch (error) {
@@ -219,16 +139,9 @@ export function createRestSource(env: Env, { ledger, signal, onWait }: RestOptio
         }
       });
     },
-    totals: () =>
-      Object.fromEntries([...budgets].map(([market, budget]) => [market, budget.totals])),
-    async close() {
-      await dispatcher.destroy();
-    },
+    totals: requests.totals,
+    close: requests.close,
   };
-}
-
-function baseUrl(env: Env, market: Market): string {
-  return market === 'spot' ? `${env.spotUrl}/api/v3` : `${env.usdmUrl}/fapi/v1`;
 }
 
 type Fetch = (url: string) => Promise<unknown>;
