@@ -33,6 +33,11 @@ export interface UpdatedSeries extends StoreCounts {
   isStalled: boolean;
 }
 
+const NOTHING = {
+  ...{ inserted: 0, revised: 0, rejected: 0 },
+  ...{ requests: 0, seconds: 0, isStalled: false },
+};
+
 /** What was done of one instrument. */
 export interface UpdatedInstrument {
   series: UpdatedSeries[];
@@ -71,7 +76,11 @@ export async function updateInstrument(
       onDone(series);
     } catch (error) {
       const isGone = error instanceof UnknownSymbolError;
-      if (isGone && !isActive) continue;
+      if (isGone && !isActive) {
+        // It went before its last candles were asked for: there is no more to have.
+        updated.series.push({ ...NOTHING, symbol: instrument.symbol, interval });
+        continue;
+      }
       if (isGone) await doubtInstrument(session, instrument);
       if (intervals.length === 1 || signal.aborted || error instanceof ShutOutError) throw error;
       const name = `${instrument.symbol} ${interval}`;

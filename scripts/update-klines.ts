@@ -1,4 +1,3 @@
-import type { RestSource } from '../lib/binance/rest.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import {
@@ -16,6 +15,7 @@ import {
   listInstruments,
 } from '../lib/instruments.ts';
 import type { StoreCounts } from '../lib/klines.ts';
+import { findDownMarkets, refreshDoubted } from '../lib/market-status.ts';
 import {
   CHOICE_ARGS,
   type Choice,
@@ -24,8 +24,6 @@ import {
   readChoice,
   wholeNumber,
 } from '../lib/options.ts';
-import type { Market } from '../lib/symbols.ts';
-import { refreshMarket } from '../lib/sync.ts';
 import { formatCount } from '../lib/table.ts';
 import { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from '../lib/update-instrument.ts';
 import { z } from '../lib/zod.ts';
@@ -47,8 +45,12 @@ export async function updateKlines(options: Options, context: Context) {
   const [clock] = await database.sql`select now() as now`;
   const registered = await chooseInstruments(options, context);
   const down = await findDownMarkets(registered, source);
-  const isRefreshed = await refreshDoubted(registered, down, context);
-  const instruments = isRefreshed ? await chooseInstruments(options, context) : registered;
+  const changes = await refreshDoubted(database.sql, source, registered, [...down.keys()]);
+  for (const { delisted, relisted } of changes) {
+    for (const symbol of delisted) context.log.warn(`${symbol} is not traded any more: delisted`);
+    for (const symbol of relisted) context.log.info(`${symbol} is traded again`);
+  }
+  const instruments = changes.length > 0 ? await chooseInstruments(options, context) : registered;
 
   const place = (index: number) => `[${index + 1}/${instruments.length}]`;
   return await eachInstrument(
@@ -78,43 +80,6 @@ export async function updateKlines(options: Options, context: Context) {
       });
     },
   );
-}
-
-/**
- * The markets that cannot be asked, and why: their instruments fail, the others' do not.
- * @throws the reason when there is no other market: it is one error, not one for each instrument
- */
-async function findDownMarkets(
-  instruments: readonly Instrument[],
-  source: RestSource,
-): Promise<Map<Market, Error>> {
-  const markets = [...new Set(instruments.map((instrument) => instrument.market))];
-  const down = new Map<Market, Error>();
-  for (const market of markets) {
-    await source
-      .serverTimeMs(market)
-      .catch((error) => down.set(market, new Error(describeError(error), { cause: error })));
-  }
-  const [first] = down.values();
-  if (first && down.size === markets.length) throw first.cause;
-  return down;
-}
-
-/** Looks up who is still traded where an earlier run came to doubt it. @returns whether it did */
-async function refreshDoubted(
-  instruments: readonly Instrument[],
-  down: ReadonlyMap<Market, Error>,
-  context: Context,
-): Promise<boolean> {
-  const doubted = instruments.filter((each) => each.isDoubted && each.status === 'active');
-  const markets = new Set(doubted.map((each) => each.market).filter((market) => !down.has(market)));
-  const { sql } = await context.database();
-  for (const market of markets) {
-    const { delisted, relisted } = await refreshMarket(sql, await context.rest(), market);
-    for (const symbol of delisted) context.log.warn(`${symbol} is not traded any more: delisted`);
-    for (const symbol of relisted) context.log.info(`${symbol} is traded again`);
-  }
-  return markets.size > 0;
 }
 
 async function chooseInstruments(options: Options, context: Context): Promise<Instrument[]> {
