@@ -1,26 +1,34 @@
-import type postgres from 'postgres';
+import type { Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
-import { lockTable } from './locks.ts';
-import { runSql } from './sql-file.ts';
+import { lockedTransaction, lockTable } from './locks.ts';
+import { runSql, type Sql } from './sql-file.ts';
 
-/** Makes the instrument's table when its first candle comes. Of two at once one makes it. */
-export async function ensureTable(
-  tx: postgres.TransactionSql,
-  instrument: Instrument,
-): Promise<void> {
-  const isThere = async () => {
-    // Reading pg_class makes the server see what was committed since; to_regclass alone does not.
-    const [found] = await tx`
-      select exists (
-        select from pg_class where oid = to_regclass(format('%I', ${instrument.tableName}::text))
-      ) as there`;
-    return found?.there;
-  };
-  if (await isThere()) return;
-  await lockTable(tx, instrument.id);
-  if (await isThere()) return;
-  await runSql(tx, 'klines/create_table.sql', {
-    hot: instrument.tableName,
-    instrument_id: instrument.id,
-  });
+const known = new WeakSet<Instrument>();
+
+/**
+ * Makes the instrument's table when its first candle comes. In a transaction of its own: tables are
+ * attached one after the other, and a page of candles would keep the next one waiting.
+ */
+export async function ensureTable(session: Session, instrument: Instrument): Promise<void> {
+  if (known.has(instrument)) return;
+  if (!(await isThere(session, instrument))) {
+    await lockedTransaction(session, instrument.id, '', async (tx) => {
+      await lockTable(tx, instrument.id);
+      if (await isThere(tx, instrument)) return;
+      await runSql(tx, 'klines/create_table.sql', {
+        hot: instrument.tableName,
+        instrument_id: instrument.id,
+      });
+    });
+  }
+  known.add(instrument);
+}
+
+async function isThere(sql: Sql, { tableName }: Instrument): Promise<boolean> {
+  // Reading pg_class makes the server see what was committed since; to_regclass alone does not.
+  const [found] = await sql`
+    select exists (
+      select from pg_class where oid = to_regclass(format('%I', ${tableName}::text))
+    ) as there`;
+  return found?.there;
 }

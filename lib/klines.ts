@@ -122,9 +122,9 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
     first.push(next.value);
     if (encoder.count > 0) break;
   }
+  if (encoder.count > 0) await ensureTable(session, series.instrument);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     if (encoder.count > 0) {
-      await ensureTable(tx, series.instrument);
       const table = `"${series.instrument.tableName.replaceAll('"', '""')}"`;
       await copyIn(
         tx,
@@ -151,10 +151,10 @@ function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
 
 async function mergePage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
   const encoder = encoderFor(series, page);
+  await ensureTable(session, series.instrument);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     await runSql(tx, 'klines/create_staging.sql');
     await stage(tx, encoder);
-    if (encoder.count > 0) await ensureTable(tx, series.instrument);
     const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
     await storeRejected(tx, series, page.source, encoder.rejected);
     await page.alongside?.(tx, encoder.count);

@@ -1,4 +1,3 @@
-import { ensureTable } from './candle-tables.ts';
 import { KlinekeepError } from './errors.ts';
 import {
   addCounts,
@@ -105,7 +104,6 @@ export async function replaceSeries(
     await refuseLackingAnswer(series, range, tx);
     const [staged] = await tx`select exists (select from staged_klines) as any`;
     if (!staged?.any) return { inserted: 0, revised: 0, rejected: 0 };
-    await ensureTable(tx, instrument);
     const counts = await merge(tx, series);
     await storeRejected(tx, series, 'rest', rejected);
     return { ...counts, rejected: rejected.length };
