@@ -25,10 +25,8 @@ export async function ensureTable(session: Session, instrument: Instrument): Pro
 }
 
 async function isThere(sql: Sql, { tableName }: Instrument): Promise<boolean> {
-  // Reading pg_class makes the server see what was committed since; to_regclass alone does not.
-  const [found] = await sql`
-    select exists (
-      select from pg_class where oid = to_regclass(format('%I', ${tableName}::text))
-    ) as there`;
-  return found?.there;
+  const [found] = await runSql<{ there: boolean }>(sql, 'klines/table_exists.sql', {
+    hot: tableName,
+  });
+  return found?.there ?? false;
 }

@@ -107,10 +107,13 @@ export async function runLocked<Row extends object>(
   }
 }
 
+/** By a statement without parameters, which is one trip to the server; with them it would be two. */
 async function takeLock(tx: Sql, instrumentId: number): Promise<boolean> {
-  const [row] =
-    await tx`select pg_try_advisory_xact_lock(${INSTRUMENT_LOCKS}, ${instrumentId}) as taken`;
-  return row?.taken;
+  const [row] = await runSql<{ taken: boolean }>(tx, 'locks/try.sql', {
+    lock_class: INSTRUMENT_LOCKS,
+    instrument_id: instrumentId,
+  });
+  return row?.taken ?? false;
 }
 
 /**

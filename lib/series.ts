@@ -56,10 +56,7 @@ export async function storedSeries(
 
 /** Writes down that a series is up to date now. */
 export async function recordCheck(sql: Sql, { instrument, interval }: Series): Promise<void> {
-  await sql`
-    insert into series_checks (instrument_id, interval, checked_at)
-    values (${instrument.id}, ${interval}, now())
-    on conflict (instrument_id, interval) do update set checked_at = excluded.checked_at`;
+  await runSql(sql, 'klines/record_check.sql', { instrument_id: instrument.id, interval });
 }
 
 /**

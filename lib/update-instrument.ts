@@ -21,6 +21,8 @@ export interface UpdateOptions {
 
 /** How many of the latest candles a series must have when nobody says. */
 export const DEFAULT_LIMIT = 100;
+/** One page is asked for while another one is stored. */
+const PAGE_CONCURRENCY = 2;
 /** A series that is behind by more closed candles after an update has stopped. */
 const STALLED_CANDLES = 2;
 
@@ -108,6 +110,7 @@ async function updateOne(
     session,
     series: { instrument, interval },
     signal,
+    concurrency: PAGE_CONCURRENCY,
     onRequest: () => {
       requests += 1;
     },
