@@ -1,12 +1,12 @@
 import type postgres from 'postgres';
 import type { Direction } from './archive-log.ts';
-import { tablesOf } from './archive-tables.ts';
+import { type Columns, tablesOf } from './archive-tables.ts';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import type { TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
-import { runSql, runStatements, type SqlText, type SqlValues } from './sql-file.ts';
+import { runSql, runStatements, type SqlValues } from './sql-file.ts';
 import { formatShort } from './time.ts';
 
 export interface Batch {
@@ -14,8 +14,8 @@ export interface Batch {
   id: string;
   runId: string;
   direction: Direction;
-  /** All columns of both tables, in their order. */
-  columns: SqlText;
+  /** Of both tables. */
+  columns: Columns;
   window: TimeRange;
 }
 
@@ -59,6 +59,7 @@ export async function moveBatch(
 ): Promise<BatchCounts> {
   const values: SqlValues = {
     ...tablesOf(instrument, direction),
+    ...columns,
     instrument_id: instrument.id,
     interval,
     from_time: new Date(window.fromMs),
@@ -72,7 +73,6 @@ export async function moveBatch(
       is_proven: boolean;
     }>(tx, 'archive/move.sql', {
       ...values,
-      columns,
       batch_id: id,
       run_id: runId,
       direction,

@@ -172,7 +172,8 @@ export interface LoggedBatch {
   movedRows: number;
   equalRows: number;
   conflictRows: number;
-  contentHash: string;
+  /** Null for batches from before it was defined as it is. */
+  contentHash: string | null;
   /** Undefined for batches from before it was measured. */
   durationMs: number | undefined;
   movedAtMs: number;

@@ -29,12 +29,19 @@ export function watchPressure(database: Database): Pressure {
   const stopped = new AbortController();
   let mover: Mover | undefined;
   let session: Session | undefined;
+  let lost = new Promise<void>(() => {});
   let reason: string | undefined;
   let blocked = false;
 
   const look = async (watched: Mover) => {
     // Another one when the server was restarted.
-    if (session === undefined || lossOf(session).aborted) session = database.openSession();
+    if (session === undefined || lossOf(session).aborted) {
+      session = database.openSession();
+      const loss = lossOf(session);
+      lost = new Promise((settle) =>
+        loss.addEventListener('abort', () => settle(), { once: true }),
+      );
+    }
     const [found] = await runSql<{
       lag_ms: number;
       blocked_sessions: number;
@@ -54,11 +61,7 @@ export function watchPressure(database: Database): Pressure {
       await wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
       if (stopped.signal.aborted || mover === undefined) continue;
       // Not being able to look is no reason to stop; if the server is gone the move finds out itself.
-      const lost = session && lossOf(session);
-      await Promise.race([
-        look(mover).catch(() => {}),
-        new Promise((settle) => lost?.addEventListener('abort', settle, { once: true })),
-      ]);
+      await Promise.race([look(mover).catch(() => {}), lost]);
     }
   };
   void go();

@@ -3,7 +3,7 @@ import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { lockedTransaction } from './locks.ts';
-import { columnList, runSql, type Sql, type SqlText } from './sql-file.ts';
+import { columnList, runSql, type Sql, SqlText } from './sql-file.ts';
 
 /** A candle table name over 55 bytes: with _archive PostgreSQL would cut it, at worst to itself. */
 const MAX_TABLE_NAME_BYTES = 55;
@@ -25,10 +25,10 @@ export function tablesOf(
 
 /**
  * Makes the instrument's archive table if there is none, and holds the two shapes together.
- * @returns the columns of both, in their order
+ * @returns the columns of both
  * @throws KlinekeepError (78) naming each difference; no row has moved then.
  */
-export async function prepareTables(session: Session, instrument: Instrument): Promise<SqlText> {
+export async function prepareTables(session: Session, instrument: Instrument): Promise<Columns> {
   const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
   if (Buffer.byteLength(hot) > MAX_TABLE_NAME_BYTES) {
     throw new KlinekeepError(
@@ -64,12 +64,27 @@ export async function prepareTables(session: Session, instrument: Instrument): P
       { hint: 'Attach what was detached, or rename the table that is in the way.' },
     );
   }
-  const columns = await session`
-    select attname
-    from pg_attribute
-    where attrelid = format('%I', ${hot}::text)::regclass and attnum > 0 and not attisdropped
-    order by attnum`;
-  return columnList(columns.map((column) => column.attname));
+  return await readColumns(session, hot);
+}
+
+/** What there is to copy and to compare. */
+export interface Columns {
+  /** All of them, in their order. */
+  columns: SqlText;
+  /**
+   * A bigint from the whole row: `#` of each column's hash with its position as the seed, and 0 for
+   * null. So the hash of a stored row stays the same when columns are added that are null in it.
+   */
+  row_hash: SqlText;
+}
+
+/** The columns of a candle table or an archive table. */
+export async function readColumns(sql: Sql, table: string): Promise<Columns> {
+  const rows = await runSql<{ name: string; hash: string }>(sql, 'archive/columns.sql', { table });
+  return {
+    columns: columnList(rows.map(({ name }) => name)),
+    row_hash: new SqlText(`(${rows.map(({ hash }) => hash).join(' # ')})`),
+  };
 }
 
 /** How the shape of an instrument's archive table differs from its candle table, in words. */

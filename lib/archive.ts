@@ -3,13 +3,13 @@ import { type BatchCounts, moveBatch } from './archive-batch.ts';
 import type { Direction } from './archive-log.ts';
 import type { Pace } from './archive-pace.ts';
 import type { Pressure } from './archive-pressure.ts';
-import { tablesOf } from './archive-tables.ts';
+import { type Columns, tablesOf } from './archive-tables.ts';
 import type { Session } from './db.ts';
 import { describeError } from './errors.ts';
 import { addSteps, floorToGrid, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { retry, wait } from './retry.ts';
-import { runSql, type SqlText, sqlState } from './sql-file.ts';
+import { runSql, sqlState } from './sql-file.ts';
 
 /** serialization_failure, deadlock_detected, lock_not_available: somebody else was in the way. */
 const IN_THE_WAY = ['40001', '40P01', '55P03'];
@@ -24,8 +24,8 @@ const MAX_BACK_OFF_MS = 5 * 60_000;
 export interface MoveOptions {
   runId: string;
   direction: Direction;
-  /** All columns of both tables, in their order. */
-  columns: SqlText;
+  /** Of both tables. */
+  columns: Columns;
   pace: Pace;
   pressure: Pressure;
   /** When to begin no other batch, by `performance.now()`. */

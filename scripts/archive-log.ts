@@ -117,7 +117,7 @@ function showBatches(batches: readonly LoggedBatch[]): string {
     batch.equalRows,
     batch.conflictRows,
     batch.durationMs === undefined ? '' : `${formatCount(batch.durationMs)} ms`,
-    batch.contentHash,
+    batch.contentHash ?? '',
   ]);
   const head = 'symbol,interval,from,to,candles,equal,conflicts,took,content hash'.split(',');
   return formatTable(head, rows);

@@ -1,7 +1,7 @@
 -- What the table that candles move to holds of one window already
 -- Locks nothing. Can be run again.
 
-select count(*)::int as row_count, coalesce(sum(hash_record_extended(t.*, 0)), 0)::text as content_hash
+select count(*)::int as row_count, coalesce(sum(:row_hash), 0)::text as content_hash
 from :"target" t
 where instrument_id = :'instrument_id'::int
   and interval = :'interval'

@@ -6,8 +6,8 @@
 --
 -- `held_rows` and `held_hash` are what the target held of the window before (held.sql). The caller
 -- commits only if the copy is proven, which is that the target, read back, gained the rows and the
--- content that the source has; and if remove.sql deletes as many. Whole rows are hashed: what a
--- column holds that `columns` does not name cannot get lost unseen.
+-- content that the source has; and if remove.sql deletes as many. `columns` and `row_hash`, which
+-- hashes all of them, come from columns.sql.
 
 insert into :"target" (:columns)
 select :columns
@@ -18,7 +18,7 @@ where instrument_id = :'instrument_id'::int
   and open_time < :'to_time';
 
 with wanted as (
-  select count(*)::int as row_count, coalesce(sum(hash_record_extended(s.*, 0)), 0) as content_hash
+  select count(*)::int as row_count, coalesce(sum(:row_hash), 0) as content_hash
   from :"source" s
   where instrument_id = :'instrument_id'::int
     and interval = :'interval'
@@ -28,7 +28,7 @@ with wanted as (
 gained as (
   select
     count(*)::int - :'held_rows'::int as row_count,
-    coalesce(sum(hash_record_extended(t.*, 0)), 0) - :'held_hash'::numeric as content_hash
+    coalesce(sum(:row_hash), 0) - :'held_hash'::numeric as content_hash
   from :"target" t
   where instrument_id = :'instrument_id'::int
     and interval = :'interval'

@@ -10,8 +10,8 @@ with pairs as materialized (
     to_jsonb(t) as target_row,
     to_jsonb(s) - 'created_at' - 'updated_at' is distinct from to_jsonb(t) - 'created_at' - 'updated_at' as differs,
     s.updated_at > t.updated_at as is_source_newer,
-    hash_record_extended(s.*, 0) as source_hash,
-    hash_record_extended(t.*, 0) as target_hash
+    (select :row_hash from (select s.*) as source) as source_hash,
+    (select :row_hash from (select t.*) as target) as target_hash
   from :"source" s
   join :"target" t
     on t.instrument_id = s.instrument_id

@@ -24,16 +24,20 @@ alter table archive_batches
   add column conflicts jsonb,
   add column dropped_rows int not null default 0,
   add column dropped_hash numeric(38, 0) not null default 0,
-  add column replaced_hash numeric(38, 0) not null default 0;
+  add column replaced_hash numeric(38, 0) not null default 0,
+  alter column content_hash drop not null;
+
+-- Those of before were made in another way.
+update archive_batches set content_hash = null;
 
 create index on archive_batches (run_id);
 
 comment on column archive_batches.batch_id is
   'made up by the script, so that it can look up whether a COMMIT that nobody answered happened';
 comment on column archive_batches.content_hash is
-  'sum of hash_record_extended(whole row, 0) over the moved rows, in any order. Of each series, the sum over its '
-  'archive batches of content_hash - replaced_hash, less the sum over its restore batches of content_hash + '
-  'dropped_hash, is the same sum over all of its rows in klines_archive';
+  'sum of row_hash (sql/archive/columns.sql) over the moved rows, in any order; null: from before it was that. '
+  'Of each series, the sum over its archive batches of content_hash - replaced_hash, less the sum over its '
+  'restore batches of content_hash + dropped_hash, is the same sum over all of its rows in klines_archive';
 comment on column archive_batches.duration_ms is 'without the COMMIT';
 comment on column archive_batches.equal_rows is 'both tiers held the same candle: the copy that was to move went';
 comment on column archive_batches.conflict_rows is
