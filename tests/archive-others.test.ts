@@ -5,6 +5,7 @@ import type { Database } from '../lib/db.ts';
 import { EXIT } from '../lib/errors.ts';
 import { freshDatabase } from './support/database.ts';
 import { serverWithFullDisk } from './support/full-disk.ts';
+import { seededRandom } from './support/random.ts';
 import { runScript } from './support/script.ts';
 import { expectLedger, expectReference, makeCandles } from './support/tiers.ts';
 
@@ -87,19 +88,13 @@ test('restore settles the same way, backwards', async () => {
 
 test('a writer that corrects and adds candles of the range meanwhile loses nothing', async () => {
   const { database, sql, archive } = await setUp();
-  const seed = Date.now() % 1_000_000;
-  console.info(`seed ${seed}`);
-  let random = seed;
-  const next = () => {
-    random = (random * 1_103_515_245 + 12_345) % 2_147_483_648;
-    return random / 2_147_483_648;
-  };
+  const random = seededRandom();
   const writer = database.openSession();
   let isOver = false;
   // Knows nothing of locks or archives, like any other program; says in the same transaction what it wrote.
   const writing = (async () => {
     for (let n = 0; !isOver; n++) {
-      const at = new Date(Date.parse(FROM) + Math.floor(next() * ROWS * 1.1) * 60_000);
+      const at = new Date(Date.parse(FROM) + Math.floor(random() * ROWS * 1.1) * 60_000);
       await writer.begin(async (tx) => {
         for (const table of ['klines', 'reference']) {
           await tx`delete from reference where ${table === 'reference'} and open_time = ${at}`;
