@@ -51,13 +51,17 @@ export async function moveRange(
   options: MoveOptions,
 ): Promise<string | undefined> {
   const { pace, pressure, signal } = options;
-  for (let fromMs: number | undefined = range.fromMs; ; ) {
-    fromMs = await nextOpenTime(session, series, options.direction, { ...range, fromMs });
+  // Where the last batch was full the next one begins, most likely, with a candle.
+  let isGap = true;
+  for (let fromMs: number | undefined = range.fromMs; fromMs < range.toMs; ) {
+    if (isGap)
+      fromMs = await nextOpenTime(session, series, options.direction, { ...range, fromMs });
     if (fromMs === undefined) return undefined;
     const obstacle = await waitForOthers(options);
     if (obstacle) return obstacle;
 
-    const fullMs = addSteps(series.interval, floorToGrid(series.interval, fromMs), pace.rows);
+    const { rows } = pace;
+    const fullMs = addSteps(series.interval, floorToGrid(series.interval, fromMs), rows);
     const window = { fromMs, toMs: Math.min(fullMs, range.toMs) };
     let tookMs = 0;
     try {
@@ -76,6 +80,7 @@ export async function moveRange(
           signal,
         },
       );
+      isGap = counts.movedRows + counts.droppedRows < rows;
       options.onBatch({ ...counts, untilMs: window.toMs });
     } catch (error) {
       if (signal.aborted || !IN_THE_WAY.includes(sqlState(error) ?? '')) throw error;
@@ -84,6 +89,7 @@ export async function moveRange(
     await wait(pace.after(tookMs, pressure.takeBlocked()), signal);
     fromMs = window.toMs;
   }
+  return undefined;
 }
 
 /** Backs off while others suffer. @returns why no other batch may begin, in words */
