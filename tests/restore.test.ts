@@ -1,8 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import fc from 'fast-check';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../lib/errors.ts';
 import { freshDatabase } from './support/database.ts';
-import { runScript } from './support/script.ts';
+import { runScript, startScript } from './support/script.ts';
 import { expectLedger, expectReference, makeCandles } from './support/tiers.ts';
 
 const AS_OF = ['--as-of', '2024-03-01'];
@@ -240,6 +241,49 @@ test('an instrument that another run works on: 75, and nothing moves', async () 
   expect(result.stdout).toContain('1,440 candles left; run it again to go on');
   expect(result.stdout).toContain('1 held by another run, skipped: BTC/USDT');
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
+});
+
+test.each([
+  ['restore', 'SIGINT', 130],
+  ['restore', 'SIGTERM', 143],
+  ['archive', 'SIGINT', 130],
+] as const)(
+  '%s ends between two batches at %s: %i, with the candles left',
+  async (name, signal, code) => {
+    const { database, sql, restore } = await setUp();
+    const all = ['--from', FROM, '--to', '2024-03-01'];
+    if (name === 'archive') await restore(...all);
+    await sql`delete from restored_ranges`;
+    const [before] = await sql`select max(id)::int as id from archive_runs`;
+    const words = name === 'archive' ? ['10', ...AS_OF] : ['BTC/USDT', ...all];
+    const running = startScript(name, [...words, '--batch', '1'], { DATABASE_URL: database.url });
+    while ((await sql`select 1 from archive_batches where run_id > ${before!.id}`).length === 0) {
+      await sleep(10);
+    }
+    running.process.kill(signal);
+    const result = await running.result;
+    expect(result.exitCode).toBe(code);
+    const [last] = await sql`
+    select outcome, detail from archive_runs order by id desc limit 1`;
+    expect(last).toEqual({
+      outcome: 'work remaining',
+      detail: `stopped by ${signal}`,
+    });
+    const left = (await expectReference(database))[name === 'archive' ? 'hot' : 'archive'];
+    expect(result.stdout).toContain(`${left.toLocaleString('en-US')} candles left; run it again`);
+  },
+);
+
+test('restore --max-runtime ends it with 75 and the candles left', async () => {
+  const { database, sql, restore } = await setUp();
+  await sql.unsafe(`
+    create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$;
+    create trigger dawdle after insert on archive_batches for each row execute function dawdle()`);
+  const result = await restore(...RANGE, '--batch', '10', '--max-runtime', '1s', '--json');
+  expect(result.exitCode).toBe(EXIT.later);
+  const { rows, rowsLeft } = JSON.parse(result.stdout);
+  expect(rows + rowsLeft).toBe(DAY);
+  expect(await expectReference(database)).toEqual({ hot: rows, archive: ROWS - rows });
 });
 
 test('a batch of restore that is not proven is rolled back: 1', async () => {
