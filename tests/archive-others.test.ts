@@ -1,6 +1,6 @@
 /** What others do at the same time: writers, a second archiver, lock holders, triggers, a full disk. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, test } from 'vitest';
+import { expect, onTestFinished, test } from 'vitest';
 import type { Database } from '../lib/db.ts';
 import { EXIT } from '../lib/errors.ts';
 import { freshDatabase } from './support/database.ts';
@@ -91,6 +91,9 @@ test('a writer that corrects and adds candles of the range meanwhile loses nothi
   const random = seededRandom();
   const writer = database.openSession();
   let isOver = false;
+  onTestFinished(() => {
+    isOver = true;
+  });
   // Knows nothing of locks or archives, like any other program; says in the same transaction what it wrote.
   const writing = (async () => {
     for (let n = 0; !isOver; n++) {
