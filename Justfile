@@ -42,6 +42,16 @@ default:
 @archive days *options:
     {{ tsx }} {{ scripts }}/archive.ts "$@"
 
+# The same move backwards: just restore BTC/USDT --from 2023-01-01 --to 2023-02-01
+[group('keep')]
+@restore +symbols:
+    {{ tsx }} {{ scripts }}/restore.ts "$@"
+
+# What archive and restore did, the latest first
+[group('keep')]
+@archive-log *options:
+    {{ tsx }} {{ scripts }}/archive-log.ts "$@"
+
 # Is every candle there, once, closed and possible?
 [group('keep')]
 @verify *options:

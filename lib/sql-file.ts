@@ -7,13 +7,29 @@ import { KlinekeepError } from './errors.ts';
 /** Anything that runs SQL: a pool, a session of one connection, or a transaction. */
 export type Sql = postgres.Sql | postgres.TransactionSql;
 
-export type SqlValues = Record<string, string | number | Date>;
+export type SqlValues = Record<string, string | number | Date | SqlText>;
+
+/** SQL that goes into a file as it is, for `:name` without quotes. Never made of what a user typed. */
+export class SqlText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** A list of columns, each quoted, for `:columns`. */
+export function columnList(names: readonly string[]): SqlText {
+  return new SqlText(names.map((name) => `"${name.replaceAll('"', '""')}"`).join(', '));
+}
+
+const VARIABLE = /(?<!:):(['"])([a-z_]+)\1|(?<=[\s(]):([a-z_]+)\b/g;
 
 const texts = new Map<string, string>();
 
 /**
  * Fills in a file's variables the way psql does: `:'name'` becomes a quoted literal, `:"name"` a
- * quoted identifier. So each file also runs by hand: `psql -v name=… -f sql/…`.
+ * quoted identifier, `:name` the SQL that it stands for. So each file also runs by hand: `psql -v name=… -f sql/…`.
  * @param file path below `sql/`
  * @throws Error when the file names a variable that was not given.
  */
@@ -23,9 +39,13 @@ export function renderSql(file: string, values: SqlValues = {}): string {
     text = readFileSync(resolve(PROJECT_DIR, 'sql', file), 'utf8');
     texts.set(file, text);
   }
-  return text.replaceAll(/(?<!:):(['"])([a-z_]+)\1/g, (_, quote: string, name: string) => {
+  return text.replaceAll(VARIABLE, (_, quote: string, quoted: string, bare: string) => {
+    const name = quoted ?? bare;
     const value = values[name];
     if (value === undefined) throw new Error(`sql/${file} wants a value for "${name}"`);
+    if (value instanceof SqlText !== (bare !== undefined))
+      throw new Error(`sql/${file} wants "${name}" ${bare ? 'as SQL' : 'as a value'}`);
+    if (value instanceof SqlText) return value.text;
     const plain = value instanceof Date ? value.toISOString() : String(value);
     return quote + plain.replaceAll(quote, quote + quote) + quote;
   });
@@ -42,11 +62,27 @@ export async function runSql<Row extends object = Record<string, unknown>>(
   files: string | readonly string[],
   values: SqlValues = {},
 ): Promise<Row[]> {
+  return (await runStatements<Row>(sql, files, values)).at(-1)?.rows ?? [];
+}
+
+/**
+ * Runs a file, or several, and tells how many rows its statements touched.
+ * @returns of each statement the rows it returned and the number of rows it returned or touched;
+ * postgres.js 3.4.9 leaves out statements without rows that follow one with rows
+ * @throws as `runSql`
+ */
+export async function runStatements<Row extends object = Record<string, unknown>>(
+  sql: Sql,
+  files: string | readonly string[],
+  values: SqlValues = {},
+): Promise<{ rows: Row[]; count: number }[]> {
   const parts = [files].flat().map((file) => ({ file, text: `${renderSql(file, values)}\n` }));
   try {
     const result = await sql.unsafe(parts.map((part) => part.text).join(''));
-    const last = Array.isArray(result[0]) ? result.at(-1) : result;
-    return [...(last as unknown as Row[])];
+    const results = (Array.isArray(result[0]) ? [...result] : [result]) as postgres.RowList<
+      Row[]
+    >[];
+    return results.map((each) => ({ rows: [...each], count: each.count }));
   } catch (error) {
     const { part, before } = partAt(parts, Number((error as postgres.PostgresError).position));
     throw explainSqlError(error, `sql/${part.file}`, part.text, before);

@@ -38,6 +38,16 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 86_400)}d ${pad(Math.floor((seconds % 86_400) / 3600))}h`;
 }
 
+const SPAN = /^(\d{1,6})(s|m|h|d)$/;
+const SPAN_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: DAY_MS } as const;
+
+/** Reads a length of time such as `90s`, `10m`, `2h`. @returns ms, or undefined when it is none or zero */
+export function parseDuration(text: string): number | undefined {
+  const span = SPAN.exec(text);
+  if (!span) return undefined;
+  return Number(span[1]) * SPAN_MS[span[2] as keyof typeof SPAN_MS] || undefined;
+}
+
 /** The start of the UTC day that holds `timeMs`. */
 export function startOfDay(timeMs: number): number {
   return Math.floor(timeMs / DAY_MS) * DAY_MS;
