@@ -6,6 +6,7 @@
  *
  *     just bench archive               three rounds
  *     BENCH_ROUNDS=5 just bench archive
+ *     BENCH_ONLY_SPEED=1 just bench archive    without the reader and the writer
  *
  * Only ratios of one run mean anything; they are taken round by round, and their median is shown.
  */

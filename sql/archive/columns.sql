@@ -4,7 +4,7 @@
 select
   a.attname as name,
   format(
-    'coalesce(%s(%I%s, %s), 0)',
+    case when a.attnotnull then '%s(%I%s, %s)' else 'coalesce(%s(%I%s, %s), 0)' end,
     coalesce(m.amproc::regproc::text, 'hashtextextended'), a.attname, case when m.amproc is null then '::text' end,
     row_number() over (order by a.attnum)
   ) as hash
