@@ -18,6 +18,7 @@ const schema = z.object({
   BINANCE_USDM_URL: httpUrl.default('https://fapi.binance.com'),
   BINANCE_BULK_URL: httpUrl.default('https://data.binance.vision'),
   HTTPS_PROXY: httpUrl.optional(),
+  HEALTHCHECK_URL: httpUrl.optional(),
 });
 
 export interface Env {
@@ -29,6 +30,8 @@ export interface Env {
   usdmUrl: string;
   bulkUrl: string;
   httpsProxy: string | undefined;
+  /** Told of each run's start and exit code. */
+  healthcheckUrl: string | undefined;
 }
 
 /**
@@ -65,5 +68,6 @@ export function loadEnv(source: NodeJS.ProcessEnv): Env {
     usdmUrl: env.BINANCE_USDM_URL,
     bulkUrl: env.BINANCE_BULK_URL,
     httpsProxy: env.HTTPS_PROXY,
+    healthcheckUrl: env.HEALTHCHECK_URL,
   };
 }

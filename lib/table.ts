@@ -37,3 +37,30 @@ export function formatBytes(bytes: number): string {
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
   return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
+
+/** `526k`, `1.2M`: three digits at most, for narrow columns. */
+export function formatRough(count: number): string {
+  const units = ['', 'k', 'M', 'G'];
+  let [value, power] = [count, 0];
+  while (value >= 999.5 && power < units.length - 1) [value, power] = [value / 1000, power + 1];
+  const text = value.toFixed(value < 9.95 && power > 0 ? 1 : 0);
+  return `${text}${units[power]}`;
+}
+
+/** Exact decimals with their points under each other, trailing zeros as spaces. */
+export function alignDecimals(
+  head: string,
+  values: readonly string[],
+): { head: string; cells: string[] } {
+  const split = values.map((value) => {
+    const [whole = '', fraction = ''] = value.split('.');
+    const kept = fraction.replace(/0+$/, '');
+    return [whole, kept === '' ? '' : `.${kept}`] as const;
+  });
+  const before = Math.max(0, ...split.map(([whole]) => whole.length));
+  const after = Math.max(0, ...split.map(([, fraction]) => fraction.length));
+  return {
+    head: head.padStart(before + after),
+    cells: split.map(([whole, fraction]) => whole.padStart(before) + fraction.padEnd(after)),
+  };
+}
