@@ -92,7 +92,9 @@ export async function execute<Options>(
     context = createContext(script.name, { quiet: Boolean(quiet), wantsJson, ...surroundings });
     const outcome = await script.run(options, context);
     if (wantsJson) stdout.write(`${JSON.stringify(outcome.json)}\n`);
-    else if (outcome.text !== undefined && !quiet) stdout.write(`${outcome.text}\n`);
+    // Findings are what somebody who asked for quiet wants to hear of.
+    else if (outcome.text !== undefined && (!quiet || outcome.exitCode === EXIT.findings))
+      stdout.write(`${outcome.text}\n`);
     ending = {
       exitCode: context.signalExitCode ?? outcome.exitCode ?? EXIT.done,
       result: outcome.json,

@@ -1,22 +1,40 @@
-/** Lays rows out in columns: numbers to the right, text to the left, two spaces between. */
+const GAP = 2;
+const NARROWEST = 6;
+
+/**
+ * Lays rows out in columns: numbers to the right, text to the left, two spaces between.
+ * @param options.right columns of text that belong to the right
+ * @param options.maxWidth where lines would be longer, the widest column of text is cut, with …
+ */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly (string | number)[])[],
+  options: { right?: readonly number[]; maxWidth?: number } = {},
 ): string {
   const lines = [head, ...rows.map((row) => row.map(showCell))];
   const widths = head.map((_, column) =>
     Math.max(...lines.map((line) => (line[column] ?? '').length)),
   );
-  const isNumeric = head.map(
-    (_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number'),
+  const isRight = head.map(
+    (_, column) =>
+      options.right?.includes(column) ||
+      (rows.length > 0 && rows.every((row) => typeof row[column] === 'number')),
   );
+  const width = widths.reduce((sum, each) => sum + each, GAP * (head.length - 1));
+  const surplus = width - (options.maxWidth ?? Number.POSITIVE_INFINITY);
+  if (surplus > 0) {
+    const widest = Math.max(...widths.filter((_, column) => !isRight[column]));
+    widths[widths.indexOf(widest)] = Math.max(NARROWEST, widest - surplus);
+  }
   return lines
     .map((line) =>
       line
-        .map((cell, column) =>
-          isNumeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
-        )
-        .join('  ')
+        .map((cell, column) => {
+          const width = widths[column]!;
+          const fitted = cell.length > width ? `${cell.slice(0, width - 1)}…` : cell;
+          return isRight[column] ? fitted.padStart(width) : fitted.padEnd(width);
+        })
+        .join(' '.repeat(GAP))
         .trimEnd(),
     )
     .join('\n');
