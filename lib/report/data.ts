@@ -9,7 +9,6 @@ import { type ChartData, encodeChart } from './chart.ts';
 import { type Coverage, describeCoverage } from './coverage.ts';
 import { type Day, readDays, rowsToRead, sampleDays } from './days.ts';
 
-/** Candles that a report reads at most: five seconds' worth. The series after that are sampled. */
 const MOST_ROWS = 4_500_000;
 const MOST_MOMENTS = 1_000_000;
 const CONNECTIONS = 4;
@@ -49,6 +48,8 @@ export interface ReportOptions {
   /** Default: the shortest that is stored of each instrument. */
   interval?: Interval | undefined;
   nowMs: number;
+  /** Candles to read at most; the series after that are sampled. Default: five seconds' worth. */
+  mostRows?: number;
   onSeries?: (symbol: string) => void;
 }
 
@@ -56,7 +57,7 @@ export interface ReportOptions {
 export async function collectReport(
   sql: postgres.Sql,
   instruments: readonly Instrument[],
-  { days, interval, nowMs, onSeries }: ReportOptions,
+  { days, interval, nowMs, mostRows = MOST_ROWS, onSeries }: ReportOptions,
 ): Promise<ReportData> {
   const endMs = startOfDay(nowMs);
   const window = { fromMs: endMs - days * DAY_MS, toMs: endMs };
@@ -69,6 +70,7 @@ export async function collectReport(
   const budget = shareBudget(
     chosen.map(({ series }) => rowsToRead(series, window)),
     days,
+    mostRows,
   );
   const series: ReportSeries[] = [];
   await inParallel(chosen.entries(), CONNECTIONS, async ([index, each]) => {
@@ -92,7 +94,8 @@ export async function collectReport(
     window,
     series,
     archiveRuns: await archiveRuns(sql),
-    runs: await lastRuns(sql),
+    // Not the one that is making the report.
+    runs: (await lastRuns(sql)).filter((run) => run.verb !== 'report'),
   };
 }
 
@@ -108,8 +111,12 @@ function expectedRange(
 }
 
 /** @returns for each series the moments a day to look at, or undefined: read it whole */
-function shareBudget(rows: readonly number[], days: number): (number | undefined)[] {
-  let left = MOST_ROWS;
+function shareBudget(
+  rows: readonly number[],
+  days: number,
+  mostRows: number,
+): (number | undefined)[] {
+  let left = mostRows;
   const isWhole = rows.map((count) => {
     left -= count;
     return left >= 0;

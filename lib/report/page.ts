@@ -169,13 +169,13 @@ function archiveRunsTable(runs: readonly ArchiveRun[]): string {
   if (runs.length === 0) return '<p class="note">Nothing has been archived yet.</p>';
   const rows = runs.map((run) => [
     cell(formatShort(run.startedMs)),
-    cell(run.finishedMs === undefined ? '' : formatDuration(run.finishedMs - run.startedMs)),
-    cell(run.host),
+    cell(tookOf(run), 'wide'),
+    cell(run.host, 'wide'),
     cell(formatShort(run.cutoffMs)),
     cell(formatCount(run.movedRows), 'number'),
     outcomeCell(run.outcome ?? 'running, or killed', run.outcome === 'done'),
   ]);
-  return table(['Began', 'Took', 'On', 'Candles before', '#Moved', 'Outcome'], rows);
+  return table(['Began', '-Took', '-On', 'Candles before', '#Moved', 'Outcome'], rows);
 }
 
 function runsTable(runs: readonly Run[]): string {
@@ -185,22 +185,27 @@ function runsTable(runs: readonly Run[]): string {
     return [
       cell(run.verb),
       cell(formatShort(run.startedMs)),
-      cell(run.finishedMs === undefined ? '' : formatDuration(run.finishedMs - run.startedMs)),
-      cell(run.host),
+      cell(tookOf(run), 'wide'),
+      cell(run.host, 'wide'),
       outcomeCell(text, run.exitCode === 0),
     ];
   });
-  return table(['Script', 'Began', 'Took', 'On', 'Outcome'], rows);
+  return table(['Script', 'Began', '-Took', '-On', 'Outcome'], rows);
 }
 
+/** A heading that begins with # is that of numbers, with - of what a narrow page leaves out. */
 function table(head: readonly string[], rows: readonly string[][]): string {
-  const cells = head.map((name) =>
-    name.startsWith('#')
-      ? `<th scope="col" class="number">${name.slice(1)}</th>`
-      : `<th scope="col">${name}</th>`,
-  );
+  const kinds: Record<string, string> = { '#': ' class="number"', '-': ' class="wide"' };
+  const cells = head.map((name) => {
+    const kind = kinds[name.charAt(0)];
+    return `<th scope="col"${kind ?? ''}>${kind ? name.slice(1) : name}</th>`;
+  });
   const lines = rows.map((row) => `<tr>${row.join('')}</tr>`);
   return `<div class="log"><table><thead><tr>${cells.join('')}</tr></thead><tbody>${lines.join('\n')}</tbody></table></div>`;
+}
+
+function tookOf({ startedMs, finishedMs }: Pick<Run, 'startedMs' | 'finishedMs'>): string {
+  return finishedMs === undefined ? '' : formatDuration(finishedMs - startedMs);
 }
 
 function cell(text: string, kind = ''): string {

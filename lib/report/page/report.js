@@ -2,6 +2,7 @@
 // What the report does in the browser: draws strips and chart, answers mouse and keyboard.
 (async () => {
   const DAY_MS = 86_400_000;
+  const STRIP_HEIGHT = 16;
   const NAMES = {
     c: 'complete',
     a: 'complete, archived',
@@ -18,6 +19,7 @@
   const { firstMs, days, series } = await unpack($('data').textContent);
   if (series.length === 0) {
     $('chart').hidden = true;
+    document.documentElement.dataset.ready = 'true';
     return;
   }
 
@@ -61,10 +63,14 @@
     });
   }
 
+  // Asked of the page once: 500 strips that each ask make it lay itself out 500 times.
+  let stripWidth = 0;
+  let colors = {};
+
   function drawStrip(index) {
     const canvas = strips[index];
-    const width = Math.round(canvas.clientWidth * devicePixelRatio);
-    const height = Math.round(canvas.clientHeight * devicePixelRatio);
+    const width = stripWidth;
+    const height = Math.round(STRIP_HEIGHT * devicePixelRatio);
     if (width === 0) return;
     canvas.width = width;
     canvas.height = height;
@@ -72,7 +78,7 @@
     const runs = runsOf(index);
     const paint = ({ state, from, to }) => {
       const [left, right] = [(from / days) * width, (to / days) * width];
-      context.fillStyle = color(STATE_COLORS[state]);
+      context.fillStyle = colors[state];
       // One bad day of a year must not fall between two pixels.
       const isBad = state === 'o' || state === 'm' || state === 'x';
       context.fillRect(left, 0, Math.max(right - left, isBad ? 2 * devicePixelRatio : 0), height);
@@ -88,6 +94,10 @@
   }
 
   function drawAll() {
+    stripWidth = Math.round(strips[at.row].clientWidth * devicePixelRatio);
+    colors = Object.fromEntries(
+      Object.entries(STATE_COLORS).map(([state, name]) => [state, color(name)]),
+    );
     for (let index = 0; index < strips.length; index++) if (!rows[index].hidden) drawStrip(index);
     drawMonths();
   }
