@@ -2,7 +2,7 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ArgsDef } from 'citty';
 import type { z } from 'zod';
-import { helpText, readOptions, readWords } from './arguments.ts';
+import { COMMON_ARGS, helpText, readOptions, readWords } from './arguments.ts';
 import { type Context, createContext } from './context.ts';
 import { isConnectionLost, isWriteAfterLoss } from './db.ts';
 import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
@@ -31,12 +31,6 @@ export interface Script<Options> {
   options: z.ZodType<Options>;
   run(options: Options, context: Context): Promise<Outcome>;
 }
-
-const COMMON_ARGS = {
-  json: { type: 'boolean', description: 'One JSON object on stdout instead of text' },
-  quiet: { type: 'boolean', description: 'Say nothing unless something is wrong' },
-  help: { type: 'boolean', description: 'This text' },
-} as const satisfies ArgsDef;
 
 /** Where a script finds its settings and leaves what it has to say. */
 export interface Surroundings {

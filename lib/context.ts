@@ -12,6 +12,8 @@ import { closeRun, type Ending, openRun } from './runs.ts';
 /** What a script works with. Nothing is opened before it is asked for. */
 export interface Context {
   env: Env;
+  /** The environment as it is, for programs that are started. */
+  programEnv: NodeJS.ProcessEnv;
   /** One JSON object is wanted instead of text. */
   wantsJson: boolean;
   log: Log;
@@ -59,6 +61,7 @@ export function createContext(
 
   return {
     env,
+    programEnv: options.env,
     wantsJson: options.wantsJson,
     log,
     progress,
