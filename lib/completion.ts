@@ -1,6 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { ArgsDef } from 'citty';
 import { COMMON_ARGS } from './arguments.ts';
 import { PROJECT_DIR } from './env.ts';
@@ -24,21 +23,20 @@ const VALUES: Record<string, readonly string[]> = {
 
 /** What a script says of itself. */
 export interface Described {
-  name: string;
   summary: string;
   args: ArgsDef;
 }
 
 /**
- * The verbs in the order of the Justfile, read from the scripts themselves.
- * @param own the script that asks: it cannot import itself while it runs
+ * The verbs in the order of the Justfile.
+ * @param describe looks into a script
  */
-export async function readVerbs(own: Described): Promise<Verb[]> {
+export async function readVerbs(describe: (script: string) => Promise<Described>): Promise<Verb[]> {
   const scripts = new Set(readdirSync(resolve(PROJECT_DIR, 'scripts')));
   const verbs: Verb[] = [];
   for (const { recipe, script } of readRecipes()) {
     if (!scripts.has(`${script}.ts`)) continue;
-    const described = script === own.name ? own : await importScript(script);
+    const described = await describe(script);
     const args: ArgsDef = { ...described.args, ...COMMON_ARGS };
     const options = Object.entries(args)
       .filter(([, arg]) => arg.type !== 'positional')
@@ -50,11 +48,6 @@ export async function readVerbs(own: Described): Promise<Verb[]> {
     verbs.push({ recipe, script, summary: described.summary, options });
   }
   return verbs;
-}
-
-async function importScript(name: string): Promise<Described> {
-  const file = pathToFileURL(resolve(PROJECT_DIR, `scripts/${name}.ts`)).href;
-  return (await import(file)).script;
 }
 
 function readRecipes(): { recipe: string; script: string }[] {

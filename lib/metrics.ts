@@ -15,11 +15,14 @@ interface Metric {
 
 /** Every number that a monitor may want, in Prometheus' text format. */
 export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<string> {
-  const [stored, runs, dayRuns, successes, rejected, weights] = [
+  const [stored, runs, dayRuns, ends, rejected, weights] = [
     await storeStatus(sql, await listInstruments(sql), nowMs),
     await lastRuns(sql),
     await runSql<{ verb: string; outcome: string; count: number }>(sql, 'status/runs_of_a_day.sql'),
-    await runSql<{ verb: string; finished: number }>(sql, 'status/last_successes.sql'),
+    await runSql<{ verb: string; exit_code: number; succeeded: number | null }>(
+      sql,
+      'status/last_ends.sql',
+    ),
     await sql`select count(*)::int as count from rejected_klines`,
     await spentWeights(sql),
   ];
@@ -82,15 +85,15 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
     },
     {
       name: 'klinekeep_run_exit_code',
-      help: 'Exit code of the last run of a script; none while it runs, or when it was killed.',
-      samples: runs.flatMap(({ verb, exitCode }): Metric['samples'] =>
-        exitCode === undefined ? [] : [[{ verb }, exitCode]],
-      ),
+      help: 'Exit code of the last run of a script that ended by itself.',
+      samples: ends.map(({ verb, exit_code }) => [{ verb }, exit_code]),
     },
     {
       name: 'klinekeep_run_success_timestamp_seconds',
       help: 'When a script last ended with 0.',
-      samples: successes.map((run) => [{ verb: run.verb }, run.finished]),
+      samples: ends.flatMap(({ verb, succeeded }): Metric['samples'] =>
+        succeeded === null ? [] : [[{ verb }, succeeded]],
+      ),
     },
     {
       name: 'klinekeep_runs_of_a_day',

@@ -1,5 +1,5 @@
 import { main, type Script } from '../lib/cli.ts';
-import { bashCompletion, fishCompletion, readVerbs } from '../lib/completion.ts';
+import { bashCompletion, type Described, fishCompletion, readVerbs } from '../lib/completion.ts';
 import { z } from '../lib/zod.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
@@ -25,10 +25,17 @@ export const script: Script<Options> = {
     return { shell: shell ?? 'bash' };
   }),
   async run({ shell }) {
-    const verbs = await readVerbs(script);
+    const verbs = await readVerbs(describe);
     const text = shell === 'fish' ? fishCompletion(verbs) : bashCompletion(verbs);
     return { json: { shell, completion: text }, text: text.trimEnd() };
   },
 };
+
+/** This script cannot import itself while it runs. */
+async function describe(name: string): Promise<Described> {
+  if (name === script.name) return script;
+  const file = new URL(`${name}.ts`, import.meta.url).href;
+  return (await import(file)).script;
+}
 
 await main(import.meta, script);
