@@ -54,7 +54,10 @@ export const script: Script<Options> = {
   examples: ['', '--symbol BTC/USDT,ETH/USDT --days 90', '--output /var/www/klines.html --quiet'],
   args: {
     ...CHOICE_ARGS,
-    interval: { type: 'string', description: 'Of this interval (default: the shortest stored)' },
+    interval: {
+      type: 'string',
+      description: 'Of this interval (default: the shortest that reaches far back)',
+    },
     days: { type: 'string', description: 'How many days back', default: '365' },
     output: {
       type: 'string',

@@ -41,6 +41,8 @@ async function setUp() {
   };
   await run('fetch-history', 'BTC/USDT', 'ETH/USDT', '--interval', '1h', '--since', '100d');
   await run('fetch-history', 'SOL/USDT', '--interval', '1w', '--since', '40d');
+  // Of two days only: the map shows the hours, which reach further back.
+  await run('fetch-history', 'BTC/USDT', '--interval', '15m', '--since', '2d');
   await run('archive', '30', '--interval', '1h');
   const day = (ago: number) => new Date(todayMs - ago * DAY_MS);
   const remove = async (from: Date, hours: number) => {
@@ -70,6 +72,7 @@ test('each day is complete, archived, an outage or missing, and the numbers say 
   const { series } = await collectReport(sql, await listInstruments(sql), options);
   const [btc, eth, sol] = series;
   expect(btc).toMatchObject({
+    series: { interval: '1h' },
     coverage: { runs: 'a30 c30', lacking: {}, counts: { a: 30, c: 30, m: 0, x: 0 } },
   });
   expect(eth).toMatchObject({

@@ -12,6 +12,8 @@ import { type Day, readDays, rowsToRead, sampleDays } from './days.ts';
 const MOST_ROWS = 4_500_000;
 const MOST_MOMENTS = 1_000_000;
 const CONNECTIONS = 4;
+/** A longer interval may end weeks before a shorter one: its next candle is not closed yet. */
+const NEARLY_DAYS = 35;
 const SHOWN_RUNS = 20;
 
 export interface ArchiveRun {
@@ -45,7 +47,7 @@ export interface ReportData {
 
 export interface ReportOptions {
   days: number;
-  /** Default: the shortest that is stored of each instrument. */
+  /** Default: of each instrument the shortest that reaches about as far back as any. */
   interval?: Interval | undefined;
   nowMs: number;
   /** Candles to read at most; the series after that are sampled. Default: five seconds' worth. */
@@ -63,7 +65,7 @@ export async function collectReport(
   const window = { fromMs: endMs - days * DAY_MS, toMs: endMs };
   const stored = await storeStatus(sql, instruments, nowMs, interval && [interval]);
   const chosen = stored.flatMap((status) => {
-    const [series] = status.series;
+    const series = chooseSeries(status.series, window);
     return series ? [{ status, series }] : [];
   });
 
@@ -97,6 +99,14 @@ export async function collectReport(
     // Not the one that is making the report.
     runs: (await lastRuns(sql)).filter((run) => run.verb !== 'report'),
   };
+}
+
+/** The shortest interval of those that reach about as far back as any. */
+function chooseSeries(all: readonly SeriesStatus[], window: TimeRange): SeriesStatus | undefined {
+  const daysOf = ({ firstMs, lastMs }: SeriesStatus) =>
+    (Math.min(lastMs, window.toMs) - Math.max(firstMs, window.fromMs)) / DAY_MS;
+  const most = Math.max(...all.map(daysOf));
+  return all.find((series) => daysOf(series) >= most - NEARLY_DAYS);
 }
 
 /** Where candles ought to be: from the first stored one on, of a delisted symbol to its last. */

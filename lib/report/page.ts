@@ -117,7 +117,7 @@ function tiles({ series }: ReportData): string {
       tierBar(bytes),
     ),
     tile(
-      'Days without anything missing',
+      'Days in order',
       share,
       `${formatCount(missing)} of ${formatCount(expected)} days lack candles that may exist`,
     ),

@@ -292,7 +292,7 @@
     const priceFormat = { type: 'price', precision: data.scale, minMove: 10 ** -data.scale };
     const line = chart.addSeries(LightweightCharts.CandlestickSeries, {
       priceFormat,
-      lastValueVisible: true,
+      lastValueVisible: false,
       priceLineVisible: false,
     });
     line.setData(points);
@@ -301,7 +301,9 @@
       line.attachPrimitive(
         boundaryLine(chart, dayName(firstMs + Math.floor(archivedUntil) * DAY_MS)),
       );
-    chart.timeScale().fitContent();
+    // Some room at both ends, or the first label is cut.
+    const margin = Math.ceil(points.length / 60);
+    chart.timeScale().setVisibleLogicalRange({ from: -margin, to: points.length - 1 + margin });
 
     const lows = Math.min(...candles.map((candle) => candle.low));
     const highs = Math.max(...candles.map((candle) => candle.high));
