@@ -61,10 +61,12 @@ export async function storeStatus(
   nowMs: number,
   intervals: readonly Interval[] = INTERVALS,
 ): Promise<InstrumentStatus[]> {
-  const tables = await runSql<{ table_name: string; bytes: number }>(sql, 'status/tables.sql');
+  const [tables, gaps] = await Promise.all([
+    runSql<{ table_name: string; bytes: number }>(sql, 'status/tables.sql'),
+    allGaps(sql),
+  ]);
   const bytes = new Map(tables.map((table) => [table.table_name, table.bytes]));
   const holding = instruments.filter((instrument) => bytes.has(instrument.tableName));
-  const gaps = await allGaps(sql);
   const series = new Map<number, EndsRow[]>();
   for (const row of await ends(sql, holding, bytes, intervals)) {
     series.set(row.instrument_id, [...(series.get(row.instrument_id) ?? []), row]);
