@@ -115,7 +115,17 @@ function shareOut(
       rest = subtractRanges(rest, pieces);
     }
   }
-  return sources.sort((a, b) => a.fromMs - b.fromMs);
+  return joinNeighbours(sources.sort((a, b) => a.fromMs - b.fromMs));
+}
+
+function joinNeighbours(sources: readonly CandleSource[]): CandleSource[] {
+  const joined: CandleSource[] = [];
+  for (const source of sources) {
+    const last = joined.at(-1);
+    if (last?.interval === source.interval && last.toMs === source.fromMs) last.toMs = source.toMs;
+    else joined.push({ ...source });
+  }
+  return joined;
 }
 
 /** Cuts a plan down to its latest `limit` candles; where none are stored it reaches further back. */
