@@ -71,7 +71,10 @@ export async function planCandles(
 
   const own = usable.find((series) => series.interval === interval);
   const isWhole =
-    own !== undefined && (await fetchableRanges(sql, { instrument, interval }, all)).length === 0;
+    own !== undefined &&
+    // Where there is nothing else to read from, holes or not do not matter.
+    (usable.length === 1 ||
+      (await fetchableRanges(sql, { instrument, interval }, all)).length === 0);
   const sources = isWhole ? [{ interval, ...all }] : shareOut(interval, usable, outer, all);
   const plan = { instrument, interval, sources };
   return limit === undefined || fromMs !== undefined ? plan : await latest(sql, plan, limit);
