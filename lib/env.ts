@@ -27,6 +27,7 @@ const schema = z.object({
   BINANCE_WEIGHT_PERCENT: whole(1, 100).default(80),
   BINANCE_TIMEOUT_S: whole(1, 600).default(15),
   HTTPS_PROXY: httpUrl.optional(),
+  HEALTHCHECK_URL: httpUrl.optional(),
 });
 
 export interface Env {
@@ -42,6 +43,8 @@ export interface Env {
   /** How long an answer to one request may take. */
   timeoutMs: number;
   httpsProxy: string | undefined;
+  /** Told of each run's start and exit code. */
+  healthcheckUrl: string | undefined;
 }
 
 /**
@@ -80,5 +83,6 @@ export function loadEnv(source: NodeJS.ProcessEnv): Env {
     weightPercent: env.BINANCE_WEIGHT_PERCENT,
     timeoutMs: env.BINANCE_TIMEOUT_S * 1000,
     httpsProxy: env.HTTPS_PROXY,
+    healthcheckUrl: env.HEALTHCHECK_URL,
   };
 }

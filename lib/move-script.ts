@@ -8,7 +8,7 @@ import type { Context } from './context.ts';
 import { describeUndone } from './each-instrument.ts';
 import { describeError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
-import { durationOption, flag, wholeNumber } from './options.ts';
+import { flag, spanOption, wholeNumber } from './options.ts';
 import { formatBytes, formatCount, formatTable } from './table.ts';
 import { formatShort } from './time.ts';
 
@@ -33,7 +33,7 @@ export const MOVE_ARGS = {
 export const moveOptions = {
   batch: wholeNumber(1, 1_000_000).default(BATCH_ROWS),
   gentle: flag,
-  'max-runtime': durationOption.optional(),
+  'max-runtime': spanOption.optional(),
   'dry-run': flag,
 };
 

@@ -4,7 +4,7 @@ import type { RefinementCtx } from 'zod';
 import type { InstrumentChoice } from './instruments.ts';
 import { INTERVALS, type Interval, isInterval } from './intervals.ts';
 import { type Market, parseSymbol, type SymbolName } from './symbols.ts';
-import { parseDuration, parseInstant } from './time.ts';
+import { parseInstant, parseSpan } from './time.ts';
 import { z } from './zod.ts';
 
 const text = z.string();
@@ -37,7 +37,7 @@ export const instantOption = read(
 );
 
 /** Milliseconds. */
-export const durationOption = read('a length of time: 90s 10m 2h', parseDuration);
+export const spanOption = read('a span such as 90s 10m 36h 2d', parseSpan);
 
 export const marketOption = z.enum(['spot', 'usdm'], { error: 'spot or usdm' });
 

@@ -89,12 +89,15 @@ export async function runStatements<Row extends object = Record<string, unknown>
   }
 }
 
-/** The file in which PostgreSQL's position lies, and how many characters come before it. */
+/**
+ * The file in which PostgreSQL's position lies, and how many characters come before it. Without a
+ * position it is the last one: what comes before it makes way for it.
+ */
 function partAt(parts: readonly { file: string; text: string }[], position: number) {
   let before = 0;
   for (const part of parts) {
     const length = [...part.text].length;
-    if (!(position > before + length)) return { part, before };
+    if (position <= before + length) return { part, before };
     before += length;
   }
   return { part: parts.at(-1) as { file: string; text: string }, before: 0 };
