@@ -42,17 +42,57 @@ default:
 @archive days *options:
     {{ tsx }} {{ scripts }}/archive.ts "$@"
 
+# The same move backwards: just restore BTC/USDT --from 2023-01-01 --to 2023-02-01
+[group('keep')]
+@restore +symbols:
+    {{ tsx }} {{ scripts }}/restore.ts "$@"
+
+# What archive and restore did, the latest first
+[group('keep')]
+@archive-log *options:
+    {{ tsx }} {{ scripts }}/archive-log.ts "$@"
+
 # Is every candle there, once, and true? just verify --repair
 [group('keep')]
 @verify *options:
     {{ tsx }} {{ scripts }}/verify-integrity.ts "$@"
+
+# Candles of any interval, archived ones too: just candles BTC/USDT 4h --from 30d
+[group('look')]
+@candles symbol interval *options:
+    {{ tsx }} {{ scripts }}/candles.ts "$@"
+
+# What is stored, how fresh it is, how the last runs ended: just status --stale 10m
+[group('look')]
+@status *options:
+    {{ tsx }} {{ scripts }}/status.ts "$@"
+
+# An HTML page of it all, with charts: report.html
+[group('look')]
+@report *options:
+    {{ tsx }} {{ scripts }}/report.ts "$@"
+
+# The same numbers for Prometheus: just metrics --output klinekeep.prom
+[group('look')]
+@metrics *options:
+    {{ tsx }} {{ scripts }}/metrics.ts "$@"
+
+# The crontab lines of this checkout: just crontab --install
+[group('keep')]
+@crontab *options:
+    {{ tsx }} {{ scripts }}/crontab.ts "$@"
+
+# What your shell needs to complete all this: just completion bash
+[group('begin')]
+@completion shell *options:
+    {{ tsx }} {{ scripts }}/completion.ts "$@"
 
 # Format, lint and type check, then all tests
 [group('develop')]
 @test:
     npm --prefix {{ quote(justfile_directory()) }} test
 
-# How long a year of candles takes, beside psql and the naive way
+# How fast it is, beside plain SQL and the naive way: just bench bulk update archive verify candles
 [group('develop')]
-@bench:
-    {{ tsx }} {{ bench }}/bulk.ts
+@bench +names:
+    for name in "$@"; do {{ tsx }} {{ bench }}/"$name".ts; done

@@ -2,8 +2,8 @@
  * A year of 1m from bulk files, as a whole process, beside `psql \copy` of the same rows into
  * the same table, and beside the way it is often done: one SELECT a row, INSERTs of 500.
  *
- *     just bench            five rounds
- *     BENCH_ROUNDS=3 just bench
+ *     just bench bulk       five rounds
+ *     BENCH_ROUNDS=3 just bench bulk
  *
  * Only ratios of one run mean anything; they are taken round by round, and their median is shown.
  */

@@ -1,8 +1,9 @@
+import type { Direction } from './archive-log.ts';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { lockedTransaction } from './locks.ts';
-import { runSql, type Sql } from './sql-file.ts';
+import { columnList, runSql, type Sql, SqlText } from './sql-file.ts';
 
 /** A candle table name over 55 bytes: with _archive PostgreSQL would cut it, at worst to itself. */
 const MAX_TABLE_NAME_BYTES = 55;
@@ -11,34 +12,79 @@ export function archiveTableOf(instrument: Instrument): string {
   return `${instrument.tableName}_archive`;
 }
 
+/** The tables that candles move from and to. */
+export function tablesOf(
+  instrument: Instrument,
+  direction: Direction,
+): { source: string; target: string } {
+  const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
+  return direction === 'archive'
+    ? { source: hot, target: archive }
+    : { source: archive, target: hot };
+}
+
 /**
  * Makes the instrument's archive table if there is none, and holds the two shapes together.
- * @throws KlinekeepError (1) naming each difference; no row has moved then.
+ * @returns the columns of both
+ * @throws KlinekeepError (78) naming each difference; no row has moved then.
  */
-export async function prepareArchiveTable(session: Session, instrument: Instrument): Promise<void> {
+export async function prepareTables(session: Session, instrument: Instrument): Promise<Columns> {
   const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
   if (Buffer.byteLength(hot) > MAX_TABLE_NAME_BYTES) {
     throw new KlinekeepError(
-      'failed',
-      `Table name ${hot} has ${Buffer.byteLength(hot)} bytes; wanted at most ${MAX_TABLE_NAME_BYTES}.`,
+      'config',
+      `Table name ${hot} has ${Buffer.byteLength(hot)} bytes; wanted at most ${MAX_TABLE_NAME_BYTES}. No row was moved.`,
       { hint: 'Give it a shorter name in PostgreSQL and in instruments.table_name.' },
     );
   }
-  await lockedTransaction(session, instrument.id, '', async (tx) => {
-    const [found] =
-      await tx`select to_regclass(format('%I', ${archive}::text)) is not null as there`;
-    if (!found?.there) {
+  const [found] = await session`
+    select to_regclass(format('%I', ${archive}::text)) is not null as there`;
+  if (!found?.there) {
+    await lockedTransaction(session, instrument.id, '', async (tx) => {
       await runSql(tx, 'archive/create_table.sql', { hot, archive, instrument_id: instrument.id });
-    }
-  });
+    });
+  }
   const differences = await compareShapes(session, instrument);
   if (differences.length > 0) {
     throw new KlinekeepError(
-      'failed',
+      'config',
       `${archive} has not the shape of ${hot}: ${differences.join('; ')}. No row was moved.`,
       { hint: `Alter ${archive} until both are the same, then run it again.` },
     );
   }
+  const [place] = await session`
+    select
+      pg_partition_root(format('%I', ${hot}::text)::regclass)::text as hot_root,
+      pg_partition_root(format('%I', ${archive}::text)::regclass)::text as archive_root`;
+  if (place?.hot_root !== 'klines' || place?.archive_root !== 'klines_archive') {
+    throw new KlinekeepError(
+      'config',
+      `${hot} is a partition of ${place?.hot_root ?? 'nothing'} and ${archive} of ${place?.archive_root ?? 'nothing'}; ` +
+        'wanted klines and klines_archive. No row was moved.',
+      { hint: 'Attach what was detached, or rename the table that is in the way.' },
+    );
+  }
+  return await readColumns(session, hot);
+}
+
+/** What there is to copy and to compare. */
+export interface Columns {
+  /** All of them, in their order. */
+  columns: SqlText;
+  /**
+   * A bigint from the whole row: `#` of each column's hash with its position as the seed, and 0 for
+   * null. So the hash of a stored row stays the same when columns are added that are null in it.
+   */
+  row_hash: SqlText;
+}
+
+/** The columns of a candle table or an archive table. */
+export async function readColumns(sql: Sql, table: string): Promise<Columns> {
+  const rows = await runSql<{ name: string; hash: string }>(sql, 'archive/columns.sql', { table });
+  return {
+    columns: columnList(rows.map(({ name }) => name)),
+    row_hash: new SqlText(`(${rows.map(({ hash }) => hash).join(' # ')})`),
+  };
 }
 
 /** How the shape of an instrument's archive table differs from its candle table, in words. */
@@ -54,4 +100,13 @@ export async function compareShapes(sql: Sql, instrument: Instrument): Promise<s
   return rows.map(
     (row) => `${row.piece} is ${row.archive_shape ?? 'missing'}, wanted ${row.hot_shape ?? 'none'}`,
   );
+}
+
+/**
+ * Cleans up after a move and refreshes statistics. Autovacuum would wait until a fifth of the
+ * table has changed. Readers and writers go on.
+ */
+export async function vacuumTables(session: Session, instrument: Instrument): Promise<void> {
+  const tables = columnList([instrument.tableName, archiveTableOf(instrument)]);
+  await runSql(session, 'archive/vacuum.sql', { tables });
 }

@@ -1,143 +1,126 @@
+import { randomUUID } from 'node:crypto';
+import { type BatchCounts, moveBatch } from './archive-batch.ts';
+import type { Direction } from './archive-log.ts';
+import type { Pace } from './archive-pace.ts';
+import type { Pressure } from './archive-pressure.ts';
+import { type Columns, tablesOf } from './archive-tables.ts';
 import type { Session } from './db.ts';
-import { KlinekeepError } from './errors.ts';
-import type { Instrument } from './instruments.ts';
-import { INTERVALS, type Interval, splitIntoWindows, type TimeRange } from './intervals.ts';
+import { describeError } from './errors.ts';
+import { addSteps, floorToGrid, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
-import { lockedTransaction } from './locks.ts';
-import { retry } from './retry.ts';
-import { runSql, type Sql, sqlState } from './sql-file.ts';
-import { DAY_MS, formatShort, startOfDay } from './time.ts';
+import { retry, wait } from './retry.ts';
+import { runSql, sqlState } from './sql-file.ts';
 
-const SERIALIZATION_FAILURE = '40001';
-const DEADLOCK = '40P01';
+/** serialization_failure, deadlock_detected, lock_not_available: somebody else was in the way. */
+const IN_THE_WAY = ['40001', '40P01', '55P03'];
+/** Somebody put a candle into the target after this transaction looked; the next one sees it. */
+const UNIQUE_VIOLATION = '23505';
+const FIRST_RETRY_MS = 100;
 
-/** What of one series is older than the cutoff. */
-export interface DueSeries {
-  interval: Interval;
-  rows: number;
-  /** Of the rows alone, without indexes. */
-  bytes: number;
-  /** Open times of the oldest and the newest one, Unix ms. */
-  firstMs: number;
-  lastMs: number;
-}
+const LOOK_AGAIN_MS = 250;
+/** Longer than this nobody waits for a replica: it may never catch up. */
+const MAX_BACK_OFF_MS = 5 * 60_000;
 
-/** The moment before which candles are archived: `days` back, at the start of that UTC day. */
-export function cutoffMs(asOfMs: number, days: number): number {
-  return startOfDay(asOfMs - days * DAY_MS);
-}
-
-/** The series of an instrument that have candles in klines from before the cutoff. */
-export async function dueSeries(
-  sql: Sql,
-  instrument: Instrument,
-  beforeMs: number,
-  intervals: readonly Interval[] = INTERVALS,
-): Promise<DueSeries[]> {
-  const rows = await runSql<{
-    interval: Interval;
-    due_rows: number;
-    due_bytes: number;
-    first_time: Date;
-    last_time: Date;
-  }>(sql, 'archive/due.sql', {
-    instrument_id: instrument.id,
-    intervals: intervals.join(','),
-    cutoff: new Date(beforeMs),
-  });
-  return rows.map((row) => ({
-    interval: row.interval,
-    rows: row.due_rows,
-    bytes: row.due_bytes,
-    firstMs: row.first_time.getTime(),
-    lastMs: row.last_time.getTime(),
-  }));
-}
-
-export interface ArchiveOptions {
+export interface MoveOptions {
   runId: string;
-  cutoffMs: number;
-  /** Candles a batch holds at most, off-grid ones aside. */
-  batchRows: number;
+  direction: Direction;
+  /** Of both tables. */
+  columns: Columns;
+  pace: Pace;
+  pressure: Pressure;
+  /** When to begin no other batch, by `performance.now()`. */
+  untilMs: number;
   signal: AbortSignal;
-  onBatch?: (batch: { movedRows: number; untilMs: number }) => void;
+  /** A batch begins: its id, to look it up if its COMMIT is never answered. */
+  onBegin: (batchId: string) => void;
+  onBatch: (batch: BatchCounts & { untilMs: number }) => void;
+  /** No batch begins for now, and why. */
+  onBackOff: (reason: string) => void;
 }
 
 /**
- * Moves what is due of one series, oldest first, a window of the grid at a time, each in a
- * transaction of its own. The session holds the instrument's lock.
- * @throws the signal's reason between batches
+ * Moves the candles of one range of a series, oldest first, in batches of a transaction each. What
+ * is not there is jumped over. The session holds the instrument's lock.
+ * @returns undefined when all is moved; else why it stopped before, in words
+ * @throws the signal's reason between batches; what `moveBatch` throws
  */
-export async function archiveSeries(
+export async function moveRange(
   session: Session,
   series: Series,
-  due: DueSeries,
-  options: ArchiveOptions,
-): Promise<void> {
-  const beforeMs = Math.min(options.cutoffMs, due.lastMs + 1);
-  for (const window of batchWindows(series.interval, due.firstMs, beforeMs, options.batchRows)) {
-    options.signal.throwIfAborted();
-    const movedRows = await retry(() => moveWindow(session, series, window, options.runId), {
-      isTransient: (error) => [SERIALIZATION_FAILURE, DEADLOCK].includes(sqlState(error) ?? ''),
-      signal: options.signal,
-    });
-    options.onBatch?.({ movedRows, untilMs: window.toMs });
+  range: TimeRange,
+  options: MoveOptions,
+): Promise<string | undefined> {
+  const { pace, pressure, signal } = options;
+  // Where the last batch was full the next one begins, most likely, with a candle.
+  let isGap = true;
+  for (let fromMs: number | undefined = range.fromMs; fromMs < range.toMs; ) {
+    if (isGap)
+      fromMs = await nextOpenTime(session, series, options.direction, { ...range, fromMs });
+    if (fromMs === undefined) return undefined;
+    const obstacle = await waitForOthers(options);
+    if (obstacle) return obstacle;
+
+    const { rows } = pace;
+    const fullMs = addSteps(series.interval, floorToGrid(series.interval, fromMs), rows);
+    const window = { fromMs, toMs: Math.min(fullMs, range.toMs) };
+    let tookMs = 0;
+    try {
+      const counts = await retry(
+        async () => {
+          const id = randomUUID();
+          options.onBegin(id);
+          const startedMs = performance.now();
+          const moved = await moveBatch(session, series, { ...options, id, window });
+          tookMs = performance.now() - startedMs;
+          return moved;
+        },
+        {
+          isTransient: (error) => [...IN_THE_WAY, UNIQUE_VIOLATION].includes(sqlState(error) ?? ''),
+          firstDelayMs: FIRST_RETRY_MS,
+          signal,
+        },
+      );
+      isGap = counts.movedRows + counts.droppedRows < rows;
+      options.onBatch({ ...counts, untilMs: window.toMs });
+    } catch (error) {
+      if (signal.aborted || !IN_THE_WAY.includes(sqlState(error) ?? '')) throw error;
+      return `others work on its candles: ${describeError(error)}`;
+    }
+    await wait(pace.after(tookMs, pressure.takeBlocked()), signal);
+    fromMs = window.toMs;
+  }
+  return undefined;
+}
+
+/** Backs off while others suffer. @returns why no other batch may begin, in words */
+async function waitForOthers(options: MoveOptions): Promise<string | undefined> {
+  const { pressure, untilMs, signal } = options;
+  const sinceMs = performance.now();
+  let told: string | undefined;
+  while (true) {
+    signal.throwIfAborted();
+    if (performance.now() >= untilMs) return 'the time is up';
+    const { reason } = pressure;
+    if (reason === undefined) return undefined;
+    if (performance.now() - sinceMs > MAX_BACK_OFF_MS) return reason;
+    if (told === undefined) options.onBackOff(reason);
+    told = reason;
+    await wait(LOOK_AGAIN_MS, signal);
   }
 }
 
-/** The windows of a run: together all open times from the first one due up to the cutoff. */
-export function* batchWindows(
-  interval: Interval,
-  firstMs: number,
-  beforeMs: number,
-  batchRows: number,
-): Generator<TimeRange> {
-  let fromMs = firstMs;
-  for (const window of splitIntoWindows(
+async function nextOpenTime(
+  session: Session,
+  { instrument, interval }: Series,
+  direction: Direction,
+  range: TimeRange,
+): Promise<number | undefined> {
+  const [found] = await runSql<{ next_time: Date | null }>(session, 'archive/next_time.sql', {
+    source: tablesOf(instrument, direction).source,
+    instrument_id: instrument.id,
     interval,
-    [{ fromMs: firstMs, toMs: beforeMs }],
-    batchRows,
-  )) {
-    // The first candle may be off the grid, and the cutoff inside a week or a month.
-    const toMs = Math.min(window.toMs, beforeMs);
-    if (toMs > fromMs) yield { fromMs, toMs };
-    fromMs = toMs;
-  }
-  if (fromMs < beforeMs) yield { fromMs, toMs: beforeMs };
-}
-
-async function moveWindow(
-  session: Session,
-  series: Series,
-  window: TimeRange,
-  runId: string,
-): Promise<number> {
-  const { instrument, interval } = series;
-  return await lockedTransaction(
-    session,
-    instrument.id,
-    'isolation level repeatable read',
-    async (tx) => {
-      const [batch] = await runSql<{
-        copied_rows: number;
-        removed_rows: number;
-        is_proven: boolean;
-      }>(tx, 'archive/move.sql', {
-        run_id: runId,
-        instrument_id: instrument.id,
-        interval,
-        from_time: new Date(window.fromMs),
-        to_time: new Date(window.toMs),
-      });
-      if (!batch?.is_proven) {
-        throw new KlinekeepError(
-          'failed',
-          `${batch?.copied_rows} candles were copied and ${batch?.removed_rows} deleted, or not the same ones, ` +
-            `between ${formatShort(window.fromMs)} and ${formatShort(window.toMs)}. The batch was rolled back.`,
-          { hint: 'Something else writes to these tables. verify-integrity tells what is stored.' },
-        );
-      }
-      return batch.copied_rows;
-    },
-  );
+    from_time: new Date(range.fromMs),
+    to_time: new Date(range.toMs),
+  });
+  return found?.next_time?.getTime();
 }

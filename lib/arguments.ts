@@ -3,6 +3,13 @@ import { type ArgsDef, renderUsage } from 'citty';
 import type { z } from 'zod';
 import { KlinekeepError } from './errors.ts';
 
+/** What every script takes. */
+export const COMMON_ARGS = {
+  json: { type: 'boolean', description: 'One JSON object on stdout instead of text' },
+  quiet: { type: 'boolean', description: 'Say nothing unless something is wrong' },
+  help: { type: 'boolean', description: 'This text' },
+} as const satisfies ArgsDef;
+
 /** @throws KlinekeepError (64) for anything that the script does not know, or that says it twice. */
 export function readWords(
   words: string[],

@@ -1,11 +1,12 @@
 import { TransientError } from './binance/answer.ts';
+import { BadFileError, type BulkContent, type BulkSource } from './binance/bulk.ts';
 import {
-  BadFileError,
-  type BulkContent,
   type BulkFile,
-  type BulkSource,
+  dayFile,
+  fileNamed,
   hasDailyFiles,
-} from './binance/bulk.ts';
+  monthFile,
+} from './binance/bulk-files.ts';
 import type { Session } from './db.ts';
 import { subtractRanges } from './gaps.ts';
 import { addCounts, type Download } from './history.ts';
@@ -83,7 +84,7 @@ export async function refreshBulk(download: BulkDownload, range: TimeRange): Pro
   const { session, series, bulk, signal } = download;
   const changed: BulkFile[] = [];
   for (const [name, sha256] of await loadedFiles(session, series)) {
-    const file = bulk.fileNamed(series.instrument, series.interval, name);
+    const file = fileNamed(series.instrument, series.interval, name);
     if (!file || clipRanges([file.range], range).length === 0) continue;
     const published = await bulk.checksum(file, signal);
     if (published !== undefined && published !== sha256) changed.push(file);
@@ -93,14 +94,14 @@ export async function refreshBulk(download: BulkDownload, range: TimeRange): Pro
 
 /** Month files: where most of a month is missing and the month is over. */
 function monthsShort(
-  { bulk, series }: BulkDownload,
+  { series }: BulkDownload,
   missing: readonly TimeRange[],
   todayMs: number,
 ): BulkFile[] {
   const { instrument, interval } = series;
   const files: BulkFile[] = [];
   for (const monthMs of startsIn(missing, startOfMonthMs, nextMonthMs)) {
-    const file = bulk.monthFile(instrument, interval, monthMs);
+    const file = monthFile(instrument, interval, monthMs);
     if (file.range.toMs <= todayMs && isMostlyMissing(interval, missing, file.range))
       files.push(file);
   }
@@ -109,7 +110,7 @@ function monthsShort(
 
 /** Day files: where anything of a day is missing. Those of today and yesterday may not be out yet. */
 function daysShort(
-  { bulk, series }: BulkDownload,
+  { series }: BulkDownload,
   missing: readonly TimeRange[],
   todayMs: number,
 ): BulkFile[] {
@@ -117,7 +118,7 @@ function daysShort(
   if (!hasDailyFiles(interval)) return [];
   return startsIn(missing, startOfDay, (dayMs) => dayMs + DAY_MS)
     .filter((dayMs) => dayMs < todayMs - DAY_MS)
-    .map((dayMs) => bulk.dayFile(instrument, interval, dayMs));
+    .map((dayMs) => dayFile(instrument, interval, dayMs));
 }
 
 function startsIn(

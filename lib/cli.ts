@@ -2,11 +2,13 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ArgsDef } from 'citty';
 import type { z } from 'zod';
-import { helpText, readOptions, readWords } from './arguments.ts';
+import { COMMON_ARGS, helpText, readOptions, readWords } from './arguments.ts';
 import { type Context, createContext } from './context.ts';
 import { isConnectionLost, isWriteAfterLoss } from './db.ts';
 import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 import { isColored } from './log.ts';
+import { OutputClosed } from './output.ts';
+import type { Ending } from './runs.ts';
 
 /** What a script hands back: stdout is one of `json` and `text`. */
 export interface Outcome {
@@ -29,12 +31,6 @@ export interface Script<Options> {
   options: z.ZodType<Options>;
   run(options: Options, context: Context): Promise<Outcome>;
 }
-
-const COMMON_ARGS = {
-  json: { type: 'boolean', description: 'One JSON object on stdout instead of text' },
-  quiet: { type: 'boolean', description: 'Say nothing unless something is wrong' },
-  help: { type: 'boolean', description: 'This text' },
-} as const satisfies ArgsDef;
 
 /** Where a script finds its settings and leaves what it has to say. */
 export interface Surroundings {
@@ -77,6 +73,7 @@ export async function execute<Options>(
   const args = { ...script.args, ...COMMON_ARGS };
   let context: Context | undefined;
   let wantsJson = words.includes('--json');
+  let ending: Ending = { exitCode: EXIT.failed };
   try {
     const typed = readWords(words, args);
     if (typed.help) {
@@ -86,45 +83,70 @@ export async function execute<Options>(
     const { json = false, quiet = false, help, ...values } = typed;
     wantsJson = Boolean(json);
     const options = readOptions(script.options, values);
-    context = createContext(script.name, { quiet: Boolean(quiet), ...surroundings });
+    context = createContext(script.name, { quiet: Boolean(quiet), wantsJson, ...surroundings });
     const outcome = await script.run(options, context);
     if (wantsJson) stdout.write(`${JSON.stringify(outcome.json)}\n`);
-    else if (outcome.text !== undefined && !quiet) stdout.write(`${outcome.text}\n`);
-    return context.signalExitCode ?? outcome.exitCode ?? EXIT.done;
+    // Findings are what somebody who asked for quiet wants to hear of.
+    else if (outcome.text !== undefined && (!quiet || outcome.exitCode === EXIT.findings))
+      stdout.write(`${outcome.text}\n`);
+    ending = {
+      exitCode: context.signalExitCode ?? outcome.exitCode ?? EXIT.done,
+      result: outcome.json,
+    };
+    return ending.exitCode;
   } catch (thrown) {
+    if (thrown instanceof OutputClosed) {
+      ending = { exitCode: EXIT.done };
+      return ending.exitCode;
+    }
     const error =
       isConnectionLost(thrown) && !(thrown instanceof KlinekeepError)
         ? connectionLost(thrown)
         : thrown;
-    return reportFailure(error, script.name, wantsJson, context, surroundings);
+    const failure = describeEnd(error, context);
+    ending = { exitCode: failure.exitCode, message: failure.text };
+    reportFailure(failure, script.name, wantsJson, context, surroundings);
+    return ending.exitCode;
   } finally {
-    await context?.close();
+    await context?.close(ending);
   }
 }
 
+interface Failure {
+  exitCode: number;
+  text: string;
+  hint: string | undefined;
+}
+
+function describeEnd(error: unknown, context: Context | undefined): Failure {
+  const stopped = context?.signalExitCode;
+  if (stopped) {
+    const position = context?.progress.position;
+    return {
+      exitCode: stopped,
+      text: `stopped ${position ? `at ${position}` : 'before it began'}`,
+      hint: 'What was committed stays; the next run goes on from there.',
+    };
+  }
+  const isOurs = error instanceof KlinekeepError;
+  return {
+    exitCode: isOurs ? error.exitCode : EXIT.failed,
+    text: describeFailure(error),
+    hint: isOurs ? error.hint : undefined,
+  };
+}
+
 function reportFailure(
-  error: unknown,
+  failure: Failure,
   name: string,
   wantsJson: boolean,
   context: Context | undefined,
   { stdout, stderr }: Surroundings,
-): number {
-  const stopped = context?.signalExitCode;
-  const exitCode = stopped ?? (error instanceof KlinekeepError ? error.exitCode : EXIT.failed);
-  const text = stopped
-    ? `stopped ${context?.progress.position ? `at ${context.progress.position}` : 'before it began'}`
-    : describeFailure(error);
-  const hint = stopped
-    ? 'What was committed stays; the next run goes on from there.'
-    : error instanceof KlinekeepError
-      ? error.hint
-      : undefined;
+): void {
+  const { text, hint, exitCode } = failure;
   context?.progress.stop();
-  if (wantsJson) {
-    stdout.write(`${JSON.stringify({ error: text, hint, exitCode })}\n`);
-  }
+  if (wantsJson) stdout.write(`${JSON.stringify({ error: text, hint, exitCode })}\n`);
   stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
-  return exitCode;
 }
 
 function connectionLost(cause: unknown): KlinekeepError {

@@ -1,14 +1,22 @@
 import type { BulkSource } from './binance/bulk.ts';
 import type { RestSource } from './binance/rest.ts';
-import { connectDatabase, type Database } from './db.ts';
+import type { Database } from './db.ts';
 import { type Env, loadEnv } from './env.ts';
+import { pingHealthcheck } from './healthcheck.ts';
 import { createLog, type Log } from './log.ts';
-import { migrate } from './migrate.ts';
+import { openKlines } from './open-klines.ts';
+import { writeOut } from './output.ts';
 import { createProgress, type Progress } from './progress.ts';
+import { createRequestLedger } from './request-ledger.ts';
+import { closeRun, type Ending, openRun } from './runs.ts';
 
 /** What a script works with. Nothing is opened before it is asked for. */
 export interface Context {
   env: Env;
+  /** The environment as it is, for programs that are started. */
+  programEnv: NodeJS.ProcessEnv;
+  /** One JSON object is wanted instead of text. */
+  wantsJson: boolean;
   log: Log;
   progress: Progress;
   /** Aborted by SIGINT and SIGTERM: finish or roll back the current batch, then stop. */
@@ -21,25 +29,58 @@ export interface Context {
   database(): Promise<Database>;
   rest(): Promise<RestSource>;
   bulk(): Promise<BulkSource>;
-  close(): Promise<void>;
+  /**
+   * A part of a result too long to be held in memory, to stdout.
+   * @throws OutputClosed when nobody reads it any more.
+   */
+  write(chunk: string): Promise<void>;
+  /** Closes what was opened, and writes down how the run ended. */
+  close(ending: Ending): Promise<void>;
 }
 
 /** @throws KlinekeepError (78) when the environment makes no sense. */
 export function createContext(
   name: string,
-  options: { quiet: boolean; env: NodeJS.ProcessEnv; stderr: NodeJS.WritableStream },
+  options: {
+    quiet: boolean;
+    wantsJson: boolean;
+    env: NodeJS.ProcessEnv;
+    stdout: NodeJS.WritableStream;
+    stderr: NodeJS.WritableStream;
+  },
 ): Context {
-  const { quiet, stderr } = options;
+  const { quiet, stdout, stderr } = options;
   const env = loadEnv(options.env);
   const progress = createProgress((line) => log.info(line), quiet ? undefined : stderr);
   const log = createLog(stderr, { quiet, clearLine: progress.clearLine });
   const signals = listenForSignals(log);
+  const isOnWatch = env.healthcheckUrl ? pingHealthcheck(env.healthcheckUrl, 'start') : undefined;
   let database: Promise<Database> | undefined;
+  let runId: string | undefined;
   let rest: Promise<RestSource> | undefined;
   let bulk: Promise<BulkSource> | undefined;
 
+  const openDatabase = (): Promise<Database> => {
+    database ??= openKlines(name, env).then(async (opened) => {
+      runId = await openRun(opened.sql, name);
+      return opened;
+    });
+    return database;
+  };
+  const openRest = async (): Promise<RestSource> => {
+    const { sql } = await openDatabase();
+    const { createRestSource } = await import('./binance/rest.ts');
+    return createRestSource(env, {
+      ledger: createRequestLedger(sql),
+      signal: signals.signal,
+      onWait: log.warn,
+    });
+  };
+
   return {
     env,
+    programEnv: options.env,
+    wantsJson: options.wantsJson,
     log,
     progress,
     signal: signals.signal,
@@ -50,14 +91,9 @@ export function createContext(
       signals.stop();
       process.on('SIGINT', () => {});
     },
-    database: () => {
-      database ??= openDatabase(env, name);
-      return database;
-    },
+    database: openDatabase,
     rest: () => {
-      rest ??= import('./binance/rest.ts').then(({ createRestSource }) =>
-        createRestSource(env, { signal: signals.signal, onWait: log.warn }),
-      );
+      rest ??= openRest();
       return rest;
     },
     bulk: () => {
@@ -66,31 +102,22 @@ export function createContext(
       );
       return bulk;
     },
-    close: async () => {
+    write: (chunk) => writeOut(stdout, chunk),
+    close: async (ending) => {
       progress.stop();
       signals.stop();
       await rest?.then((source) => source.close()).catch(() => {});
       await bulk?.then((source) => source.close()).catch(() => {});
-      await database?.then((opened) => opened.close()).catch(() => {});
+      await database
+        ?.then(async (opened) => {
+          if (runId !== undefined) await closeRun(opened.sql, runId, ending);
+          await opened.close();
+        })
+        .catch(() => {});
+      await isOnWatch;
+      if (env.healthcheckUrl) await pingHealthcheck(env.healthcheckUrl, ending.exitCode);
     },
   };
-}
-
-async function openDatabase(env: Env, name: string): Promise<Database> {
-  const url = env.databaseUrl ?? (await startEmbeddedServer(env));
-  const database = await connectDatabase(url, `klinekeep ${name}`);
-  try {
-    await migrate(database.sql);
-    return database;
-  } catch (error) {
-    await database.close();
-    throw error;
-  }
-}
-
-async function startEmbeddedServer(env: Env): Promise<string> {
-  const { startEmbedded } = await import('./embedded.ts');
-  return await startEmbedded(env.klinesHome);
 }
 
 function listenForSignals(log: Log) {

@@ -4,7 +4,7 @@ import { describeError, EXIT, type ExitCode } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { helpWith, withInstrumentLock } from './locks.ts';
 import { inParallel } from './parallel.ts';
-import { retry } from './retry.ts';
+import { retry, wait } from './retry.ts';
 
 /** How the work on one instrument ended. */
 export type InstrumentRun<T> =
@@ -28,9 +28,17 @@ export interface EachOptions {
   /** Instruments worked on at the same time, each on a connection of its own. */
   concurrency: number;
   signal: AbortSignal;
+  /**
+   * How long to wait, once all others are done, for instruments that another run holds; each is
+   * then worked on as usual. Default 0: they are left.
+   */
+  patienceMs?: number;
   onHeld?: (instrument: Instrument, index: number) => void;
   onFailed?: (instrument: Instrument, index: number, error: unknown) => void;
 }
+
+/** How often it looks whether another run has let go of an instrument. */
+const HELD_AGAIN_MS = 250;
 
 /**
  * Works on each instrument as its only writer. One that fails, or that another run holds, never
@@ -44,7 +52,7 @@ export async function eachInstrument<T>(
   options: EachOptions,
   work: (turn: Turn) => Promise<T>,
 ): Promise<InstrumentRun<T>[]> {
-  const { concurrency, signal } = options;
+  const { concurrency, signal, patienceMs = 0 } = options;
   const idle: Session[] = [];
   const runs: InstrumentRun<T>[] = [];
 
@@ -79,14 +87,13 @@ export async function eachInstrument<T>(
     return result;
   };
 
-  await inParallel(instruments.entries(), concurrency, async ([index, instrument]) => {
+  const takeTurn = async (index: number, instrument: Instrument): Promise<void> => {
     signal.throwIfAborted();
     try {
       const result = await retry(() => attempt(instrument, index), {
         signal,
         isTransient: isConnectionLost,
       });
-      if (result === 'held') options.onHeld?.(instrument, index);
       runs[index] =
         result === 'held' ? { instrument, state: 'held' } : { instrument, state: 'done', result };
     } catch (error) {
@@ -94,7 +101,20 @@ export async function eachInstrument<T>(
       options.onFailed?.(instrument, index, error);
       runs[index] = { instrument, state: 'failed', error };
     }
-  });
+  };
+
+  let left = [...instruments.entries()];
+  const pass = async () => {
+    await inParallel(left, concurrency, ([index, instrument]) => takeTurn(index, instrument));
+    left = left.filter(([index]) => runs[index]?.state === 'held');
+  };
+  await pass();
+  const giveUpMs = performance.now() + patienceMs;
+  while (left.length > 0 && performance.now() < giveUpMs) {
+    await wait(HELD_AGAIN_MS, signal);
+    await pass();
+  }
+  for (const [index, instrument] of left) options.onHeld?.(instrument, index);
   return runs;
 }
 

@@ -11,13 +11,23 @@ const httpUrl = z
   .url({ protocol: /^https?$/, error: 'wanted an address such as https://api.binance.com' })
   .transform((url) => url.replace(/\/+$/, ''));
 
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,4}$/, `wanted a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `wanted ${min} to ${max}`);
+
 const schema = z.object({
   DATABASE_URL: z.string().optional(),
   KLINES_HOME: z.string().default('.klines'),
   BINANCE_SPOT_URL: httpUrl.default('https://api.binance.com'),
   BINANCE_USDM_URL: httpUrl.default('https://fapi.binance.com'),
   BINANCE_BULK_URL: httpUrl.default('https://data.binance.vision'),
+  BINANCE_WEIGHT_PERCENT: whole(1, 100).default(80),
+  BINANCE_TIMEOUT_S: whole(1, 600).default(15),
   HTTPS_PROXY: httpUrl.optional(),
+  HEALTHCHECK_URL: httpUrl.optional(),
 });
 
 export interface Env {
@@ -28,7 +38,13 @@ export interface Env {
   spotUrl: string;
   usdmUrl: string;
   bulkUrl: string;
+  /** Of the request weight that Binance allows an address in a minute, 1 to 100. */
+  weightPercent: number;
+  /** How long an answer to one request may take. */
+  timeoutMs: number;
   httpsProxy: string | undefined;
+  /** Told of each run's start and exit code. */
+  healthcheckUrl: string | undefined;
 }
 
 /**
@@ -64,6 +80,9 @@ export function loadEnv(source: NodeJS.ProcessEnv): Env {
     spotUrl: env.BINANCE_SPOT_URL,
     usdmUrl: env.BINANCE_USDM_URL,
     bulkUrl: env.BINANCE_BULK_URL,
+    weightPercent: env.BINANCE_WEIGHT_PERCENT,
+    timeoutMs: env.BINANCE_TIMEOUT_S * 1000,
     httpsProxy: env.HTTPS_PROXY,
+    healthcheckUrl: env.HEALTHCHECK_URL,
   };
 }

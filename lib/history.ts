@@ -1,4 +1,5 @@
-import { PAGE_SIZE, type RawKline, type RestSource } from './binance/rest.ts';
+import type { RawKline, RestSource } from './binance/rest.ts';
+import { PAGE_SIZE } from './binance/weights.ts';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import { storeListedAt } from './instruments.ts';
@@ -22,6 +23,8 @@ export interface Download {
   signal: AbortSignal;
   /** Pages asked for at the same time. Default 1. */
   concurrency?: number;
+  /** Before each request for candles, repeated ones too. */
+  onRequest?: () => void;
   /** After each stored page. `slots`: how many open times it settled, stored or not. */
   onPage?: (page: StoredPage) => void;
 }
@@ -94,7 +97,7 @@ export function addCounts(a: StoreCounts, b: StoreCounts): StoreCounts {
  * order, but with more than one at a time they may arrive out of it.
  */
 export async function forEachPage(
-  { source, series, signal, concurrency = 1 }: Download,
+  { source, series, signal, concurrency = 1, onRequest }: Download,
   ranges: readonly TimeRange[],
   take: (page: Page, slots: number) => Promise<void>,
 ): Promise<void> {
@@ -107,13 +110,14 @@ export async function forEachPage(
     for (let asked: TimeRange | undefined = window; asked; ) {
       signal.throwIfAborted();
       const askedAtMs = await source.serverTimeMs(instrument.market);
-      const rows = await source.klines(
-        instrument.market,
-        instrument.exchangeSymbol,
+      const rows = await source.klines({
+        market: instrument.market,
+        exchangeSymbol: instrument.exchangeSymbol,
         interval,
-        asked,
-        slots,
-      );
+        range: asked,
+        limit: slots,
+        onRequest,
+      });
       const rest = cutOff(interval, asked, rows, slots);
       const page = { asked, csv: toCsv(rows), askedAtMs, source: 'rest' };
       await takeTurns(() => take(page, rest ? 0 : slots));

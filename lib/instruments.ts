@@ -16,11 +16,14 @@ export interface Instrument {
   tableName: string;
   /** Open time of its first 1m candle, Unix ms; undefined until the exchange was asked. */
   listedAtMs: number | undefined;
+  /** The exchange did not know it, or sent nothing new, when it was last asked. */
+  isDoubted: boolean;
 }
 
 export interface InstrumentFilter {
   market?: Market | undefined;
-  onlyActive?: boolean;
+  /** What update follows: active, or delisted and not brought to its last candle yet. */
+  onlyFollowed?: boolean;
 }
 
 /** The registry, in the order of market and symbol. */
@@ -29,10 +32,10 @@ export async function listInstruments(
   filter: InstrumentFilter = {},
 ): Promise<Instrument[]> {
   const rows = await sql`
-    select id, market, symbol, exchange_symbol, status, table_name, listed_at
+    select id, market, symbol, exchange_symbol, status, table_name, listed_at, doubted_at
     from instruments
     where ${filter.market ? sql`market = ${filter.market}` : sql`true`}
-      and ${filter.onlyActive ? sql`status = 'active'` : sql`true`}
+      and ${filter.onlyFollowed ? sql`(status = 'active' or ended_at is null)` : sql`true`}
     order by market, symbol`;
   return rows.map((row) => ({
     id: row.id,
@@ -42,6 +45,7 @@ export async function listInstruments(
     status: row.status,
     tableName: row.table_name,
     listedAtMs: row.listed_at?.getTime(),
+    isDoubted: row.doubted_at !== null,
   }));
 }
 
@@ -156,4 +160,14 @@ export async function storeListedAt(
     update instruments set listed_at = ${new Date(listedAtMs)}, updated_at = now()
     where id = ${instrument.id}`;
   instrument.listedAtMs = listedAtMs;
+}
+
+/** Has the next update look the instrument's status up. */
+export async function doubtInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+  await sql`update instruments set doubted_at = now() where id = ${id}`;
+}
+
+/** Delisted, and its stored series go up to their last candle: update leaves it alone from now on. */
+export async function endInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+  await sql`update instruments set ended_at = now() where id = ${id} and status = 'delisted'`;
 }

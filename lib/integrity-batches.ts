@@ -1,3 +1,4 @@
+import { readColumns } from './archive-tables.ts';
 import { type Finding, findingOf } from './findings.ts';
 import type { TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
@@ -18,6 +19,7 @@ export async function wrongStretches(
   { instrument, interval }: Series,
   range: TimeRange,
 ): Promise<WrongStretch[]> {
+  const { row_hash } = await readColumns(sql, 'klines_archive');
   const rows = await runSql<{
     from_time: Date;
     to_time: Date;
@@ -28,6 +30,7 @@ export async function wrongStretches(
     interval,
     from_time: new Date(range.fromMs),
     to_time: new Date(range.toMs),
+    row_hash,
   });
   return rows.map((row) => ({
     fromMs: row.from_time.getTime(),
@@ -68,10 +71,12 @@ export async function sealStretch(
   { instrument, interval }: Series,
   range: TimeRange,
 ): Promise<void> {
+  const { row_hash } = await readColumns(sql, 'klines_archive');
   await runSql(sql, 'integrity/seal.sql', {
     instrument_id: instrument.id,
     interval,
     from_time: new Date(range.fromMs),
     to_time: new Date(range.toMs),
+    row_hash,
   });
 }

@@ -53,6 +53,21 @@ export function maxStepMs(interval: Interval): number {
   return GRIDS[interval].stepMs;
 }
 
+/** Whether candles of `part` add up to those of `whole`: each of these opens where one of those does. */
+export function divides(part: Interval, whole: Interval): boolean {
+  const [inner, outer]: Grid[] = [GRIDS[part], GRIDS[whole]];
+  if (inner!.calendarMonths) return part === whole;
+  const stepMs = outer!.calendarMonths ? DAY_MS : outer!.stepMs;
+  const apartMs = outer!.originMs - inner!.originMs;
+  return stepMs % inner!.stepMs === 0 && apartMs % inner!.stepMs === 0;
+}
+
+/** The distance between two open times as PostgreSQL writes it; months are those of the calendar. */
+export function stepForSql(interval: Interval): string {
+  const grid: Grid = GRIDS[interval];
+  return grid.calendarMonths ? '1 month' : `${grid.stepMs} milliseconds`;
+}
+
 /** The last open time of the grid at or before `timeMs`, Unix ms. */
 export function floorToGrid(interval: Interval, timeMs: number): number {
   const grid: Grid = GRIDS[interval];

@@ -47,6 +47,8 @@ const MAX_ROW_BYTES = 288;
 const COPY_FIELDS = 13;
 /** PostgreSQL stores a chunk while the next one is made. */
 const LINES_PER_CHUNK = 4_000;
+/** No line that is encoded is shorter: two times, ten more fields of a character at least. */
+const MIN_LINE_BYTES = 32;
 const PG_EPOCH_MS = Date.UTC(2000, 0, 1);
 const FIRST_MICROSECONDS = 1e14;
 const MAX_INT4 = 2_147_483_647;
@@ -103,21 +105,25 @@ export class KlineEncoder {
   /** The data of a COPY … (format binary), piece by piece; to be read once. */
   *chunks(): Generator<Buffer> {
     const { csv } = this;
-    yield COPY_HEADER;
+    // One piece for a page of REST: each is a write to the server of its own.
+    const lines = Math.min(LINES_PER_CHUNK, Math.ceil(csv.length / MIN_LINE_BYTES));
     let start = 0;
-    while (start < csv.length) {
-      this.out = Buffer.allocUnsafe(LINES_PER_CHUNK * MAX_ROW_BYTES);
-      this.outAt = 0;
-      for (let lines = 0; lines < LINES_PER_CHUNK && start < csv.length; lines++) {
+    while (true) {
+      this.out = Buffer.allocUnsafe(
+        COPY_HEADER.length + lines * MAX_ROW_BYTES + COPY_TRAILER.length,
+      );
+      this.outAt = start === 0 ? COPY_HEADER.copy(this.out) : 0;
+      for (let line = 0; line < lines && start < csv.length; line++) {
         const at = csv.indexOf(NEWLINE, start);
         const end = at === -1 ? csv.length : at;
         const last = end > start && csv[end - 1] === RETURN ? end - 1 : end;
         if (last > start) this.encodeLine(start, last);
         start = end + 1;
       }
+      if (start >= csv.length) this.outAt += COPY_TRAILER.copy(this.out, this.outAt);
       yield this.out.subarray(0, this.outAt);
+      if (start >= csv.length) return;
     }
-    yield COPY_TRAILER;
   }
 
   private encodeLine(start: number, end: number): void {

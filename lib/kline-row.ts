@@ -62,6 +62,47 @@ export function whyRejected(
   return undefined;
 }
 
+/** A candle by the names of its columns, times as ISO text, decimals as they came. */
+export type KlineRecord = Record<string, string>;
+
+/**
+ * Reads some lines of 12 fields: the same as KlineEncoder does for many.
+ * @returns the closed candles that are wanted, and how many lines are no candles
+ */
+export function readKlines(
+  csv: Buffer,
+  options: {
+    interval: Interval;
+    asked: TimeRange;
+    wanted?: TimeRange | undefined;
+    /** The exchange's clock, Unix ms. */
+    askedAtMs: number;
+  },
+): { candles: KlineRecord[]; rejected: number } {
+  const { interval, asked, wanted = asked, askedAtMs } = options;
+  const candles: KlineRecord[] = [];
+  let rejected = 0;
+  for (const line of csv.toString('utf8').split(/\r?\n/)) {
+    if (line === '') continue;
+    const raw = line.split(',');
+    if (whyRejected(raw, asked, interval) !== undefined) {
+      rejected += 1;
+      continue;
+    }
+    const openMs = readTimeMs(raw[0]) as number;
+    const closeMs = readTimeMs(raw[6]) as number;
+    if (openMs < wanted.fromMs || openMs >= wanted.toMs || closeMs >= askedAtMs) continue;
+    const record: KlineRecord = {
+      open_time: new Date(openMs).toISOString(),
+      close_time: new Date(closeMs).toISOString(),
+      trades_count: raw[8] as string,
+    };
+    for (const [index, name] of [...PRICES, ...VOLUMES]) record[name] = raw[index] as string;
+    candles.push(record);
+  }
+  return { candles, rejected };
+}
+
 function readTimeMs(text: string | undefined): number | undefined {
   if (!text || !/^\d{1,16}$/.test(text)) return undefined;
   const number = Number(text);

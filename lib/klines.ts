@@ -1,9 +1,12 @@
 import type postgres from 'postgres';
+import { ensureTable } from './candle-tables.ts';
 import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import { countSlots, type Interval, type TimeRange } from './intervals.ts';
-import { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-codec.ts';
-import { lockedTransaction, lockTable } from './locks.ts';
+import { COPY_COLUMNS, KlineEncoder } from './kline-codec.ts';
+import { readKlines } from './kline-row.ts';
+import { lockedTransaction, runLocked } from './locks.ts';
+import { storeRejected } from './rejected-klines.ts';
 import { runSql, sqlState } from './sql-file.ts';
 
 /** The candles of one instrument in one interval. */
@@ -42,6 +45,9 @@ export interface Page {
 }
 
 const UNIQUE_VIOLATION = '23505';
+const CHECK_VIOLATION = '23514';
+/** Some sixty candles: a top-up. */
+const FEW_BYTES = 10_000;
 
 /**
  * Stores one page, in one transaction. The session holds the instrument's lock.
@@ -52,6 +58,10 @@ const UNIQUE_VIOLATION = '23505';
  */
 export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
   if (page.csv.length === 0 && !page.alongside) return { inserted: 0, revised: 0, rejected: 0 };
+  if (page.csv.length < FEW_BYTES && !page.alongside) {
+    const counts = await storeFew(session, series, page);
+    if (counts) return counts;
+  }
   if (!(await isEmpty(session, series, page.wanted ?? page.asked)))
     return await mergePage(session, series, page);
   try {
@@ -59,6 +69,33 @@ export async function storePage(session: Session, series: Series, page: Page): P
   } catch (error) {
     if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
     return await mergePage(session, series, page);
+  }
+}
+
+/**
+ * Stores a top-up in one trip to the server.
+ * @returns undefined when it takes more: the table is not made yet, or rows are to be rejected
+ */
+async function storeFew(
+  session: Session,
+  { instrument, interval }: Series,
+  page: Page,
+): Promise<StoreCounts | undefined> {
+  const { candles, rejected } = readKlines(page.csv, { ...page, interval });
+  if (rejected > 0) return undefined;
+  if (candles.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
+  try {
+    const [counts] = await runLocked<{ inserted: number; revised: number }>(
+      session,
+      instrument.id,
+      ['klines/create_staging.sql', 'klines/stage_few.sql', 'klines/merge.sql'],
+      { instrument_id: instrument.id, interval, candles: JSON.stringify(candles) },
+    );
+    return { inserted: counts?.inserted ?? 0, revised: counts?.revised ?? 0, rejected: 0 };
+  } catch (error) {
+    // No partition of klines found for the row.
+    if (sqlState(error) === CHECK_VIOLATION) return undefined;
+    throw error;
   }
 }
 
@@ -85,9 +122,9 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
     first.push(next.value);
     if (encoder.count > 0) break;
   }
+  if (encoder.count > 0) await ensureTable(session, series.instrument);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     if (encoder.count > 0) {
-      await ensureTable(tx, series.instrument);
       const table = `"${series.instrument.tableName.replaceAll('"', '""')}"`;
       await copyIn(
         tx,
@@ -114,10 +151,10 @@ function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
 
 async function mergePage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
   const encoder = encoderFor(series, page);
+  await ensureTable(session, series.instrument);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     await runSql(tx, 'klines/create_staging.sql');
     await stage(tx, encoder);
-    if (encoder.count > 0) await ensureTable(tx, series.instrument);
     const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
     await storeRejected(tx, series, page.source, encoder.rejected);
     await page.alongside?.(tx, encoder.count);
@@ -158,44 +195,4 @@ export async function merge(
     interval,
   });
   return counts as { inserted: number; revised: number };
-}
-
-/** Makes the instrument's table when its first candle comes. Of two at once one makes it. */
-export async function ensureTable(
-  tx: postgres.TransactionSql,
-  instrument: Instrument,
-): Promise<void> {
-  const isThere = async () => {
-    // Reading pg_class makes the server see what was committed since; to_regclass alone does not.
-    const [found] = await tx`
-      select exists (
-        select from pg_class where oid = to_regclass(format('%I', ${instrument.tableName}::text))
-      ) as there`;
-    return found?.there;
-  };
-  if (await isThere()) return;
-  await lockTable(tx, instrument.id);
-  if (await isThere()) return;
-  await runSql(tx, 'klines/create_table.sql', {
-    hot: instrument.tableName,
-    instrument_id: instrument.id,
-  });
-}
-
-/** Keeps what was refused, once however often it is sent. */
-export async function storeRejected(
-  tx: postgres.TransactionSql,
-  { instrument, interval }: Series,
-  source: string,
-  rejected: readonly RejectedKline[],
-): Promise<void> {
-  if (rejected.length === 0) return;
-  const rows = rejected.map(({ raw, reason }) => ({
-    instrument_id: instrument.id,
-    interval,
-    source,
-    reason,
-    raw,
-  }));
-  await tx`insert into rejected_klines ${tx(rows)} on conflict do nothing`;
 }

@@ -1,4 +1,4 @@
-import type { BulkFile } from './binance/bulk.ts';
+import type { BulkFile } from './binance/bulk-files.ts';
 import type { Series } from './klines.ts';
 import type { Sql } from './sql-file.ts';
 

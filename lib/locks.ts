@@ -1,12 +1,14 @@
 import type postgres from 'postgres';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
-import type { Sql } from './sql-file.ts';
+import { runSql, type Sql, type SqlValues, sqlState } from './sql-file.ts';
 
 /** First number of the two-number advisory locks; the second is the instrument's id. */
 const INSTRUMENT_LOCKS = 0x6b6c;
 /** Held, shared, by each transaction of a helper while it writes. */
 const HELPER_LOCKS = 0x6b6d;
+/** What sql/locks/take.sql fails with. */
+const DIVISION_BY_ZERO = '22012';
 /** Held by the transaction that makes the instrument's table. */
 const TABLE_LOCKS = 0x6b6e;
 
@@ -22,13 +24,13 @@ export async function withInstrumentLock<T>(
   instrumentId: number,
   work: () => Promise<T>,
 ): Promise<T | 'held'> {
-  const [row] =
-    await session`select pg_try_advisory_lock(${INSTRUMENT_LOCKS}, ${instrumentId}) as taken`;
-  if (!row?.taken) return 'held';
   try {
-    // A helper of a run that lost its lock may still be writing: its transaction is waited for.
-    await session`select pg_advisory_lock(${HELPER_LOCKS}, ${instrumentId})`;
-    await session`select pg_advisory_unlock(${HELPER_LOCKS}, ${instrumentId})`;
+    const [row] = await runSql<{ taken: boolean }>(session, 'locks/hold.sql', {
+      lock_class: INSTRUMENT_LOCKS,
+      helper_class: HELPER_LOCKS,
+      instrument_id: instrumentId,
+    });
+    if (!row?.taken) return 'held';
     return await work();
   } finally {
     // A connection that is gone has given its lock back already.
@@ -61,17 +63,19 @@ export async function lockedTransaction<T>(
         ? await takeLock(tx, instrumentId)
         : await joinLock(tx, instrumentId, owner);
     if (!isHeld) {
-      throw new KlinekeepError(
-        'later',
-        'The connection was lost and another run took over this instrument.',
-        {
-          hint: 'Nothing is lost. Run it again when the other run has ended.',
-        },
-      );
+      throw lockLost();
     }
     return await work(tx);
   });
   return result as T;
+}
+
+function lockLost(): KlinekeepError {
+  return new KlinekeepError(
+    'later',
+    'The connection was lost and another run took over this instrument.',
+    { hint: 'Nothing is lost. Run it again when the other run has ended.' },
+  );
 }
 
 /** Lets one transaction at a time make the instrument's table; the others wait for it to end. */
@@ -79,10 +83,37 @@ export async function lockTable(tx: Sql, instrumentId: number): Promise<void> {
   await tx`select pg_advisory_xact_lock(${TABLE_LOCKS}, ${instrumentId})`;
 }
 
+/**
+ * Runs files as one transaction on an instrument's candles, in one trip to the server.
+ * @throws KlinekeepError (75) as lockedTransaction does
+ */
+export async function runLocked<Row extends object>(
+  session: Session,
+  instrumentId: number,
+  files: readonly string[],
+  values: SqlValues,
+): Promise<Row[]> {
+  if (owners.has(session)) {
+    return await lockedTransaction(session, instrumentId, '', (tx) => runSql(tx, files, values));
+  }
+  try {
+    return await runSql<Row>(session, ['locks/take.sql', ...files], {
+      ...values,
+      lock_class: INSTRUMENT_LOCKS,
+      instrument_id: instrumentId,
+    });
+  } catch (error) {
+    throw sqlState(error) === DIVISION_BY_ZERO ? lockLost() : error;
+  }
+}
+
+/** By a statement without parameters, which is one trip to the server; with them it would be two. */
 async function takeLock(tx: Sql, instrumentId: number): Promise<boolean> {
-  const [row] =
-    await tx`select pg_try_advisory_xact_lock(${INSTRUMENT_LOCKS}, ${instrumentId}) as taken`;
-  return row?.taken;
+  const [row] = await runSql<{ taken: boolean }>(tx, 'locks/try.sql', {
+    lock_class: INSTRUMENT_LOCKS,
+    instrument_id: instrumentId,
+  });
+  return row?.taken ?? false;
 }
 
 /**

@@ -4,7 +4,7 @@ import type { RefinementCtx } from 'zod';
 import type { InstrumentChoice } from './instruments.ts';
 import { INTERVALS, type Interval, isInterval } from './intervals.ts';
 import { type Market, parseSymbol, type SymbolName } from './symbols.ts';
-import { parseInstant } from './time.ts';
+import { parseInstant, parseSpan } from './time.ts';
 import { z } from './zod.ts';
 
 const text = z.string();
@@ -35,6 +35,9 @@ export const instantOption = read(
   'a date (2023-03-24), a time (2023-03-24T12:40Z), a span back (90m 36h 400d 6mo 5y) or now',
   (value) => parseInstant(value, Date.now()),
 );
+
+/** Milliseconds. */
+export const spanOption = read('a span such as 90s 10m 36h 2d', parseSpan);
 
 export const marketOption = z.enum(['spot', 'usdm'], { error: 'spot or usdm' });
 

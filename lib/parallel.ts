@@ -21,9 +21,9 @@ export async function inParallel<T>(
 }
 
 /** @returns a function that runs what it is given in the order of its calls, never two at once */
-export function oneAtATime(): (work: () => Promise<void>) => Promise<void> {
+export function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
-  return (work) => {
+  return <T>(work: () => Promise<T>): Promise<T> => {
     const turn = last.then(work);
     last = turn.catch(() => {});
     return turn;

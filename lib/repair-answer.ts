@@ -1,10 +1,12 @@
 import { TransientError } from './binance/answer.ts';
-import { BadFileError, type BulkContent, type BulkFile, hasDailyFiles } from './binance/bulk.ts';
+import { BadFileError, type BulkContent } from './binance/bulk.ts';
+import { type BulkFile, dayFile, hasDailyFiles } from './binance/bulk-files.ts';
 import type { BulkDownload } from './bulk-history.ts';
+import { ensureTable } from './candle-tables.ts';
 import { subtractRanges } from './gaps.ts';
 import { slotRanges, stageAnswer } from './integrity-compare.ts';
 import { clipRanges, type TimeRange } from './intervals.ts';
-import { encoderFor, ensureTable, stage } from './klines.ts';
+import { encoderFor, stage } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { runSql } from './sql-file.ts';
 import { DAY_MS, startOfDay } from './time.ts';
@@ -73,7 +75,7 @@ export async function askAgain(
 }
 
 async function dayFiles(
-  { bulk, source, series }: BulkDownload,
+  { source, series }: BulkDownload,
   ranges: readonly TimeRange[],
 ): Promise<BulkFile[]> {
   const { instrument, interval } = series;
@@ -85,7 +87,7 @@ async function dayFiles(
   }
   return [...days]
     .filter((dayMs) => dayMs < todayMs - DAY_MS)
-    .map((dayMs) => bulk.dayFile(instrument, interval, dayMs));
+    .map((dayMs) => dayFile(instrument, interval, dayMs));
 }
 
 /** A file that is not there, or not as it should be, leaves its candles to REST. */
@@ -128,8 +130,8 @@ async function replaceStaged(
   const { instrument, interval } = series;
   const [staged] = await session`select exists (select from staged_klines) as any`;
   if (!staged?.any) return [];
+  await ensureTable(session, instrument);
   return await lockedTransaction(session, instrument.id, '', async (tx) => {
-    await ensureTable(tx, instrument);
     return await runSql<ChangedRow>(tx, 'integrity/replace.sql', {
       instrument_id: instrument.id,
       interval,

@@ -21,6 +21,8 @@ export interface StoredSeries {
   secondLastMs: number;
   /** Undefined: all of it is archived. */
   firstHotMs: number | undefined;
+  /** When it was last known to be up to date, by the database's clock, Unix ms. */
+  checkedAtMs: number | undefined;
 }
 
 interface StoredSeriesRow {
@@ -29,6 +31,7 @@ interface StoredSeriesRow {
   last_time: Date;
   second_last_time: Date;
   first_hot_time: Date | null;
+  checked_at: Date | null;
 }
 
 /** The series of an instrument that hold at least one candle, shortest interval first. */
@@ -47,7 +50,13 @@ export async function storedSeries(
     lastMs: row.last_time.getTime(),
     secondLastMs: row.second_last_time.getTime(),
     firstHotMs: row.first_hot_time?.getTime(),
+    checkedAtMs: row.checked_at?.getTime(),
   }));
+}
+
+/** Writes down that a series is up to date now. */
+export async function recordCheck(sql: Sql, { instrument, interval }: Series): Promise<void> {
+  await runSql(sql, 'klines/record_check.sql', { instrument_id: instrument.id, interval });
 }
 
 /**

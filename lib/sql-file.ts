@@ -7,13 +7,29 @@ import { KlinekeepError } from './errors.ts';
 /** Anything that runs SQL: a pool, a session of one connection, or a transaction. */
 export type Sql = postgres.Sql | postgres.TransactionSql;
 
-export type SqlValues = Record<string, string | number | Date>;
+export type SqlValues = Record<string, string | number | Date | SqlText>;
+
+/** SQL that goes into a file as it is, for `:name` without quotes. Never made of what a user typed. */
+export class SqlText {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
+/** A list of columns, each quoted, for `:columns`. */
+export function columnList(names: readonly string[]): SqlText {
+  return new SqlText(names.map((name) => `"${name.replaceAll('"', '""')}"`).join(', '));
+}
+
+const VARIABLE = /(?<!:):(['"])([a-z_]+)\1|(?<=[\s(]):([a-z_]+)\b/g;
 
 const texts = new Map<string, string>();
 
 /**
  * Fills in a file's variables the way psql does: `:'name'` becomes a quoted literal, `:"name"` a
- * quoted identifier. So each file also runs by hand: `psql -v name=… -f sql/…`.
+ * quoted identifier, `:name` the SQL that it stands for. So each file also runs by hand: `psql -v name=… -f sql/…`.
  * @param file path below `sql/`
  * @throws Error when the file names a variable that was not given.
  */
@@ -23,32 +39,68 @@ export function renderSql(file: string, values: SqlValues = {}): string {
     text = readFileSync(resolve(PROJECT_DIR, 'sql', file), 'utf8');
     texts.set(file, text);
   }
-  return text.replaceAll(/(?<!:):(['"])([a-z_]+)\1/g, (_, quote: string, name: string) => {
+  return text.replaceAll(VARIABLE, (_, quote: string, quoted: string, bare: string) => {
+    const name = quoted ?? bare;
     const value = values[name];
     if (value === undefined) throw new Error(`sql/${file} wants a value for "${name}"`);
+    if (value instanceof SqlText !== (bare !== undefined))
+      throw new Error(`sql/${file} wants "${name}" ${bare ? 'as SQL' : 'as a value'}`);
+    if (value instanceof SqlText) return value.text;
     const plain = value instanceof Date ? value.toISOString() : String(value);
     return quote + plain.replaceAll(quote, quote + quote) + quote;
   });
 }
 
 /**
- * Runs a file and returns the rows of its last statement.
+ * Runs a file, or several in one trip to the server and one transaction, and returns the rows of
+ * the last statement.
  * @throws KlinekeepError naming file and line, with a caret, when PostgreSQL refuses it; the
  * original error is its cause.
  */
 export async function runSql<Row extends object = Record<string, unknown>>(
   sql: Sql,
-  file: string,
+  files: string | readonly string[],
   values: SqlValues = {},
 ): Promise<Row[]> {
-  const text = renderSql(file, values);
+  return (await runStatements<Row>(sql, files, values)).at(-1)?.rows ?? [];
+}
+
+/**
+ * Runs a file, or several, and tells how many rows its statements touched.
+ * @returns of each statement the rows it returned and the number of rows it returned or touched;
+ * postgres.js 3.4.9 leaves out statements without rows that follow one with rows
+ * @throws as `runSql`
+ */
+export async function runStatements<Row extends object = Record<string, unknown>>(
+  sql: Sql,
+  files: string | readonly string[],
+  values: SqlValues = {},
+): Promise<{ rows: Row[]; count: number }[]> {
+  const parts = [files].flat().map((file) => ({ file, text: `${renderSql(file, values)}\n` }));
   try {
-    const result = await sql.unsafe(text);
-    const last = Array.isArray(result[0]) ? result.at(-1) : result;
-    return [...(last as unknown as Row[])];
+    const result = await sql.unsafe(parts.map((part) => part.text).join(''));
+    const results = (Array.isArray(result[0]) ? [...result] : [result]) as postgres.RowList<
+      Row[]
+    >[];
+    return results.map((each) => ({ rows: [...each], count: each.count }));
   } catch (error) {
-    throw explainSqlError(error, `sql/${file}`, text);
+    const { part, before } = partAt(parts, Number((error as postgres.PostgresError).position));
+    throw explainSqlError(error, `sql/${part.file}`, part.text, before);
   }
+}
+
+/**
+ * The file in which PostgreSQL's position lies, and how many characters come before it. Without a
+ * position it is the last one: what comes before it makes way for it.
+ */
+function partAt(parts: readonly { file: string; text: string }[], position: number) {
+  let before = 0;
+  for (const part of parts) {
+    const length = [...part.text].length;
+    if (position <= before + length) return { part, before };
+    before += length;
+  }
+  return { part: parts.at(-1) as { file: string; text: string }, before: 0 };
 }
 
 /** The SQLSTATE of an error or of the first of its causes that has one. */
@@ -59,8 +111,11 @@ export function sqlState(error: unknown): string | undefined {
   return undefined;
 }
 
-/** Adds file, line and a caret to an error that PostgreSQL raised at a position in `text`. */
-export function explainSqlError(error: unknown, file: string, text: string): unknown {
+/**
+ * Adds file, line and a caret to an error that PostgreSQL raised at a position in `text`.
+ * @param before characters that were sent before `text`
+ */
+export function explainSqlError(error: unknown, file: string, text: string, before = 0): unknown {
   if (!(error instanceof Error) || error.name !== 'PostgresError') return error;
   const { position, message, code, detail } = error as postgres.PostgresError;
   const more = detail ? `\n  ${detail}` : '';
@@ -69,9 +124,9 @@ export function explainSqlError(error: unknown, file: string, text: string): unk
   }
 
   // PostgreSQL counts characters from 1; JavaScript counts UTF-16 units.
-  const before = [...text].slice(0, Number(position) - 1).join('');
-  const line = before.split('\n').length;
-  const column = before.length - (before.lastIndexOf('\n') + 1);
+  const upTo = [...text].slice(0, Number(position) - before - 1).join('');
+  const line = upTo.split('\n').length;
+  const column = upTo.length - (upTo.lastIndexOf('\n') + 1);
   const shown = text.split('\n')[line - 1] ?? '';
   const caret = `${String(line).padStart(5)} | ${shown}\n${' '.repeat(8 + column)}^`;
   return new KlinekeepError('failed', `${file}:${line}: ${message} (${code})${more}\n${caret}`, {

@@ -1,5 +1,7 @@
+import type postgres from 'postgres';
 import type { ListedSymbol } from './binance/exchange-info.ts';
-import { type Instrument, registerInstruments } from './instruments.ts';
+import type { RestSource } from './binance/rest.ts';
+import { type Instrument, listInstruments, registerInstruments } from './instruments.ts';
 import type { Sql } from './sql-file.ts';
 import type { Market } from './symbols.ts';
 
@@ -60,8 +62,23 @@ export async function applySync(
   if (relisted.length > 0) {
     await sql`
       update instruments
-      set status = 'active', delisted_at = null, updated_at = now()
+      set status = 'active', delisted_at = null, ended_at = null, updated_at = now()
       where market = ${market} and symbol in ${sql(relisted)}`;
   }
+  await sql`
+    update instruments set doubted_at = null where market = ${market} and doubted_at is not null`;
   await registerInstruments(sql, plan.toRegister);
+}
+
+/** Looks up who is still traded of one market, and writes it down. */
+export async function refreshMarket(
+  sql: postgres.Sql,
+  source: RestSource,
+  market: Market,
+): Promise<SyncChanges> {
+  const registered = await listInstruments(sql, { market });
+  const plan = planSync(registered, await source.symbols(market), undefined);
+  const exchangeTimeMs = await source.serverTimeMs(market);
+  await sql.begin((tx) => applySync(tx, market, plan, exchangeTimeMs));
+  return plan.changes;
 }

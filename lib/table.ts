@@ -1,22 +1,40 @@
-/** Lays rows out in columns: numbers to the right, text to the left, two spaces between. */
+const GAP = 2;
+const NARROWEST = 6;
+
+/**
+ * Lays rows out in columns: numbers to the right, text to the left, two spaces between.
+ * @param options.right columns of text that belong to the right
+ * @param options.maxWidth where lines would be longer, the widest column of text is cut, with …
+ */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly (string | number)[])[],
+  options: { right?: readonly number[]; maxWidth?: number } = {},
 ): string {
   const lines = [head, ...rows.map((row) => row.map(showCell))];
   const widths = head.map((_, column) =>
     Math.max(...lines.map((line) => (line[column] ?? '').length)),
   );
-  const isNumeric = head.map(
-    (_, column) => rows.length > 0 && rows.every((row) => typeof row[column] === 'number'),
+  const isRight = head.map(
+    (_, column) =>
+      options.right?.includes(column) ||
+      (rows.length > 0 && rows.every((row) => typeof row[column] === 'number')),
   );
+  const width = widths.reduce((sum, each) => sum + each, GAP * (head.length - 1));
+  const surplus = width - (options.maxWidth ?? Number.POSITIVE_INFINITY);
+  if (surplus > 0) {
+    const widest = Math.max(...widths.filter((_, column) => !isRight[column]));
+    widths[widths.indexOf(widest)] = Math.max(NARROWEST, widest - surplus);
+  }
   return lines
     .map((line) =>
       line
-        .map((cell, column) =>
-          isNumeric[column] ? cell.padStart(widths[column]!) : cell.padEnd(widths[column]!),
-        )
-        .join('  ')
+        .map((cell, column) => {
+          const width = widths[column]!;
+          const fitted = cell.length > width ? `${cell.slice(0, width - 1)}…` : cell;
+          return isRight[column] ? fitted.padStart(width) : fitted.padEnd(width);
+        })
+        .join(' '.repeat(GAP))
         .trimEnd(),
     )
     .join('\n');
@@ -36,4 +54,31 @@ export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
   return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+}
+
+/** `526k`, `1.2M`: three digits at most, for narrow columns. */
+export function formatRough(count: number): string {
+  const units = ['', 'k', 'M', 'G'];
+  let [value, power] = [count, 0];
+  while (value >= 999.5 && power < units.length - 1) [value, power] = [value / 1000, power + 1];
+  const text = value.toFixed(value < 9.95 && power > 0 ? 1 : 0);
+  return `${text}${units[power]}`;
+}
+
+/** Exact decimals with their points under each other, trailing zeros as spaces. */
+export function alignDecimals(
+  head: string,
+  values: readonly string[],
+): { head: string; cells: string[] } {
+  const split = values.map((value) => {
+    const [whole = '', fraction = ''] = value.split('.');
+    const kept = fraction.replace(/0+$/, '');
+    return [whole, kept === '' ? '' : `.${kept}`] as const;
+  });
+  const before = Math.max(0, ...split.map(([whole]) => whole.length));
+  const after = Math.max(0, ...split.map(([, fraction]) => fraction.length));
+  return {
+    head: head.padStart(before + after),
+    cells: split.map(([whole, fraction]) => whole.padStart(before) + fraction.padEnd(after)),
+  };
 }

@@ -38,6 +38,25 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 86_400)}d ${pad(Math.floor((seconds % 86_400) / 3600))}h`;
 }
 
+/** `45s`, `12m`, `3h`, `4d`: the largest unit alone. */
+export function formatSpan(durationMs: number): string {
+  for (const [unit, unitMs] of [
+    ['d', DAY_MS],
+    ['h', 3_600_000],
+    ['m', 60_000],
+  ] as const) {
+    if (durationMs >= unitMs) return `${Math.floor(durationMs / unitMs)}${unit}`;
+  }
+  return `${Math.floor(durationMs / 1000)}s`;
+}
+
+/** Reads a length of time such as `90s`, `10m`, `36h`, `2d` or `1w`. @returns ms, or undefined when it is none or zero */
+export function parseSpan(text: string): number | undefined {
+  const span = /^(\d{1,6})(s|m|h|d|w)$/.exec(text);
+  const units = { s: 1000, m: 60_000, h: 3_600_000, d: DAY_MS, w: 7 * DAY_MS };
+  return span ? Number(span[1]) * units[span[2] as keyof typeof units] || undefined : undefined;
+}
+
 /** The start of the UTC day that holds `timeMs`. */
 export function startOfDay(timeMs: number): number {
   return Math.floor(timeMs / DAY_MS) * DAY_MS;

@@ -9,16 +9,9 @@ import {
 } from './history.ts';
 import { addSteps, countSlots, floorToGrid, type TimeRange } from './intervals.ts';
 import type { RejectedKline } from './kline-codec.ts';
-import {
-  encoderFor,
-  ensureTable,
-  merge,
-  type Series,
-  type StoreCounts,
-  stage,
-  storeRejected,
-} from './klines.ts';
+import { encoderFor, merge, type Series, type StoreCounts, stage } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
+import { storeRejected } from './rejected-klines.ts';
 import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatShort, formatTime } from './time.ts';
@@ -31,11 +24,13 @@ const LONG_LIMIT = 10_000;
  * missing among the latest `limit`. The last two stored candles are asked for again: Binance
  * may still have corrected them.
  * @param stored undefined: a new series, which begins with the latest `limit` candles
+ * @param isChecked another run has done this a moment ago: only what is missing is filled
  */
 export async function updateSeries(
   download: Download,
   stored: StoredSeries | undefined,
   limit: number,
+  isChecked = false,
 ): Promise<StoreCounts> {
   const { series, session } = download;
   const { interval } = series;
@@ -46,6 +41,7 @@ export async function updateSeries(
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
   const holes = await fetchableRanges(session, series, { fromMs: latestMs, toMs: rereadMs });
   const filled = await downloadRanges(download, holes);
+  if (isChecked) return filled;
   const brought = await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }], always);
   return addCounts(filled, brought);
 }
@@ -108,7 +104,6 @@ export async function replaceSeries(
     await refuseLackingAnswer(series, range, tx);
     const [staged] = await tx`select exists (select from staged_klines) as any`;
     if (!staged?.any) return { inserted: 0, revised: 0, rejected: 0 };
-    await ensureTable(tx, instrument);
     const counts = await merge(tx, series);
     await storeRejected(tx, series, 'rest', rejected);
     return { ...counts, rejected: rejected.length };

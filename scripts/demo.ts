@@ -31,6 +31,9 @@ const NEXT = `Now in a database of your own (the same server, another database):
   npx just fetch BTC/USDT --since 1y          a year of 1m candles
   npx just update                             every stored series, up to the last closed candle
   npx just archive 365 --dry-run              what would move to the archive tables
+  npx just candles BTC/USDT 4h                any interval, rolled up; archived candles too
+  npx just status                             is everything fresh?
+  npx just report                             a page to look at, with charts
   npx just verify                             is every candle there, once, closed and possible?
   npx just db psql                            look at it in SQL: select * from all_klines limit 5`;
 

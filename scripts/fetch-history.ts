@@ -1,4 +1,3 @@
-import { type BulkDownload, type BulkResult, loadBulk, refreshBulk } from '../lib/bulk-history.ts';
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import {
@@ -6,20 +5,17 @@ import {
   eachInstrument,
   exitCodeOf,
   sortRuns,
-  type Turn,
   throwIfOnlyFailure,
 } from '../lib/each-instrument.ts';
 import { describeError } from '../lib/errors.ts';
-import { confirmedGaps, confirmGaps, forgetGaps, subtractRanges } from '../lib/gaps.ts';
-import { addCounts, downloadTwice, listedAtMs } from '../lib/history.ts';
-import { findOrRegister } from '../lib/instruments.ts';
 import {
-  clipRanges,
-  countAllSlots,
-  floorToGrid,
-  type Interval,
-  type TimeRange,
-} from '../lib/intervals.ts';
+  type FetchedSeries,
+  type FetchOptions,
+  fetchSeries,
+  SOURCES,
+  type Source,
+} from '../lib/fetch-series.ts';
+import { findOrRegister } from '../lib/instruments.ts';
 import {
   flag,
   instantOption,
@@ -28,127 +24,21 @@ import {
   readSymbols,
   wholeNumber,
 } from '../lib/options.ts';
-import { fetchableRanges, missingRanges } from '../lib/series.ts';
 import type { SymbolName } from '../lib/symbols.ts';
 import { formatCount } from '../lib/table.ts';
-import { DAY_MS, formatShort } from '../lib/time.ts';
+import { formatShort } from '../lib/time.ts';
 import { z } from '../lib/zod.ts';
 
-interface Options {
+interface Options extends FetchOptions {
   symbols: SymbolName[];
-  interval: Interval;
-  since: number;
-  until: number;
-  source: Source;
-  refresh: boolean;
-  recheckGaps: boolean;
   concurrency: number;
-}
-
-const SOURCES = ['auto', 'bulk', 'rest'] as const;
-type Source = (typeof SOURCES)[number];
-
-/** REST pages asked for at the same time. */
-const PAGE_CONCURRENCY = 4;
-/** A gap is confirmed when it is older than this: what is younger may still be on its way. */
-const GAP_SETTLES_MS = DAY_MS;
-
-export interface FetchedSeries {
-  symbol: string;
-  interval: Interval;
-  /** The range that was looked at: from the listing at the earliest, to the last closed candle. */
-  from: string;
-  to: string;
-  inserted: number;
-  revised: number;
-  rejected: number;
-  source: Source;
-  /** Missing still: `source` does not have them. */
-  missing: number;
-}
-
-/** Downloads what is missing of one series in the range, hot and archived candles together. */
-async function fetchSeries(
-  options: Options,
-  context: Context,
-  { session, instrument, signal, openHelper }: Turn,
-): Promise<FetchedSeries> {
-  const { interval, since, until } = options;
-  const series = { instrument, interval };
-  const download: BulkDownload = {
-    source: await context.rest(),
-    bulk: await context.bulk(),
-    openHelper,
-    session,
-    series,
-    signal,
-    concurrency: PAGE_CONCURRENCY,
-    onPage: ({ slots, untilMs, files }) => {
-      const filesDone = files ? `, file ${files.done} of ${files.total}` : '';
-      const position = `${instrument.symbol} ${interval} ${formatShort(untilMs)}${filesDone}`;
-      context.progress.advance(slots, position);
-    },
-    onBadFile: (error) => context.log.warn(error.message),
-  };
-  const nowMs = await download.source.serverTimeMs(instrument.market);
-  const listedMs = (await listedAtMs(download)) ?? since;
-  const range: TimeRange = {
-    fromMs: Math.max(floorToGrid(interval, since), floorToGrid(interval, listedMs)),
-    toMs: Math.min(until, floorToGrid(interval, nowMs)),
-  };
-  if (options.recheckGaps) await forgetGaps(session, series, range);
-  const fetchable = await fetchableRanges(session, series, range);
-  context.progress.extend(countAllSlots(interval, fetchable));
-
-  const { counts, missing } = await fillFrom(options, download, range, fetchable);
-  if (options.source !== 'bulk') {
-    const settled = { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS };
-    await confirmGaps(session, series, clipRanges(missing, settled));
-  }
-  // A gap that was confirmed once may have been filled since.
-  const gaps: TimeRange[] = [];
-  for (const gap of clipRanges(await confirmedGaps(session, series), range)) {
-    gaps.push(...(await missingRanges(session, series, gap)));
-  }
-  const stillMissing = [...subtractRanges(missing, gaps), ...gaps];
-  return {
-    symbol: instrument.symbol,
-    interval,
-    from: new Date(range.fromMs).toISOString(),
-    to: new Date(Math.max(range.fromMs, range.toMs)).toISOString(),
-    ...counts,
-    source: options.source,
-    missing: countAllSlots(interval, stillMissing),
-  };
-}
-
-/** Bulk files first, REST for the rest; `--source` allows only one of them. */
-async function fillFrom(
-  options: Options,
-  download: BulkDownload,
-  range: TimeRange,
-  fetchable: TimeRange[],
-): Promise<BulkResult> {
-  const { session, series } = download;
-  let result: BulkResult = { counts: { inserted: 0, revised: 0, rejected: 0 }, missing: fetchable };
-  if (options.source !== 'rest') {
-    const refreshed = options.refresh ? await refreshBulk(download, range) : result.counts;
-    result = await loadBulk(download, fetchable);
-    result.counts = addCounts(result.counts, refreshed);
-  }
-  if (options.source === 'bulk' || result.missing.length === 0) return result;
-
-  const counts = await downloadTwice(download, result.missing, (first) => first.rejected > 0);
-  const missing: TimeRange[] = [];
-  for (const each of result.missing)
-    missing.push(...(await fetchableRanges(session, series, each)));
-  return { counts: addCounts(result.counts, counts), missing };
 }
 
 /** Fetches the history of each symbol; one that fails does not stop the rest. */
 export async function fetchHistory(options: Options, context: Context) {
   const database = await context.database();
-  const instruments = await findOrRegister(database.sql, await context.rest(), options.symbols);
+  const sources = { rest: await context.rest(), bulk: await context.bulk() };
+  const instruments = await findOrRegister(database.sql, sources.rest, options.symbols);
   context.progress.start(0, 'candles');
   return await eachInstrument(
     database,
@@ -163,7 +53,16 @@ export async function fetchHistory(options: Options, context: Context) {
           context.log.error(`${instrument.symbol}: ${describeError(error)}`);
       },
     },
-    (turn) => fetchSeries(options, context, turn),
+    (turn) =>
+      fetchSeries(options, sources, turn, {
+        onMissing: (candles) => context.progress.extend(candles),
+        onPage: ({ slots, untilMs, files }) => {
+          const filesDone = files ? `, file ${files.done} of ${files.total}` : '';
+          const series = `${turn.instrument.symbol} ${options.interval}`;
+          context.progress.advance(slots, `${series} ${formatShort(untilMs)}${filesDone}`);
+        },
+        onBadFile: (error) => context.log.warn(error.message),
+      }),
   );
 }
 

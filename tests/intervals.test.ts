@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { batchWindows } from '../lib/archive.ts';
 import {
   addSteps,
   ceilToGrid,
@@ -100,29 +99,6 @@ test('a candle off the grid covers the slot that it opens in', () => {
   expect(missingBetween('1h', pairs)).toEqual([
     { fromMs: hour('08:00:00'), toMs: hour('10:00:00') },
   ]);
-});
-
-test('the batches of an archive run touch each other, begin at the first candle and end at the cutoff', () => {
-  fc.assert(
-    fc.property(
-      interval,
-      timeMs,
-      fc.integer({ min: 1, max: 200 * 86_400_000 }),
-      fc.integer({ min: 1, max: 20_000 }),
-      (each, first, span, batchRows) => {
-        const cutoff = first + span;
-        fc.pre(span / maxStepMs(each) / batchRows < 500);
-        const windows = [...batchWindows(each, first, cutoff, batchRows)];
-        expect(windows[0]!.fromMs).toBe(first);
-        expect(windows.at(-1)!.toMs).toBe(cutoff);
-        for (const [index, window] of windows.entries()) {
-          expect(window.toMs).toBeGreaterThan(window.fromMs);
-          expect(countSlots(each, window)).toBeLessThanOrEqual(batchRows);
-          if (index > 0) expect(window.fromMs).toBe(windows[index - 1]!.toMs);
-        }
-      },
-    ),
-  );
 });
 
 function sum(each: (typeof INTERVALS)[number], ranges: readonly TimeRange[]): number {

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { copyIn } from '../lib/db.ts';
 import type { TimeRange } from '../lib/intervals.ts';
 import { COPY_COLUMNS, KlineEncoder } from '../lib/kline-codec.ts';
-import { whyRejected } from '../lib/kline-row.ts';
+import { readKlines, whyRejected } from '../lib/kline-row.ts';
 import { runSql } from '../lib/sql-file.ts';
 import { freshDatabase } from './support/database.ts';
 
@@ -162,4 +162,20 @@ test('lines may end in any way, and the last one need not', () => {
   });
   expect(encode(GOOD, GOOD)).toMatchObject({ count: 2, rejected: [] });
   expect(encode('')).toMatchObject({ count: 0, rejected: [] });
+});
+
+test('the reader for a few lines keeps and refuses the same lines as the one for many', () => {
+  const field = fc.constantFrom('0', '1', '-1.5', '27001.50000001', '1.123456789', 'x', '', '1e3');
+  const time = fc.constantFrom(OPEN, OPEN * 1000, OPEN + 59_999, OPEN + 60_000, LATER, 'x');
+  const line = fc
+    .tuple(time, field, field, field, field, field, time, field, field, field, field, field)
+    .map((fields) => fields.join(','));
+  fc.assert(
+    fc.property(fc.array(fc.oneof(line, fc.constant(GOOD)), { maxLength: 5 }), (lines) => {
+      const csv = Buffer.from(lines.join('\n'));
+      const many = encodeKlines(csv.toString(), ASKED, LATER);
+      const few = readKlines(csv, { interval: '1m', asked: ASKED, askedAtMs: LATER });
+      expect([few.candles.length, few.rejected]).toEqual([many.count, many.rejected.length]);
+    }),
+  );
 });

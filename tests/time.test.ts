@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { cutoffMs } from '../lib/archive.ts';
+import { cutoffMs } from '../lib/archive-plan.ts';
 import { formatDuration, formatShort, formatTime, parseInstant } from '../lib/time.ts';
 
 const NOW = Date.parse('2024-03-10T12:34:56.789Z');

@@ -90,13 +90,15 @@ test('a larger --limit than what is stored reaches further back, but not before 
   expect(fake.klinesRequests()).toHaveLength(1);
 });
 
-test('without --symbol every active instrument is updated, those that left the exchange are not', async () => {
+test('without --symbol every active instrument is updated; one that left the exchange is brought to its end, once', async () => {
   const { fake, env, update } = await setUp();
   await update('--symbol', 'BTC/USDT,ETH/USDT,BNB/USDT', '--interval', '1h');
   fake.symbols.find((each) => each.symbol === 'BNBUSDT' && each.market === 'spot')!.status =
     'BREAK';
   await runScript('sync-instruments', [], env);
   fake.nowMs = NOW + HOUR;
+  expect((await update()).stdout).toContain('3 series up to date: +3 candles');
+  fake.nowMs = NOW + 2 * HOUR;
   const result = await update();
   expect(result.stdout).toContain('2 series up to date: +2 candles');
   expect(result.stderr).not.toContain('BNB');

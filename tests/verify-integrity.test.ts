@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest';
+import { readColumns } from '../lib/archive-tables.ts';
 import { EXIT } from '../lib/errors.ts';
 import { addSteps, floorToGrid, INTERVALS } from '../lib/intervals.ts';
 import { withInstrumentLock } from '../lib/locks.ts';
@@ -255,6 +256,37 @@ test('--deep finds an archived candle that looks right and is not what was moved
   expect((await findings('--deep')).found).toEqual(['batch-hash 1']);
 });
 
+test('--deep holds after archive and restore went to and fro, and finds what was tampered then', async () => {
+  const { sql, env, findings, expectComplete } = await setUp();
+  const run = async (name: string, ...words: string[]) => {
+    const result = await runScript(name, [...words, '--json'], env);
+    expect([name, result.exitCode]).toEqual([name, EXIT.done]);
+    return JSON.parse(result.stdout).rows;
+  };
+  const expectClean = async () => expect((await findings('--deep')).found).toEqual([]);
+  const archive = (days: string) => run('archive', days, '--as-of', UNTIL);
+  expect(await archive('20')).toBe(240);
+  await expectClean();
+  await run('restore', 'BTC/USDT', '--from', '2024-01-10T05:00Z', '--to', '2024-02-12T07:00Z');
+  await expectClean();
+  await sql`delete from restored_ranges`;
+  // Fetched anew while it was hot: the archive's own hashes must follow.
+  await sql`delete from klines where open_time >= '2024-01-20' and open_time < '2024-01-20 03:00Z'`;
+  expect(await archive('20')).toBe(33 * 24 + 2 - 3);
+  expect((await findings('--deep')).found).toEqual(['missing 3']);
+  const range = ['--since', '2024-01-20', '--until', '2024-01-20T03:00Z'];
+  await runScript('fetch-history', ['BTC/USDT', '--interval', '1h', ...range], env);
+  expect(await archive('20')).toBe(3);
+  await expectClean();
+  await expectComplete();
+
+  await sql`update klines_archive set volume = volume + 0.00000001 where open_time = '2024-01-20 01:00Z'`;
+  const tampered = await findings('--deep');
+  expect(tampered.exitCode).toBe(EXIT.findings);
+  expect(tampered.found).toEqual(['batch-hash 1']);
+  expect(tampered.examples[0]).toContain('other content than the');
+});
+
 test('a stale series warns; one that is delisted, and one whose gap is confirmed, does not', async () => {
   const { sql, env } = await setUp();
   const found = async (...words: string[]) => {
@@ -295,14 +327,11 @@ test('a candle stored by the wrong tier warns, a restored one does not', async (
     insert into klines select * from moved`;
   expect((await findings()).found).toEqual(['tier-boundary 1']);
   expect((await findings()).exitCode).toBe(EXIT.done);
-  await sql`alter table archive_batches add column if not exists direction text not null default 'archive'`;
+  const { row_hash } = await readColumns(sql, 'klines_archive');
   await sql`
     insert into archive_batches (run_id, instrument_id, interval, from_time, to_time, moved_rows, content_hash, direction)
     select (select min(id) from archive_runs), instrument_id, interval, open_time, open_time + interval '1 hour', 1,
-      hash_record_extended(row(
-        instrument_id, interval, open_time, close_time, open_price, high_price, low_price, close_price,
-        volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume, created_at, updated_at
-      ), 0), 'restore'
+      ${sql.unsafe(row_hash.text)}, 'restore'
     from klines where open_time = '2024-01-10'`;
   expect((await findings('--deep')).found).toEqual([]);
 });

@@ -8,14 +8,14 @@ export interface HttpAnswer {
 }
 
 /** A 429 is over with the next minute. Who is told to wait longer than this comes back later. */
-const MAX_WAIT_MS = 10 * 60_000;
+export const MAX_WAIT_MS = 10 * 60_000;
 
-/** Binance says to wait. Nothing on this market may be asked before `untilMs` (Unix ms). */
+/** Binance says to wait: nothing on this market may be asked for `pauseMs`. */
 export class RateLimitedError extends Error {
-  readonly untilMs: number;
-  constructor(untilMs: number) {
+  readonly pauseMs: number;
+  constructor(pauseMs: number) {
     super('Binance answered 429');
-    this.untilMs = untilMs;
+    this.pauseMs = pauseMs;
   }
 }
 
@@ -32,12 +32,28 @@ export class TransientError extends KlinekeepError {
 /** Binance serves nothing to this address, now or ever: the whole run ends. */
 export class ShutOutError extends KlinekeepError {}
 
+/** Binance answers 418, or a 429 that lasts. */
+export class BannedError extends ShutOutError {
+  readonly untilMs: number;
+  /** @param untilMs by this machine's clock, Unix ms */
+  constructor(untilMs: number, where = 'told to an earlier request') {
+    const until = formatTime(Math.ceil(untilMs / 1000) * 1000);
+    super('later', `Binance has banned this IP address until ${until} (${where}).`, {
+      hint: `Ask nothing before then, from any program on this address. Run it again after ${until}.`,
+    });
+    this.untilMs = untilMs;
+  }
+}
+
+/** -1121: the exchange does not know the symbol (any more). */
+export class UnknownSymbolError extends KlinekeepError {}
+
 /**
  * Lets a good answer through and says what a bad one means.
  * @param path for the message, e.g. `/api/v3/klines`
  * @param nowMs this machine's clock, Unix ms: Retry-After counts from it
- * @throws RateLimitedError on 429; TransientError on 5xx and on what is not JSON; ShutOutError
- * 75 on 418, 69 on 403 and 451; KlinekeepError 65 on an unknown symbol, 1 on any other refusal.
+ * @throws RateLimitedError on 429; TransientError on 5xx and on what is not JSON; BannedError 75 on
+ * 418; ShutOutError 69 on 403 and 451; UnknownSymbolError 65; KlinekeepError 1 on any other refusal.
  */
 export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): void {
   const { host, pathname, searchParams } = new URL(url);
@@ -45,18 +61,9 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
   const where = `${host}${pathname}`;
   const retryAfterMs = Number(answer.headers['retry-after'] ?? 60) * 1000 || 60_000;
 
-  if (status === 429 && retryAfterMs <= MAX_WAIT_MS)
-    throw new RateLimitedError(nowMs + retryAfterMs);
-  if (status === 418 || status === 429) {
-    const until = formatTime(Math.ceil((nowMs + retryAfterMs) / 1000) * 1000);
-    throw new ShutOutError(
-      'later',
-      `Binance has banned this IP address until ${until} (${status} at ${where}).`,
-      {
-        hint: `Ask nothing before then, from any program on this address. Run it again after ${until}.`,
-      },
-    );
-  }
+  if (status === 429 && retryAfterMs <= MAX_WAIT_MS) throw new RateLimitedError(retryAfterMs);
+  if (status === 418 || status === 429)
+    throw new BannedError(nowMs + retryAfterMs, `${status} at ${where}`);
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
@@ -73,7 +80,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
 
   const code = errorCode(body);
   if (code === -1121) {
-    throw new KlinekeepError(
+    throw new UnknownSymbolError(
       'data',
       `Binance knows no symbol ${searchParams.get('symbol')} (${where}).`,
       {

@@ -5,23 +5,10 @@ import type { Dispatcher } from 'undici';
 import yauzl from 'yauzl';
 import type { Env } from '../env.ts';
 import { KlinekeepError } from '../errors.ts';
-import type { Interval, TimeRange } from '../intervals.ts';
 import { retry } from '../retry.ts';
-import type { Market } from '../symbols.ts';
-import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../time.ts';
 import { ShutOutError, TransientError } from './answer.ts';
+import type { BulkFile } from './bulk-files.ts';
 import { createDispatcher, httpGetBytes } from './http.ts';
-
-/** One file of data.binance.vision: the candles that open in a month or on a day. */
-export interface BulkFile {
-  /** `BTCUSDT-1m-2023-02.zip`; with the market it names the file for good. */
-  name: string;
-  market: Market;
-  period: 'monthly' | 'daily';
-  url: string;
-  /** The open times that it is for. */
-  range: TimeRange;
-}
 
 /** A file whose checksum was right. */
 export interface BulkContent {
@@ -39,24 +26,13 @@ export class BadFileError extends KlinekeepError {
 
 /** A month of 1m is 7 MB of CSV and 2 MB zipped; what is ten times larger is no such file. */
 const MAX_ZIP_BYTES = 32 * 1024 * 1024;
+const MAX_CHECKSUM_BYTES = 4096;
 const MAX_CSV_BYTES = 64 * 1024 * 1024;
 
 const inflateRaw = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);
 
-const FOLDERS: Record<Market, string> = { spot: 'spot', usdm: 'futures/um' };
-
-/** Daily files are there for intervals up to a day. */
-export function hasDailyFiles(interval: Interval): boolean {
-  return !['3d', '1w', '1M'].includes(interval);
-}
-
 /** data.binance.vision, or what stands in for it. */
 export interface BulkSource {
-  /** The file of the month, or of the day, around a time. */
-  monthFile(of: BulkOwner, interval: Interval, timeMs: number): BulkFile;
-  dayFile(of: BulkOwner, interval: Interval, timeMs: number): BulkFile;
-  /** The file of that name; undefined: it is none of this series. */
-  fileNamed(of: BulkOwner, interval: Interval, name: string): BulkFile | undefined;
   /**
    * @returns undefined when there is no such file
    * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
@@ -67,14 +43,14 @@ export interface BulkSource {
   close(): Promise<void>;
 }
 
-export interface BulkOwner {
-  market: Market;
-  exchangeSymbol: string;
+interface Site {
+  baseUrl: string;
+  dispatcher: Dispatcher;
 }
 
 /** @param onWait told before each new try */
 export function createBulkSource(env: Env, onWait: (message: string) => void): BulkSource {
-  const dispatcher = createDispatcher(env.httpsProxy);
+  const site: Site = { baseUrl: env.bulkUrl, dispatcher: createDispatcher(env.httpsProxy) };
   const persistently = <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> =>
     retry(work, {
       signal,
@@ -82,47 +58,11 @@ export function createBulkSource(env: Env, onWait: (message: string) => void): B
       onRetry: (error, delayMs) =>
         onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
     });
-  const monthFile: BulkSource['monthFile'] = (of, interval, timeMs) => {
-    const fromMs = startOfMonth(toUtc(timeMs)).getTime();
-    const range = { fromMs, toMs: addMonths(toUtc(fromMs), 1).getTime() };
-    return describeFile(env.bulkUrl, of, interval, 'monthly', range);
-  };
-  const dayFile: BulkSource['dayFile'] = (of, interval, timeMs) => {
-    const fromMs = startOfDay(timeMs);
-    return describeFile(env.bulkUrl, of, interval, 'daily', { fromMs, toMs: fromMs + DAY_MS });
-  };
   return {
-    monthFile,
-    dayFile,
-    fileNamed(of, interval, name) {
-      const date = /-(\d{4}-\d{2}(-\d{2})?)\.zip$/.exec(name);
-      if (!date) return undefined;
-      const describe = date[2] ? dayFile : monthFile;
-      const file = describe(of, interval, Date.parse(date[1] as string));
-      return file.name === name ? file : undefined;
-    },
-    download: (file, signal) => persistently(signal, () => downloadFile(file, dispatcher, signal)),
-    checksum: (file, signal) =>
-      persistently(signal, () => publishedChecksum(file, dispatcher, signal)),
-    close: () => dispatcher.destroy(),
+    download: (file, signal) => persistently(signal, () => downloadFile(site, file, signal)),
+    checksum: (file, signal) => persistently(signal, () => publishedChecksum(site, file, signal)),
+    close: () => site.dispatcher.destroy(),
   };
-}
-
-function describeFile(
-  baseUrl: string,
-  { market, exchangeSymbol }: BulkOwner,
-  interval: Interval,
-  period: BulkFile['period'],
-  range: TimeRange,
-): BulkFile {
-  // The month is 1mo here and 1M in REST.
-  const width = interval === '1M' ? '1mo' : interval;
-  const date = new Date(range.fromMs).toISOString().slice(0, period === 'monthly' ? 7 : 10);
-  const name = `${exchangeSymbol}-${width}-${date}.zip`;
-  const path = [FOLDERS[market], period, 'klines', exchangeSymbol, width, name]
-    .map(encodeURI)
-    .join('/');
-  return { name, market, period, url: `${baseUrl}/data/${path}`, range };
 }
 
 /**
@@ -132,14 +72,14 @@ function describeFile(
  * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
  */
 async function downloadFile(
+  site: Site,
   file: BulkFile,
-  dispatcher: Dispatcher,
   signal: AbortSignal,
 ): Promise<BulkContent | undefined> {
   for (let attempt = 1; ; attempt++) {
     const [zip, wanted] = await Promise.all([
-      getBytes(file.url, MAX_ZIP_BYTES, file, dispatcher, signal),
-      getBytes(`${file.url}.CHECKSUM`, 4096, file, dispatcher, signal),
+      getBytes(site, '', MAX_ZIP_BYTES, file, signal),
+      getBytes(site, '.CHECKSUM', MAX_CHECKSUM_BYTES, file, signal),
     ]);
     if (!zip || !wanted) return undefined;
     const sha256 = createHash('sha256').update(zip).digest('hex');
@@ -153,21 +93,23 @@ async function downloadFile(
 
 /** The checksum that is published for a file now; undefined: there is none. */
 async function publishedChecksum(
+  site: Site,
   file: BulkFile,
-  dispatcher: Dispatcher,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const text = await getBytes(`${file.url}.CHECKSUM`, 4096, file, dispatcher, signal);
+  const text = await getBytes(site, '.CHECKSUM', MAX_CHECKSUM_BYTES, file, signal);
   return text?.toString('latin1').trim().split(/\s+/)[0]?.toLowerCase();
 }
 
+/** @param suffix what to add to the file's address */
 async function getBytes(
-  url: string,
+  { baseUrl, dispatcher }: Site,
+  suffix: string,
   maxBytes: number,
   file: BulkFile,
-  dispatcher: Dispatcher,
   signal: AbortSignal,
 ): Promise<Buffer | undefined> {
+  const url = `${baseUrl}/${file.path}${suffix}`;
   const { status, body } = await httpGetBytes(url, dispatcher, signal, maxBytes);
   if (status === 404) return undefined;
   if (status === 200 && body) return body;

@@ -3,12 +3,13 @@ import type { binance } from 'ccxt';
 import type { Env } from '../env.ts';
 import type { Interval, TimeRange } from '../intervals.ts';
 import { whyRejected } from '../kline-row.ts';
-import { retry, wait } from '../retry.ts';
 import type { Market } from '../symbols.ts';
-import { DAY_MS, formatTime } from '../time.ts';
-import { checkAnswer, type HttpAnswer, RateLimitedError, TransientError } from './answer.ts';
+import { DAY_MS } from '../time.ts';
+import { TransientError, UnknownSymbolError } from './answer.ts';
+import type { BudgetTotals } from './budget.ts';
 import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';
-import { createDispatcher, httpGet } from './http.ts';
+import { baseUrl, createRequests, type RequestOptions } from './requests.ts';
+import { EXCHANGE_INFO_WEIGHT, klinesWeight, TIME_WEIGHT } from './weights.ts';
 
 /** A kline as Binance sends it: 12 fields, decimals as strings. Not checked yet. */
 export type RawKline = readonly unknown[];
@@ -24,83 +25,35 @@ export interface RestSource {
    * One page: candles that open in `range`, oldest first, `limit` at most. The last one may be
    * still forming.
    */
-  klines(
-    market: Market,
-    exchangeSymbol: string,
-    interval: Interval,
-    range: TimeRange,
-    limit: number,
-  ): Promise<RawKline[]>;
+  klines(page: KlinesPage): Promise<RawKline[]>;
+  /** What was asked of each market so far. */
+  totals(): Partial<Record<Market, BudgetTotals>>;
   close(): Promise<void>;
 }
 
-/**
- * Candles per page. Spot costs 2 weight whatever the size; usdm costs 1 below 100, 2 below 500,
- * 5 to 1000: 499 is the cheapest per candle.
- * https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Kline-Candlestick-Data
- */
-export const PAGE_SIZE: Record<Market, number> = { spot: 1000, usdm: 499 };
-
-export interface RestOptions {
-  signal: AbortSignal;
-  /** Told when Binance makes us wait and before each new try. */
-  onWait: (message: string) => void;
+export interface KlinesPage {
+  market: Market;
+  exchangeSymbol: string;
+  interval: Interval;
+  range: TimeRange;
+  limit: number;
+  /** Before each request, repeated ones too. */
+  onRequest?: (() => void) | undefined;
 }
 
 /** ccxt's raw endpoints with decimals left as strings, over our own transport and error rules. */
-export function createRestSource(env: Env, { signal, onWait }: RestOptions): RestSource {
-  const dispatcher = createDispatcher(env.httpsProxy);
+export function createRestSource(env: Env, options: RequestOptions): RestSource {
+  const requests = createRequests(env, options);
   const exchanges = new Map<Market, binance>();
   const clocks = new Map<Market, Promise<number>>();
-  const pausedUntilMs = new Map<Market, number>();
-
-  /** One request. 429 is waited for, by all of the market together, and asked again. */
-  const getChecked = async (market: Market, url: string): Promise<HttpAnswer> => {
-    while (true) {
-      const pauseMs = (pausedUntilMs.get(market) ?? 0) - Date.now();
-      if (pauseMs > 0) await wait(pauseMs, signal);
-      signal.throwIfAborted();
-      try {
-        const answer = await httpGet(url, dispatcher, signal);
-        checkAnswer(answer, url, Date.now());
-        return answer;
-      } catch (error) {
-        if (!(error instanceof RateLimitedError)) throw error;
-        if (error.untilMs <= (pausedUntilMs.get(market) ?? 0)) continue;
-        pausedUntilMs.set(market, error.untilMs);
-        onWait(`Binance asks to wait (429): going on at ${formatTime(error.untilMs)}`);
-      }
-    }
-  };
-
-  const persistently = <T>(work: () => Promise<T>): Promise<T> =>
-    retry(work, {
-      signal,
-      isTransient: (error) => error instanceof TransientError,
-      onRetry: (error, delayMs) =>
-        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
-    });
-
-  /** What needs no pacing goes without ccxt, which takes its time to load. */
-  const getJson = <T>(
-    market: Market,
-    path: string,
-    isGood: (body: unknown) => body is T,
-  ): Promise<T> =>
-    persistently(async () => {
-      const { body } = await getChecked(market, `${baseUrl(env, market)}/${path}`);
-      const parsed = JSON.parse(body);
-      if (isGood(parsed)) return parsed;
-      throw new TransientError(
-        `Binance answered ${path.split('?')[0]} with ${JSON.stringify(body.slice(0, 80))}.`,
-      );
-    });
 
   const exchangeFor = (market: Market): binance => {
     let exchange = exchanges.get(market);
     if (!exchange) {
       exchange = createExchange(env, async (url) => {
-        const { status, headers, body } = await getChecked(market, url);
+        const limit = Number(new URL(url).searchParams.get('limit'));
+        const weight = klinesWeight(market, limit);
+        const { status, headers, body } = await requests.get(market, url, weight);
         return { status, statusText: '', headers: new Headers(headers), text: async () => body };
       });
       exchanges.set(market, exchange);
@@ -109,10 +62,16 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
   };
 
   const startClock = async (market: Market): Promise<number> => {
-    const answer = await getJson(market, 'time', (body): body is { serverTime: number } =>
-      Number.isInteger((body as { serverTime?: unknown }).serverTime),
+    const answer = await requests.getJson(
+      market,
+      'time',
+      TIME_WEIGHT,
+      (body): body is { serverTime: number } =>
+        Number.isInteger((body as { serverTime?: unknown }).serverTime),
     );
-    return answer.serverTime - performance.now();
+    const offset = answer.serverTime - performance.now();
+    requests.setClock(market, offset);
+    return offset;
   };
 
   return {
@@ -128,7 +87,12 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
     async symbols(market, exchangeSymbol) {
       const narrowed = market === 'spot' && exchangeSymbol;
       const query = narrowed ? `?symbol=${encodeURIComponent(exchangeSymbol)}` : '';
-      const info = await getJson(market, `exchangeInfo${query}`, isExchangeInfo);
+      const info = await requests.getJson(
+        market,
+        `exchangeInfo${query}`,
+        EXCHANGE_INFO_WEIGHT[market],
+        isExchangeInfo,
+      );
       const listed = info.symbols.flatMap((symbol) => readListed(market, symbol));
       return exchangeSymbol
         ? listed.filter((symbol) => symbol.exchangeSymbol === exchangeSymbol)
@@ -137,16 +101,17 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
     async firstOpenMs(market, exchangeSymbol) {
       const query = `symbol=${encodeURIComponent(exchangeSymbol)}&interval=1m&startTime=0&limit=1`;
       const asked = { fromMs: 0, toMs: Date.now() + DAY_MS };
-      const rows = await getJson(
+      const rows = await requests.getJson(
         market,
         `klines?${query}`,
+        klinesWeight(market, 1),
         (body): body is string[][] =>
           Array.isArray(body) &&
           body.every((row) => whyRejected(row.map(String), asked, '1m') === undefined),
       );
       return rows[0] === undefined ? undefined : Number(rows[0][0]);
     },
-    async klines(market, exchangeSymbol, interval, range, limit) {
+    async klines({ market, exchangeSymbol, interval, range, limit, onRequest }) {
       const query = {
         symbol: exchangeSymbol,
         interval,
@@ -154,7 +119,8 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
         endTime: range.toMs - 1,
         limit,
       };
-      return await persistently(async () => {
+      const ask = async (): Promise<RawKline[]> => {
+        onRequest?.();
         const exchange = exchangeFor(market);
         const rows = await (market === 'spot'
           ? exchange.publicGetKlines(query)
@@ -162,16 +128,20 @@ export function createRestSource(env: Env, { signal, onWait }: RestOptions): Res
         if (!Array.isArray(rows))
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
+      };
+      return await requests.persistently(async () => {
+        try {
+          return await ask();
+        } catch (error) {
+          // Whoever asks is registered: before it is given up, the exchange may say so twice.
+          if (error instanceof UnknownSymbolError) return await ask();
+          throw error;
+        }
       });
     },
-    async close() {
-      await dispatcher.destroy();
-    },
+    totals: requests.totals,
+    close: requests.close,
   };
-}
-
-function baseUrl(env: Env, market: Market): string {
-  return market === 'spot' ? `${env.spotUrl}/api/v3` : `${env.usdmUrl}/fapi/v1`;
 }
 
 type Fetch = (url: string) => Promise<unknown>;
@@ -180,9 +150,8 @@ type Fetch = (url: string) => Promise<unknown>;
 function createExchange(env: Env, fetchImplementation: Fetch): binance {
   const { binance: Binance } = createRequire(import.meta.url)('ccxt') as typeof import('ccxt');
   const exchange = new Binance({
-    enableRateLimit: true,
-    // The default paces requests evenly, usdm at half its quota; this one allows bursts.
-    rateLimiterAlgorithm: 'rollingWindow',
+    // Our own budget counts what other runs and programs spend too.
+    enableRateLimit: false,
     maxRetriesOnFailure: 0,
   });
   const api = exchange.urls.api as Record<string, string>;

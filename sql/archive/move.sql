@@ -1,65 +1,60 @@
--- Moves the candles of one window from klines to klines_archive, and writes down what it moved
--- Locks the rows it moves. Can be run again: a window that is moved already moves nothing.
--- One statement, so the copy and the delete see the same rows; the caller commits only when both
--- counted the same rows with the same content.
+-- Moves the candles of one window from the table `source` to the table `target`, and logs the batch
+-- Locks nothing yet; remove.sql, which has to follow, locks the rows it deletes. Both in one
+-- transaction, REPEATABLE READ: then all statements see the same rows of the source, and one that
+-- somebody changes meanwhile fails the batch instead of being lost. Can be run again: a window that
+-- is moved already moves nothing.
+--
+-- `held_rows` and `held_hash` are what the target held of the window before (held.sql). The caller
+-- commits only if the copy is proven, which is that the target, read back, gained the rows and the
+-- content that the source has; and if remove.sql deletes as many. `columns` and `row_hash`, which
+-- hashes all of them, come from columns.sql.
 
-with copied as (
-  insert into klines_archive (
-    instrument_id, interval, open_time, close_time,
-    open_price, high_price, low_price, close_price,
-    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
-    created_at, updated_at
-  )
-  select
-    instrument_id, interval, open_time, close_time,
-    open_price, high_price, low_price, close_price,
-    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
-    created_at, updated_at
-  from klines
+insert into :"target" (:columns)
+select :columns
+from :"source"
+where instrument_id = :'instrument_id'::int
+  and interval = :'interval'
+  and open_time >= :'from_time'
+  and open_time < :'to_time';
+
+with wanted as (
+  select count(*)::int as row_count, coalesce(sum(:row_hash), 0) as content_hash
+  from :"source" s
   where instrument_id = :'instrument_id'::int
     and interval = :'interval'
     and open_time >= :'from_time'
     and open_time < :'to_time'
-  returning hash_record_extended(
-    row(
-      instrument_id, interval, open_time, close_time,
-      open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
-      created_at, updated_at
-    ),
-    0
-  ) as row_hash
 ),
-removed as (
-  delete from klines
+gained as (
+  select
+    count(*)::int - :'held_rows'::int as row_count,
+    coalesce(sum(:row_hash), 0) - :'held_hash'::numeric as content_hash
+  from :"target" t
   where instrument_id = :'instrument_id'::int
     and interval = :'interval'
     and open_time >= :'from_time'
     and open_time < :'to_time'
-  returning hash_record_extended(
-    row(
-      instrument_id, interval, open_time, close_time,
-      open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
-      created_at, updated_at
-    ),
-    0
-  ) as row_hash
-),
-tally as (
-  select
-    (select count(*)::int from copied) as copied_rows,
-    (select coalesce(sum(row_hash), 0) from copied) as copied_hash,
-    (select count(*)::int from removed) as removed_rows,
-    (select coalesce(sum(row_hash), 0) from removed) as removed_hash
 ),
 logged as (
-  insert into archive_batches (run_id, instrument_id, interval, from_time, to_time, moved_rows, content_hash)
-  select :'run_id', :'instrument_id', :'interval', :'from_time', :'to_time', copied_rows, copied_hash
-  from tally
-  where copied_rows > 0
+  insert into archive_batches (
+    batch_id, run_id, direction, instrument_id, interval, from_time, to_time, moved_rows, content_hash,
+    equal_rows, conflict_rows, conflicts, dropped_rows, dropped_hash, replaced_hash, duration_ms
+  )
+  select
+    :'batch_id', :'run_id', :'direction', :'instrument_id', :'interval', :'from_time', :'to_time',
+    row_count, content_hash, :'equal_rows', :'conflict_rows', nullif(:'conflicts', '')::jsonb,
+    :'dropped_rows', :'dropped_hash', :'replaced_hash',
+    ceil(extract(epoch from clock_timestamp() - transaction_timestamp()) * 1000)
+  from wanted
+  where row_count + :'equal_rows'::int + :'conflict_rows'::int > 0
 )
 select
-  copied_rows, removed_rows,
-  copied_rows = removed_rows and copied_hash = removed_hash as is_proven
-from tally;
+  wanted.row_count as wanted_rows,
+  gained.row_count as gained_rows,
+  (wanted.row_count, wanted.content_hash) = (gained.row_count, gained.content_hash)
+    -- Asked of the present, not of the transaction's snapshot: no one can detach them any more.
+    and (
+      pg_partition_root(format('%I', :'source'::text)::regclass)::text,
+      pg_partition_root(format('%I', :'target'::text)::regclass)::text
+    ) in (('klines', 'klines_archive'), ('klines_archive', 'klines')) as is_proven
+from wanted, gained;

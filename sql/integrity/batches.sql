@@ -5,26 +5,15 @@
 
 with entries as (
   select
-    b.from_time, b.to_time, b.moved_at as at,
-    case m.direction when 'restore' then -b.moved_rows - m.dropped_rows
-      else b.moved_rows - (m.conflict_rows - (m.dropped_rows - m.equal_rows))
+    from_time, to_time, moved_at as at,
+    case direction
+      when 'restore' then -moved_rows - dropped_rows
+      else moved_rows - conflict_rows + dropped_rows - equal_rows
     end as rows,
-    case m.direction when 'restore' then -b.content_hash - m.dropped_hash
-      else b.content_hash - m.replaced_hash
-    end as content_hash,
+    case direction when 'restore' then -content_hash - dropped_hash else content_hash - replaced_hash end as content_hash,
     false as is_seal
-  from archive_batches b
-  cross join lateral (
-    -- Databases of before have none of these columns: what they moved, they archived.
-    select
-      coalesce(to_jsonb(b) ->> 'direction', 'archive') as direction,
-      coalesce((to_jsonb(b) ->> 'dropped_rows')::int, 0) as dropped_rows,
-      coalesce((to_jsonb(b) ->> 'dropped_hash')::numeric, 0) as dropped_hash,
-      coalesce((to_jsonb(b) ->> 'replaced_hash')::numeric, 0) as replaced_hash,
-      coalesce((to_jsonb(b) ->> 'conflict_rows')::int, 0) as conflict_rows,
-      coalesce((to_jsonb(b) ->> 'equal_rows')::int, 0) as equal_rows
-  ) as m
-  where b.instrument_id = :'instrument_id'::int and b.interval = :'interval'
+  from archive_batches
+  where instrument_id = :'instrument_id'::int and interval = :'interval'
   union all
   select s.from_time, s.to_time, s.sealed_at, s.rows, s.content_hash, true
   from archive_seals s
@@ -66,20 +55,7 @@ from stretches s
 cross join lateral (
   select
     count(*)::int as rows,
-    coalesce(
-      sum(
-        hash_record_extended(
-          row(
-            instrument_id, interval, open_time, close_time,
-            open_price, high_price, low_price, close_price,
-            volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
-            created_at, updated_at
-          ),
-          0
-        )
-      ),
-      0
-    ) as content_hash
+    coalesce(sum(:row_hash), 0) as content_hash
   from klines_archive a
   where a.instrument_id = :'instrument_id'::int
     and a.interval = :'interval'

@@ -4,20 +4,7 @@
 insert into archive_seals (instrument_id, interval, from_time, to_time, rows, content_hash, sealed_at)
 select
   :'instrument_id'::int, :'interval', :'from_time', :'to_time', count(*),
-  coalesce(
-    sum(
-      hash_record_extended(
-        row(
-          instrument_id, interval, open_time, close_time,
-          open_price, high_price, low_price, close_price,
-          volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume,
-          created_at, updated_at
-        ),
-        0
-      )
-    ),
-    0
-  ),
+  coalesce(sum(:row_hash), 0),
   clock_timestamp()
 from klines_archive
 where instrument_id = :'instrument_id'::int

@@ -4,7 +4,8 @@
 select
   v.interval, newest.last_time, newest.second_last_time,
   first_hot.open_time as first_hot_time,
-  least(first_hot.open_time, first_archived.open_time) as first_time
+  least(first_hot.open_time, first_archived.open_time) as first_time,
+  c.checked_at
 from unnest(string_to_array(:'intervals', ',')) as v (interval)
 cross join lateral (
   select max(open_time) as last_time, min(open_time) as second_last_time
@@ -38,4 +39,5 @@ cross join lateral (
   from klines_archive
   where instrument_id = :'instrument_id'::int and interval = v.interval
 ) as first_archived
+left join series_checks c on c.instrument_id = :'instrument_id'::int and c.interval = v.interval
 where newest.last_time is not null;

@@ -15,9 +15,12 @@ const MAX_FILE_BYTES = 20 * 1024 * 1024;
 
 /**
  * A server of its own for which no file may grow beyond 20 MiB, so that a table that needs more
- * gets the error of a full disk. Stopped and deleted when the test ends.
+ * gets the error of a full disk. Stopped and deleted when the test ends. `withMoreRoom` starts it
+ * again without the limit.
  */
-export async function serverWithFullDisk(): Promise<Database> {
+export async function serverWithFullDisk(): Promise<
+  Database & { withMoreRoom(): Promise<Database> }
+> {
   const home = await mkdtemp(join(tmpdir(), 'klinekeep-full-'));
   await chmod(home, 0o711);
   onTestFinished(async () => {
@@ -37,5 +40,12 @@ export async function serverWithFullDisk(): Promise<Database> {
   const database = await connectDatabase(await startEmbedded(home), 'klinekeep tests');
   onTestFinished(() => database.close());
   await migrate(database.sql);
-  return database;
+  const withMoreRoom = async () => {
+    await database.close();
+    await stopEmbedded(home);
+    const again = await connectDatabase(await startEmbedded(home), 'klinekeep tests');
+    onTestFinished(() => again.close());
+    return again;
+  };
+  return { ...database, withMoreRoom };
 }

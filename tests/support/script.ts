@@ -25,10 +25,14 @@ export function startScript(
   words: readonly string[],
   env: Record<string, string> = {},
 ): RunningScript {
+  return start(resolve(PROJECT_DIR, `scripts/${name}.ts`), words, env);
+}
+
+function start(file: string, words: readonly string[], env: Record<string, string>): RunningScript {
   const child = spawn(
     process.execPath,
     // What the tsx command does, without its second process: a SIGKILL must hit the script.
-    ['--import', TSX_LOADER, resolve(PROJECT_DIR, `scripts/${name}.ts`), ...words],
+    ['--import', TSX_LOADER, file, ...words],
     {
       cwd: '/',
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -48,7 +52,18 @@ export function startScript(
   const result = Promise.all([exited, text(child.stdout), text(child.stderr)]).then(
     ([[exitCode, signal], stdout, stderr]) => ({ exitCode, signal, stdout, stderr }),
   );
+  // A test may stop reading in the middle; then it does not wait for the whole text.
+  result.catch(() => {});
   return { process: child, result };
+}
+
+/** Runs a program of TypeScript that is none of our scripts. */
+export async function runProgram(
+  file: string,
+  words: readonly string[],
+  env: Record<string, string>,
+): Promise<ScriptResult> {
+  return await start(file, words, env).result;
 }
 
 /** Runs a script within this process: ten times quicker, and all but the process is the same. */

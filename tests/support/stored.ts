@@ -50,7 +50,8 @@ export function expectedRows(rows: readonly RawRow[], nowMs: number): string[] {
   return rows.filter((row) => row[6] < nowMs).map((row) => canonical(row.slice(0, 11)));
 }
 
-function canonical(values: readonly unknown[]): string {
+/** The fields of a kline as one line to compare. */
+export function canonical(values: readonly unknown[]): string {
   return values
     .map((value) =>
       String(value)

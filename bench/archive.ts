@@ -1,0 +1,284 @@
+/**
+ * A million 1m candles archived by the whole script, beside the same batches as plain SQL by psql
+ * (INSERT … SELECT and DELETE in a transaction each), both followed by the same VACUUM (ANALYZE);
+ * and how long a reader and a writer beside it take: idle, during archive, during archive --gentle,
+ * and during one INSERT and DELETE of everything.
+ *
+ *     just bench archive               three rounds
+ *     BENCH_ROUNDS=5 just bench archive
+ *     BENCH_ONLY_SPEED=1 just bench archive    without the reader and the writer
+ *
+ * Only ratios of one run mean anything; they are taken round by round, and their median is shown.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import postgres from 'postgres';
+import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
+import { PROJECT_DIR } from '../lib/env.ts';
+import { migrate } from '../lib/migrate.ts';
+import { renderSql } from '../lib/sql-file.ts';
+import { formatBytes, formatCount, formatTable } from '../lib/table.ts';
+
+const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+const ROWS = 1_000_000;
+const BATCH_ROWS = 10_000;
+const FROM_MS = Date.UTC(2022, 0, 1);
+const AS_OF = '2024-01-01';
+
+interface Cost {
+  ms: number;
+  vacuumMs: number;
+  walBytes: number;
+}
+
+/** Milliseconds that single statements took. */
+interface Latency {
+  reads: number[];
+  writes: number[];
+}
+
+async function main(): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-bench-'));
+  await chmod(folder, 0o711);
+  const home = join(folder, 'home');
+  const url = await startEmbedded(home);
+  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  try {
+    await migrate(sql);
+    await makeCandles(sql);
+    const file = join(folder, 'batches.sql');
+    await writeFile(file, plainBatches());
+    const big = join(folder, 'big.sql');
+    await writeFile(big, plainBatches(ROWS));
+
+    const rounds: { ours: Cost; plain: Cost }[] = [];
+    for (let round = 0; round < ROUNDS; round++) {
+      const run = (ours: boolean) =>
+        ours ? measure(sql, () => archive(url)) : measure(sql, () => plain(url, file));
+      // Who comes first changes from round to round.
+      const isOursFirst = round % 2 === 0;
+      const [first, second] = [await run(isOursFirst), await run(!isOursFirst)];
+      rounds.push(isOursFirst ? { ours: first, plain: second } : { ours: second, plain: first });
+    }
+    reportSpeed(rounds);
+
+    if (process.env.BENCH_ONLY_SPEED) return;
+    const latencies: Record<string, Latency[]> = {};
+    for (let round = 0; round < ROUNDS; round++) {
+      const during: [string, () => Promise<unknown>][] = [
+        ['idle', () => sleep(5_000)],
+        ['archive', () => archive(url)],
+        ['archive --gentle', () => archive(url, '--gentle')],
+        ['one INSERT and DELETE', () => psql(url, '-f', big)],
+      ];
+      for (const [name, work] of during) {
+        await reset(sql);
+        latencies[name] = [...(latencies[name] ?? []), await beside(url, work)];
+      }
+    }
+    reportLatency(latencies);
+  } finally {
+    await sql.end();
+    await stopEmbedded(home);
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Two instruments: one whose candles are archived, one that is read and written beside it. */
+async function makeCandles(sql: postgres.Sql): Promise<void> {
+  for (const [id, base] of [
+    [1, 'BTC'],
+    [2, 'ETH'],
+  ] as const) {
+    const table = `${base.toLowerCase()}_usdt`;
+    await sql`
+      insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
+      values ('spot', ${`${base}/USDT`}, ${`${base}USDT`}, ${base}, 'USDT', 'active', ${table})`;
+    await sql.unsafe(renderSql('klines/create_table.sql', { hot: table, instrument_id: id }));
+  }
+  await sql.unsafe(
+    renderSql('archive/create_table.sql', {
+      hot: 'btc_usdt',
+      archive: 'btc_usdt_archive',
+      instrument_id: 1,
+    }),
+  );
+  await sql`
+    create table master as
+    select
+      1 as instrument_id, '1m'::text as interval, t as open_time, t + interval '59.999 s' as close_time,
+      p.p1, p.p1 * 1.01 as p2, p.p1 * 0.99 as p3, p.p1 + 1 as p4, p.v1, p.p1 * p.v1 as v2,
+      (random() * 1000)::int as trades, p.v1 / 2 as v3, p.p1 * p.v1 / 2 as v4, now() as ca, now() as ua
+    from generate_series(0, ${ROWS - 1}) as n
+    cross join lateral (select ${new Date(FROM_MS)}::timestamptz + n * interval '1 min' as t) as at
+    cross join lateral (
+      select (30000 + random() * 1000 + n * 0)::numeric(28, 8) as p1, (random() * 100)::numeric(28, 8) as v1
+    ) as p`;
+  // The reader's candles, and the newest ones of the archived instrument, which stay.
+  await sql`insert into eth_usdt select 2, interval, open_time, close_time, p1, p2, p3, p4, v1, v2, trades, v3, v4, ca, ua
+    from master where open_time < ${new Date(FROM_MS + 100_000 * 60_000)}`;
+}
+
+/** Everything hot again, nothing archived, no dead rows. */
+async function reset(sql: postgres.Sql): Promise<void> {
+  await sql`truncate btc_usdt, btc_usdt_archive, archive_batches`;
+  await sql`insert into btc_usdt select * from master`;
+  await sql`delete from eth_usdt where open_time >= '2030-01-01'`;
+  await sql`vacuum (analyze) btc_usdt, btc_usdt_archive, eth_usdt`;
+  await sql`checkpoint`;
+}
+
+const SCRIPT = resolve(PROJECT_DIR, 'scripts/archive.ts');
+const LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
+
+/** The whole script, started the way the Justfile does. VACUUM is part of it. */
+async function archive(url: string, ...words: string[]): Promise<void> {
+  await run('node', ['--import', LOADER, SCRIPT, '1', '--as-of', AS_OF, '--quiet', ...words], {
+    DATABASE_URL: url,
+  });
+}
+
+async function plain(url: string, file: string): Promise<void> {
+  await psql(url, '-f', file, '-c', 'vacuum (analyze) btc_usdt, btc_usdt_archive');
+}
+
+async function psql(url: string, ...words: string[]): Promise<void> {
+  await run('psql', ['-qX', '-v', 'ON_ERROR_STOP=1', ...words, url]);
+}
+
+/** What people write: one transaction a batch, the same windows as ours. */
+function plainBatches(batchRows = BATCH_ROWS): string {
+  const iso = (row: number) => new Date(FROM_MS + row * 60_000).toISOString();
+  let text = '';
+  for (let at = 0; at < ROWS; at += batchRows) {
+    const where = `where interval = '1m' and open_time >= '${iso(at)}' and open_time < '${iso(at + batchRows)}'`;
+    text += `begin;\ninsert into btc_usdt_archive select * from btc_usdt ${where};\ndelete from btc_usdt ${where};\ncommit;\n`;
+  }
+  return text;
+}
+
+async function run(
+  command: string,
+  words: string[],
+  env: Record<string, string> = {},
+): Promise<void> {
+  const child = spawn(command, words, {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
+  const [code] = await once(child, 'exit');
+  if (code !== 0) throw new Error(`${command} ended with ${code}`);
+}
+
+async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Cost> {
+  await reset(sql);
+  const lsn = async () => (await sql`select pg_current_wal_insert_lsn()::text as lsn`)[0]?.lsn;
+  const [before, startedMs] = [await lsn(), performance.now()];
+  await work();
+  const ms = performance.now() - startedMs;
+  const [wal] = await sql`select pg_wal_lsn_diff(${await lsn()}, ${before})::float8 as bytes`;
+  const [moved] = await sql`
+    select count(*)::int as rows, (select count(*)::int from btc_usdt) as left from btc_usdt_archive`;
+  if (moved?.rows !== ROWS || moved.left !== 0) throw new Error(`${moved?.rows} rows were moved`);
+  const [vacuum] = await sql`
+    select sum(total_vacuum_time)::float8 as ms from pg_stat_user_tables where relname in ('btc_usdt', 'btc_usdt_archive')`;
+  return { ms, vacuumMs: vacuum?.ms, walBytes: wal?.bytes };
+}
+
+/** A reader and a writer while `work` goes on: one statement each, every few milliseconds. */
+async function beside(url: string, work: () => Promise<unknown>): Promise<Latency> {
+  const [reader, writer] = [postgres(url, { max: 1 }), postgres(url, { max: 1 })];
+  const latency: Latency = { reads: [], writes: [] };
+  let isOver = false;
+  const repeat = async (into: number[], statement: (n: number) => Promise<unknown>) => {
+    for (let n = 0; !isOver; n++) {
+      const startedMs = performance.now();
+      await statement(n);
+      into.push(performance.now() - startedMs);
+      await sleep(5);
+    }
+  };
+  await Promise.all([reader`select 1`, writer`select 1`]);
+  const others = Promise.all([
+    // A day of candles from anywhere in both tiers; summed up there, so that the server is measured.
+    repeat(
+      latency.reads,
+      (n) => reader`
+        select count(*), sum(volume), max(high_price) from all_klines
+        where instrument_id = 1 and interval = '1m'
+          and open_time >= ${new Date(FROM_MS + ((n * 7919) % 690) * 86_400_000)}
+          and open_time < ${new Date(FROM_MS + (((n * 7919) % 690) + 1) * 86_400_000)}`,
+    ),
+    repeat(
+      latency.writes,
+      (n) => writer`
+        insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
+        from (select ${new Date(Date.UTC(2030, 0, 1) + n * 60_000)}::timestamptz as t) as at`,
+    ),
+  ]);
+  await work();
+  isOver = true;
+  await others;
+  await Promise.all([reader.end(), writer.end()]);
+  return latency;
+}
+
+function reportSpeed(rounds: readonly { ours: Cost; plain: Cost }[]): void {
+  const line = (name: string, costs: Cost[], ratio: string) => [
+    name,
+    (median(costs.map(({ ms }) => ms)) / 1000).toFixed(2),
+    formatCount(Math.round(ROWS / (median(costs.map(({ ms }) => ms)) / 1000))),
+    formatBytes(median(costs.map(({ walBytes }) => walBytes))),
+    ratio,
+  ];
+  const ratios = rounds.map(({ ours, plain }) => ours.ms / plain.ms);
+  const text = formatTable(
+    ['way', 'seconds', 'candles/s', 'WAL', 'ratio'],
+    [
+      line(
+        'archive, the whole script',
+        rounds.map(({ ours }) => ours),
+        `${median(ratios).toFixed(2)} x`,
+      ),
+      line(
+        'plain SQL batches by psql',
+        rounds.map(({ plain }) => plain),
+        '1',
+      ),
+    ],
+  );
+  process.stdout.write(
+    `${text}\n\n${formatCount(ROWS)} candles in batches of ${formatCount(BATCH_ROWS)}, VACUUM (ANALYZE) included in both, ` +
+      `medians of ${rounds.length} rounds; ratios: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}\n\n`,
+  );
+}
+
+function reportLatency(latencies: Record<string, Latency[]>): void {
+  const at = (rounds: readonly Latency[], what: keyof Latency, share: number) =>
+    median(
+      rounds.map((each) => {
+        const sorted = each[what].toSorted((a, b) => a - b);
+        return sorted[Math.floor(sorted.length * share)] as number;
+      }),
+    );
+  const idle = at(latencies.idle as Latency[], 'reads', 0.99);
+  const rows = Object.entries(latencies).map(([name, rounds]) => [
+    name,
+    ...(['reads', 'writes'] as const).flatMap((what) =>
+      [0.5, 0.99, 0.999].map((share) => at(rounds, what, share).toFixed(1)),
+    ),
+    (at(rounds, 'reads', 0.99) / idle).toFixed(2),
+  ]);
+  const head = 'beside,read p50,p99,p99.9,write p50,p99,p99.9,read p99 to idle'.split(',');
+  process.stdout.write(`${formatTable(head, rows)}\n\nMilliseconds.\n`);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
+}
+
+main();

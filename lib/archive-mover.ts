@@ -1,0 +1,129 @@
+import { moveRange } from './archive.ts';
+import { committedRows } from './archive-log.ts';
+import { createPace } from './archive-pace.ts';
+import type { Due } from './archive-plan.ts';
+import type { Pressure } from './archive-pressure.ts';
+import type { RunEvents, RunOptions } from './archive-run.ts';
+import { prepareTables, tablesOf, vacuumTables } from './archive-tables.ts';
+import { isConnectionLost, type Session } from './db.ts';
+import type { Turn } from './each-instrument.ts';
+import { describeError } from './errors.ts';
+import { subtractRanges } from './gaps.ts';
+import type { Instrument } from './instruments.ts';
+import type { Interval } from './intervals.ts';
+import { keepRestored, keptRanges } from './restored-ranges.ts';
+import { retry } from './retry.ts';
+import { sqlState } from './sql-file.ts';
+
+/** Waiting longer for a lock would make others wait behind us. */
+const LOCK_TIMEOUT_MS = 1_000;
+const LOCK_NOT_AVAILABLE = '55P03';
+const TIME_IS_UP = 'the time is up';
+
+interface Mover {
+  dues: readonly Due[];
+  options: RunOptions;
+  events: RunEvents;
+  runId: string;
+  untilMs: number;
+  pressure: Pressure;
+}
+
+/** @returns the work on one instrument, which says why it stopped, if it did before the end */
+export function createMover({ dues, options, events, runId, untilMs, pressure }: Mover) {
+  const { direction } = options;
+  const pace = createPace({ maxRows: options.batchRows, gentle: options.gentle });
+  /** The batch that was last begun, until its answer has come. */
+  let unanswered: { id: string; instrument: Instrument; interval: Interval } | undefined;
+  const movedIn = new Set<Instrument>();
+
+  const lookUpUnanswered = async (session: Session) => {
+    if (unanswered === undefined) return;
+    const { id, instrument, interval } = unanswered;
+    const rows = await committedRows(session, id);
+    unanswered = undefined;
+    events.onWarning?.(
+      `${instrument.symbol} ${interval}: the connection was lost within a batch; looked up: ` +
+        (rows === undefined ? 'it was rolled back' : `it was committed, ${rows} candles`),
+    );
+    if (rows !== undefined) {
+      movedIn.add(instrument);
+      events.onBatch?.(instrument, { interval, rows, untilMs: Date.now() });
+    }
+  };
+
+  const moveAll = async ({ session, instrument, signal }: Turn): Promise<string | undefined> => {
+    const due = dues.find((each) => each.instrument === instrument);
+    if (due === undefined) return undefined;
+    if (direction === 'restore' && options.keepUntilMs !== undefined) {
+      const ranges = due.ranges.map(({ interval }) => ({ interval, range: options.range }));
+      await keepRestored(session, instrument, ranges, { untilMs: options.keepUntilMs, runId });
+    }
+    const columns = await retry(() => prepareTables(session, instrument), {
+      isTransient: isLocked,
+      signal,
+    }).catch((error) => {
+      if (isLocked(error)) return undefined;
+      throw error;
+    });
+    if (columns === undefined) return 'another session has locked its tables';
+    // Asked again under the lock: a restore may have ended since the plan was made.
+    const kept = direction === 'archive' ? await keptRanges(session, instrument) : [];
+    for (const { interval, range } of due.ranges) {
+      const holes = kept.filter((each) => each.interval === interval).map((each) => each.range);
+      for (const part of subtractRanges([range], holes)) {
+        const reason = await moveRange(session, { instrument, interval }, part, {
+          ...{ runId, direction, columns, pace, pressure, untilMs, signal },
+          onBegin: (id) => {
+            unanswered = { id, instrument, interval };
+          },
+          onBatch: (batch) => {
+            unanswered = undefined;
+            movedIn.add(instrument);
+            const rows = batch.movedRows + batch.droppedRows;
+            events.onBatch?.(instrument, { interval, rows, untilMs: batch.untilMs });
+          },
+          onBackOff: (reason) => events.onWarning?.(`${instrument.symbol}: waiting, ${reason}`),
+        });
+        if (reason !== undefined) return reason;
+      }
+    }
+    return undefined;
+  };
+
+  return async (turn: Turn): Promise<string | undefined> => {
+    if (performance.now() >= untilMs) return TIME_IS_UP;
+    const { session, instrument } = turn;
+    pressure.watch({ pid: await setUp(session), ...tablesOf(instrument, direction) });
+    await lookUpUnanswered(session);
+    const reason = await moveAll(turn).catch((error) => {
+      // Only a lost connection leaves it open what became of a batch.
+      if (!isConnectionLost(error)) unanswered = undefined;
+      throw error;
+    });
+    if (movedIn.has(instrument)) {
+      await vacuumTables(session, instrument).catch((error) => {
+        if (isConnectionLost(error)) throw error;
+        events.onWarning?.(`${instrument.symbol}: not vacuumed: ${describeError(error)}`);
+      });
+    }
+    return reason;
+  };
+}
+
+/** Settings of a session that moves. @returns the id of its server process */
+async function setUp(session: Session): Promise<number> {
+  const [row] = await session`
+    select
+      set_config('lock_timeout', ${`${LOCK_TIMEOUT_MS}ms`}, false),
+      -- Many short statements: compiling them costs more than it gains.
+      set_config('jit', 'off', false),
+      -- A batch that a crash of the server takes back is taken back as a whole. endRun waits for all.
+      set_config('synchronous_commit', 'off', false),
+      pg_backend_pid() as pid`;
+  return row?.pid;
+}
+
+function isLocked(error: unknown): boolean {
+  return sqlState(error) === LOCK_NOT_AVAILABLE;
+}

@@ -1,0 +1,91 @@
+import { type Database, lossOf, type Session } from './db.ts';
+import { wait } from './retry.ts';
+import { runSql, type Sql } from './sql-file.ts';
+import { formatDuration } from './time.ts';
+
+const LOOK_EVERY_MS = 500;
+const MAX_LAG_MS = 10_000;
+const OLD_MS = 5 * 60_000;
+
+/** Who is moving what: others that wait for this process or for these tables are looked for. */
+export interface Mover {
+  pid: number;
+  source: string;
+  target: string;
+}
+
+/** Looks twice a second, over a connection of its own, whether others suffer from the move. */
+export interface Pressure {
+  /** What to watch from now on. */
+  watch(mover: Mover): void;
+  /** Why no batch should begin now, in words. */
+  readonly reason: string | undefined;
+  /** Whether a session has waited for the mover since this was last asked. */
+  takeBlocked(): boolean;
+  stop(): void;
+}
+
+export function watchPressure(database: Database): Pressure {
+  const stopped = new AbortController();
+  let mover: Mover | undefined;
+  let session: Session | undefined;
+  let lost = new Promise<void>(() => {});
+  let reason: string | undefined;
+  let blocked = false;
+
+  const look = async (watched: Mover) => {
+    // Another one when the server was restarted.
+    if (session === undefined || lossOf(session).aborted) {
+      session = database.openSession();
+      const loss = lossOf(session);
+      lost = new Promise((settle) =>
+        loss.addEventListener('abort', () => settle(), { once: true }),
+      );
+    }
+    const [found] = await runSql<{
+      lag_ms: number;
+      blocked_sessions: number;
+      queued_sessions: number;
+    }>(session, 'archive/pressure.sql', { ...watched });
+    if (found === undefined) return;
+    if (found.blocked_sessions > 0) blocked = true;
+    if (found.lag_ms > MAX_LAG_MS)
+      reason = `a replica lags by ${formatDuration(found.lag_ms)}; wanted at most ${formatDuration(MAX_LAG_MS)}`;
+    else if (found.queued_sessions > 0)
+      reason = `${found.queued_sessions} sessions wait for a lock on ${watched.source} or ${watched.target}`;
+    else reason = undefined;
+  };
+
+  const go = async () => {
+    while (!stopped.signal.aborted) {
+      await wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
+      if (stopped.signal.aborted || mover === undefined) continue;
+      // Not being able to look is no reason to stop; if the server is gone the move finds out itself.
+      await Promise.race([look(mover).catch(() => {}), lost]);
+    }
+  };
+  void go();
+
+  return {
+    watch: (next) => {
+      mover = next;
+    },
+    get reason() {
+      return reason;
+    },
+    takeBlocked: () => {
+      const was = blocked;
+      blocked = false;
+      return was;
+    },
+    stop: () => stopped.abort(),
+  };
+}
+
+/** Transactions that keep VACUUM from cleaning up, in words: those open for five minutes or more. */
+export async function oldSnapshots(sql: Sql): Promise<string[]> {
+  const rows = await runSql<{ holder: string }>(sql, 'archive/old_snapshots.sql', {
+    older_than: `${OLD_MS} milliseconds`,
+  });
+  return rows.map((row) => row.holder);
+}

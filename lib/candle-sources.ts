@@ -1,0 +1,173 @@
+import { KlinekeepError } from './errors.ts';
+import { subtractRanges } from './gaps.ts';
+import type { Instrument } from './instruments.ts';
+import {
+  addSteps,
+  ceilToGrid,
+  clipRanges,
+  countAllSlots,
+  countSlots,
+  divides,
+  floorToGrid,
+  type Interval,
+  type TimeRange,
+} from './intervals.ts';
+import { fetchableRanges, missingRanges, type StoredSeries, storedSeries } from './series.ts';
+import type { Sql } from './sql-file.ts';
+
+/** A stretch of candles, and the stored interval that they are read from. */
+export interface CandleSource extends TimeRange {
+  interval: Interval;
+}
+
+export interface CandlePlan {
+  instrument: Instrument;
+  /** The interval that was asked for. */
+  interval: Interval;
+  /** Oldest first, not overlapping, all ends on the grid of the asked interval. */
+  sources: CandleSource[];
+}
+
+export interface CandleRange {
+  /** First open time, Unix ms. Default: as far back as anything is stored. */
+  fromMs?: number | undefined;
+  /** Open times before this, Unix ms. Default: up to the last closed candle. */
+  toMs?: number | undefined;
+  /** At most so many: the first ones with `fromMs`, else the latest. */
+  limit?: number | undefined;
+}
+
+/**
+ * Works out which stored interval each stretch is read from: the asked one where it lacks nothing,
+ * else the shortest that there is. The candle still forming is left out.
+ * @param nowMs a candle that ends later, and whose last part is not stored, is still forming
+ * @throws KlinekeepError (65) when nothing is stored that adds up to the interval.
+ */
+export async function planCandles(
+  sql: Sql,
+  instrument: Instrument,
+  interval: Interval,
+  { fromMs, toMs, limit }: CandleRange,
+  nowMs: number,
+): Promise<CandlePlan> {
+  const stored = await storedSeries(sql, instrument);
+  const usable = stored.filter((series) => divides(series.interval, interval));
+  if (usable.length === 0) throw nothingStored(instrument, interval, stored);
+
+  const outer = usable.map((series) => closedSlots(interval, series, nowMs));
+  const [all] = clipRanges(
+    [
+      {
+        fromMs: Math.min(...outer.map((range) => range.fromMs)),
+        toMs: Math.max(...outer.map((range) => range.toMs)),
+      },
+    ],
+    {
+      fromMs: fromMs === undefined ? 0 : ceilToGrid(interval, fromMs),
+      toMs: toMs === undefined ? Number.POSITIVE_INFINITY : ceilToGrid(interval, toMs),
+    },
+  );
+  if (!all) return { instrument, interval, sources: [] };
+
+  const own = usable.find((series) => series.interval === interval);
+  const isWhole =
+    own !== undefined &&
+    // Where there is nothing else to read from, holes or not do not matter.
+    (usable.length === 1 ||
+      (await fetchableRanges(sql, { instrument, interval }, all)).length === 0);
+  const sources = isWhole ? [{ interval, ...all }] : shareOut(interval, usable, outer, all);
+  const plan = { instrument, interval, sources };
+  return limit === undefined || fromMs !== undefined ? plan : await latest(sql, plan, limit);
+}
+
+/** The slots of `interval` that a series has parts of, without the one that is still forming. */
+function closedSlots(interval: Interval, series: StoredSeries, nowMs: number): TimeRange {
+  const lastMs = floorToGrid(interval, series.lastMs);
+  const endMs = addSteps(interval, lastMs, 1);
+  return {
+    fromMs: floorToGrid(interval, series.firstMs),
+    toMs: endMs > nowMs && endOf(series) < endMs ? lastMs : endMs,
+  };
+}
+
+function endOf(series: StoredSeries): number {
+  return addSteps(series.interval, floorToGrid(series.interval, series.lastMs), 1);
+}
+
+/**
+ * Gives each stretch to the shortest interval that reaches over whole slots of it; what is left
+ * at the edges to the shortest that has any part of it.
+ */
+function shareOut(
+  interval: Interval,
+  usable: readonly StoredSeries[],
+  outer: readonly TimeRange[],
+  all: TimeRange,
+): CandleSource[] {
+  const inner = usable.map((series) => ({
+    fromMs: ceilToGrid(interval, series.firstMs),
+    toMs: floorToGrid(interval, endOf(series)),
+  }));
+  const sources: CandleSource[] = [];
+  let rest = [all];
+  for (const extents of [inner, outer]) {
+    for (const [index, series] of usable.entries()) {
+      const extent = extents[index] as TimeRange;
+      const pieces = clipRanges(rest, extent);
+      sources.push(...pieces.map((piece) => ({ interval: series.interval, ...piece })));
+      rest = subtractRanges(rest, pieces);
+    }
+  }
+  return joinNeighbours(sources.sort((a, b) => a.fromMs - b.fromMs));
+}
+
+function joinNeighbours(sources: readonly CandleSource[]): CandleSource[] {
+  const joined: CandleSource[] = [];
+  for (const source of sources) {
+    const last = joined.at(-1);
+    if (last?.interval === source.interval && last.toMs === source.fromMs) last.toMs = source.toMs;
+    else joined.push({ ...source });
+  }
+  return joined;
+}
+
+/** Cuts a plan down to its latest `limit` candles; where none are stored it reaches further back. */
+async function latest(sql: Sql, plan: CandlePlan, limit: number): Promise<CandlePlan> {
+  const [firstMs, endMs] = [plan.sources[0]?.fromMs ?? 0, plan.sources.at(-1)?.toMs ?? 0];
+  for (let slots = limit; ; ) {
+    const fromMs = Math.max(addSteps(plan.interval, endMs, -slots), firstMs);
+    const sources = plan.sources.flatMap((source) =>
+      clipRanges([source], { fromMs, toMs: endMs }).map((range) => ({ ...source, ...range })),
+    );
+    const found = fromMs === firstMs ? limit : await countCandles(sql, { ...plan, sources });
+    if (found >= limit) return { ...plan, sources };
+    slots += limit - found;
+  }
+}
+
+/** How many candles of a plan have at least one part. */
+async function countCandles(
+  sql: Sql,
+  { instrument, interval, sources }: CandlePlan,
+): Promise<number> {
+  let count = countAllSlots(interval, sources);
+  for (const source of sources) {
+    for (const gap of await missingRanges(sql, { instrument, interval: source.interval }, source)) {
+      count -= countSlots(interval, { ...gap, toMs: floorToGrid(interval, gap.toMs) });
+    }
+  }
+  return count;
+}
+
+function nothingStored(
+  { symbol }: Instrument,
+  interval: Interval,
+  stored: readonly StoredSeries[],
+): KlinekeepError {
+  const there = stored.map((series) => series.interval).join(', ');
+  return new KlinekeepError(
+    'data',
+    `Nothing is stored of ${symbol} that adds up to ${interval}; stored: ${there || 'nothing'}.`,
+    { hint: `fetch-history ${symbol} --interval ${interval} fetches it.` },
+  );
+}

@@ -1,0 +1,29 @@
+import { connectDatabase, type Database } from './db.ts';
+import { type Env, loadEnv } from './env.ts';
+import { migrate } from './migrate.ts';
+
+/**
+ * Opens the database that the settings name, the embedded server if they name none, and applies
+ * pending schema files. Close it when done: `await klines.close()`.
+ * @param name shown in pg_stat_activity after `klinekeep`
+ * @throws KlinekeepError (69) when no server answers, (78) when the settings or the schema make no sense.
+ */
+export async function openKlines(
+  name = 'script',
+  env: Env = loadEnv(process.env),
+): Promise<Database> {
+  const url = env.databaseUrl ?? (await startEmbeddedServer(env));
+  const database = await connectDatabase(url, `klinekeep ${name}`);
+  try {
+    await migrate(database.sql);
+    return database;
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function startEmbeddedServer(env: Env): Promise<string> {
+  const { startEmbedded } = await import('./embedded.ts');
+  return await startEmbedded(env.klinesHome);
+}

@@ -1,0 +1,206 @@
+import { type CandlePlan, type CandleRange, planCandles } from '../lib/candle-sources.ts';
+import { type Candle, readCandles } from '../lib/candles.ts';
+import { main, type Outcome, type Script } from '../lib/cli.ts';
+import type { Context } from '../lib/context.ts';
+import { findInstruments, type Instrument } from '../lib/instruments.ts';
+import { INTERVALS, type Interval, isInterval } from '../lib/intervals.ts';
+import { instantOption, marketOption, readSymbols, wholeNumber } from '../lib/options.ts';
+import type { SymbolName } from '../lib/symbols.ts';
+import { alignDecimals, formatTable } from '../lib/table.ts';
+import { formatShort, formatTime } from '../lib/time.ts';
+import { z } from '../lib/zod.ts';
+
+const FORMATS = ['table', 'csv', 'ndjson'] as const;
+const CHUNK_CHARACTERS = 64 * 1024;
+/** Without --from: nobody wants the first of five years of minutes. */
+const DEFAULT_LIMIT = 100;
+
+interface Options extends CandleRange {
+  name: SymbolName;
+  interval: Interval;
+  format: (typeof FORMATS)[number];
+}
+
+/** The columns of csv and ndjson; named as in all_klines. */
+const COLUMNS = {
+  open_time: (candle) => formatTime(candle.openMs),
+  close_time: (candle) => formatTime(candle.closeMs),
+  open_price: (candle) => candle.open,
+  high_price: (candle) => candle.high,
+  low_price: (candle) => candle.low,
+  close_price: (candle) => candle.close,
+  volume: (candle) => candle.volume,
+  quote_volume: (candle) => candle.quoteVolume,
+  trades_count: (candle) => candle.trades,
+  taker_buy_volume: (candle) => candle.takerBuyVolume,
+  taker_buy_quote_volume: (candle) => candle.takerBuyQuoteVolume,
+  parts: (candle) => candle.parts,
+  wanted_parts: (candle) => candle.wantedParts,
+} satisfies Record<string, (candle: Candle) => string | number>;
+
+const READERS = Object.entries(COLUMNS);
+
+function toRecord(candle: Candle): Record<string, string | number> {
+  return Object.fromEntries(READERS.map(([name, read]) => [name, read(candle)]));
+}
+
+const LINES = {
+  csv: (candle: Candle) => READERS.map(([, read]) => read(candle)).join(','),
+  ndjson: (candle: Candle) => JSON.stringify(toRecord(candle)),
+} as const;
+
+/** Writes candles as they come, a chunk at a time. @returns how many, and how many lack parts */
+async function stream(
+  candles: AsyncIterable<Candle>,
+  format: keyof typeof LINES,
+  context: Context,
+): Promise<{ rows: number; lacking: number }> {
+  const toLine = LINES[format];
+  let [rows, lacking] = [0, 0];
+  let chunk = format === 'csv' ? `${READERS.map(([name]) => name).join(',')}\n` : '';
+  for await (const candle of candles) {
+    context.signal.throwIfAborted();
+    rows += 1;
+    if (candle.parts < candle.wantedParts) lacking += 1;
+    chunk += `${toLine(candle)}\n`;
+    if (chunk.length < CHUNK_CHARACTERS) continue;
+    await context.write(chunk);
+    chunk = '';
+  }
+  if (chunk !== '') await context.write(chunk);
+  return { rows, lacking };
+}
+
+function showCandles(candles: readonly Candle[]): string {
+  if (candles.length === 0) return 'No candles there.';
+  const isLacking = candles.some((candle) => candle.parts < candle.wantedParts);
+  const columns = (['open', 'high', 'low', 'close', 'volume'] as const).map((name) =>
+    alignDecimals(
+      name,
+      candles.map((candle) => candle[name]),
+    ),
+  );
+  const rows = candles.map((candle, index) => [
+    formatShort(candle.openMs),
+    ...columns.map((column) => column.cells[index] as string),
+    ...(isLacking ? [showParts(candle)] : []),
+  ]);
+  const head = ['time (UTC)', ...columns.map((column) => column.head)];
+  return formatTable(isLacking ? [...head, 'parts'] : head, rows);
+}
+
+function showParts({ parts, wantedParts }: Candle): string {
+  return parts < wantedParts ? `${parts} of ${wantedParts}` : '';
+}
+
+export const script: Script<Options> = {
+  name: 'candles',
+  summary:
+    'Candles of any interval, archived ones too; rolled up from a shorter interval where it is not stored',
+  examples: [
+    'BTC/USDT 1h',
+    'BTC/USDT 1w --from 2023-01-01 --to 2024-01-01',
+    'BTCUSDT 4h --market usdm --limit 10',
+    'BTC/USDT 1m --from 30d --format csv > candles.csv',
+    'BTC/USDT 1d --from 2020-01-01 --format ndjson | head',
+  ],
+  args: {
+    symbol: { type: 'positional', description: 'Such as BTC/USDT', required: true },
+    interval: { type: 'positional', description: INTERVALS.join(' '), required: true },
+    market: { type: 'string', description: 'For symbols such as BTCUSDT: spot or usdm' },
+    from: { type: 'string', valueHint: 'time', description: 'First open time' },
+    to: { type: 'string', valueHint: 'time', description: 'Open times before this' },
+    limit: {
+      type: 'string',
+      description: `At most so many: the first with --from, else the latest (${DEFAULT_LIMIT})`,
+    },
+    format: { type: 'string', description: FORMATS.join(', '), default: 'table' },
+  },
+  options: z
+    .object({
+      _: z.array(z.string()),
+      market: marketOption.optional(),
+      from: instantOption.optional(),
+      to: instantOption.optional(),
+      limit: wholeNumber(1).optional(),
+      format: z.enum(FORMATS, { error: `one of ${FORMATS.join(' ')}` }).default('table'),
+    })
+    .transform((options, context) => {
+      const refuse = (message: string) => context.addIssue({ code: 'custom', message });
+      const [symbol, interval] = options._;
+      const names = symbol === undefined ? [] : readSymbols([symbol], options.market, context);
+      if (options._.length > 2)
+        refuse(`!Surplus argument ${JSON.stringify(options._[2])}; wanted SYMBOL INTERVAL`);
+      else if (symbol === undefined)
+        refuse('!SYMBOL and INTERVAL are missing; wanted both, such as BTC/USDT 1h');
+      else if (interval === undefined || !isInterval(interval)) {
+        const found = interval === undefined ? 'missing' : JSON.stringify(interval);
+        refuse(`!INTERVAL is ${found}; wanted one of ${INTERVALS.join(' ')}`);
+      } else if (names.length > 1) refuse(`!${symbol} is more than one symbol; wanted one`);
+      const { from, to, limit } = options;
+      if (from !== undefined && to !== undefined && from >= to)
+        refuse(`!--from ${formatShort(from)} is not before --to ${formatShort(to)}`);
+      return {
+        name: names[0] as SymbolName,
+        interval: interval as Interval,
+        fromMs: from,
+        toMs: to,
+        limit: limit ?? (from === undefined ? DEFAULT_LIMIT : undefined),
+        format: options.format,
+      };
+    }),
+  async run(options, context) {
+    const { sql } = await context.database();
+    const [instrument] = await findInstruments(sql, [options.name]);
+    const plan = await planCandles(
+      sql,
+      instrument as Instrument,
+      options.interval,
+      options,
+      Date.now(),
+    );
+    const candles = readCandles(sql, plan, options.limit);
+    const { format } = options;
+    if (format !== 'table' && !context.wantsJson) {
+      const { rows, lacking } = await stream(candles, format, context);
+      tellLacking(lacking, context);
+      return { json: { rows, lacking } };
+    }
+    return await collect(plan, candles, context);
+  },
+};
+
+async function collect(
+  plan: CandlePlan,
+  stored: AsyncIterable<Candle>,
+  context: Context,
+): Promise<Outcome> {
+  const candles: Candle[] = [];
+  for await (const candle of stored) {
+    context.signal.throwIfAborted();
+    candles.push(candle);
+  }
+  tellLacking(candles.filter((candle) => candle.parts < candle.wantedParts).length, context);
+  return {
+    json: {
+      symbol: plan.instrument.symbol,
+      market: plan.instrument.market,
+      interval: plan.interval,
+      sources: plan.sources.map(({ interval, fromMs, toMs }) => ({
+        interval,
+        from: formatTime(fromMs),
+        to: formatTime(toMs),
+      })),
+      candles: candles.map(toRecord),
+    },
+    ...(context.wantsJson ? {} : { text: showCandles(candles) }),
+  };
+}
+
+function tellLacking(lacking: number, context: Context): void {
+  if (lacking > 0) {
+    context.log.info(`${lacking} ${lacking === 1 ? 'candle lacks' : 'candles lack'} parts`);
+  }
+}
+
+await main(import.meta, script);

@@ -1,0 +1,88 @@
+import { resolve } from 'node:path';
+import { main, type Script } from '../lib/cli.ts';
+import type { Context } from '../lib/context.ts';
+import { PROJECT_DIR } from '../lib/env.ts';
+import { chooseInstruments } from '../lib/instruments.ts';
+import {
+  CHOICE_ARGS,
+  type Choice,
+  choiceOptions,
+  readChoice,
+  wholeNumber,
+} from '../lib/options.ts';
+import { collectReport } from '../lib/report/data.ts';
+import { renderReport } from '../lib/report/page.ts';
+import { formatBytes, formatCount } from '../lib/table.ts';
+import { writeWholeFile } from '../lib/whole-file.ts';
+import { z } from '../lib/zod.ts';
+
+interface Options extends Choice {
+  days: number;
+  /** Absolute path. */
+  output: string;
+}
+
+/** Writes the report and tells what is in it. */
+export async function report(options: Options, context: Context) {
+  const { sql } = await context.database();
+  const instruments = await chooseInstruments(sql, options);
+  context.progress.start(instruments.length, 'symbols');
+  const data = await collectReport(sql, instruments, {
+    days: options.days,
+    interval: options.interval,
+    nowMs: Date.now(),
+    onSeries: (symbol) => {
+      context.signal.throwIfAborted();
+      context.progress.advance(1, symbol);
+    },
+  });
+  context.progress.stop();
+  const page = renderReport(data);
+  await writeWholeFile(options.output, page);
+  return {
+    file: options.output,
+    bytes: Buffer.byteLength(page),
+    symbols: data.series.length,
+    days: options.days,
+    sampled: data.series.filter((each) => each.sampled !== undefined).length,
+  };
+}
+
+export const script: Script<Options> = {
+  name: 'report',
+  summary: 'One HTML file to look at: coverage day by day, sizes, archive runs, charts',
+  examples: ['', '--symbol BTC/USDT,ETH/USDT --days 90', '--output /var/www/klines.html --quiet'],
+  args: {
+    ...CHOICE_ARGS,
+    interval: {
+      type: 'string',
+      description: 'Of this interval (default: the shortest that reaches far back)',
+    },
+    days: { type: 'string', description: 'How many days back', default: '365' },
+    output: {
+      type: 'string',
+      valueHint: 'file',
+      description: 'Where to (default: report.html in the project)',
+    },
+  },
+  options: z
+    .object({
+      ...choiceOptions,
+      days: wholeNumber(1, 3660).default(365),
+      output: z.string().min(1, 'the name of a file').optional(),
+    })
+    .transform((options, context) => ({
+      ...readChoice(options, context),
+      days: options.days,
+      output: options.output ? resolve(options.output) : resolve(PROJECT_DIR, 'report.html'),
+    })),
+  async run(options, context) {
+    const written = await report(options, context);
+    return {
+      json: written,
+      text: `${written.file}: ${formatCount(written.symbols)} symbols, ${written.days} days, ${formatBytes(written.bytes)}`,
+    };
+  },
+};
+
+await main(import.meta, script);

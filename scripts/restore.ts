@@ -1,0 +1,103 @@
+import { main, type Script } from '../lib/cli.ts';
+import { findInstruments } from '../lib/instruments.ts';
+import {
+  MOVE_ARGS,
+  type Move,
+  moveDues,
+  moveOptions,
+  moveOutcome,
+  planMove,
+  planOutcome,
+  readMove,
+} from '../lib/move-script.ts';
+import { instantOption, intervalOption, marketOption, readSymbols } from '../lib/options.ts';
+import type { SymbolName } from '../lib/symbols.ts';
+import { DAY_MS, formatShort } from '../lib/time.ts';
+import { z } from '../lib/zod.ts';
+
+interface Options extends Move {
+  symbols: readonly SymbolName[];
+  keepUntilMs: number;
+}
+
+const KEEP_MS = 7 * DAY_MS;
+
+export const script: Script<Options> = {
+  name: 'restore',
+  summary:
+    'Moves candles back from the archive into the main tables, where archive leaves them alone until a date',
+  examples: [
+    'BTC/USDT --from 2023-01-01 --to 2023-02-01',
+    'BTC/USDT ETH/USDT --from 2023-01-01 --to 2023-02-01 --interval 1m --keep-until 2030-01-01',
+    'BTC/USDT --from 2023-01-01 --to 2023-02-01 --dry-run',
+  ],
+  args: {
+    symbol: { type: 'positional', description: 'BTC/USDT, several with commas', required: true },
+    market: { type: 'string', description: "Of Binance's own names: spot or usdm" },
+    interval: { type: 'string', description: 'Only this interval' },
+    from: { type: 'string', valueHint: 'time', description: 'First open time' },
+    to: { type: 'string', valueHint: 'time', description: 'End of the open times; not in it' },
+    'keep-until': {
+      type: 'string',
+      valueHint: 'time',
+      description: 'Until when archive leaves them alone. Default: 7 days from now',
+    },
+    ...MOVE_ARGS,
+  },
+  options: z
+    .object({
+      _: z.array(z.string()).min(1, '!SYMBOL is missing; wanted a symbol such as BTC/USDT'),
+      market: marketOption.optional(),
+      interval: intervalOption.optional(),
+      from: instantOption,
+      to: instantOption,
+      'keep-until': instantOption.optional(),
+      ...moveOptions,
+    })
+    .transform((options, context) => {
+      const { from, to, interval } = options;
+      const keepUntilMs = options['keep-until'] ?? Date.now() + KEEP_MS;
+      if (from >= to) {
+        context.addIssue({
+          code: 'custom',
+          message: `!--from ${formatShort(from)} is not before --to ${formatShort(to)}`,
+        });
+      }
+      if (keepUntilMs <= Date.now()) {
+        context.addIssue({
+          code: 'custom',
+          message: `!--keep-until ${formatShort(keepUntilMs)} has passed; wanted a date to come, such as ${formatShort(Math.ceil((Date.now() + KEEP_MS) / DAY_MS) * DAY_MS)}`,
+        });
+      }
+      return {
+        ...readMove(options),
+        direction: 'restore' as const,
+        symbols: readSymbols(options._, options.market, context),
+        intervals: interval && [interval],
+        range: { fromMs: from, toMs: to },
+        keepUntilMs,
+      };
+    }),
+  async run(options, context) {
+    const { sql } = await context.database();
+    const dues = await planMove(options, await findInstruments(sql, options.symbols), context);
+    const { range, keepUntilMs } = options;
+    const span = `from ${formatShort(range.fromMs)} to ${formatShort(range.toMs)}`;
+    const json = {
+      from: new Date(range.fromMs).toISOString(),
+      to: new Date(range.toMs).toISOString(),
+      keepUntil: new Date(keepUntilMs).toISOString(),
+    };
+    if (options.dryRun) {
+      return planOutcome(options, dues, json, {
+        heading: `Would move what opens ${span}:`,
+        nothing: `Nothing ${span} is archived.`,
+      });
+    }
+    const run = await moveDues(options, dues, context);
+    const kept = `archive leaves them alone until ${formatShort(keepUntilMs)}`;
+    return moveOutcome(run, json, (rows) => `${rows} candles ${span} restored; ${kept}`);
+  },
+};
+
+await main(import.meta, script);

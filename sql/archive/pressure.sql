@@ -1,0 +1,21 @@
+-- Whether others suffer from a move: replicas that lag, sessions that wait for locks
+-- Locks nothing. Can be run again. `pid` is the server process that moves.
+
+select
+  (select coalesce(max(extract(epoch from replay_lag)) * 1000, 0)::float8 from pg_stat_replication) as lag_ms,
+  (
+    select count(*)::int
+    from pg_stat_activity a
+    where a.wait_event_type = 'Lock'
+      and a.pid <> :'pid'::int
+      and :'pid'::int = any (pg_blocking_pids(a.pid))
+  ) as blocked_sessions,
+  (
+    select count(*)::int
+    from pg_locks l
+    where not l.granted
+      and l.pid <> :'pid'::int
+      and l.locktype = 'relation'
+      and l.database = (select oid from pg_database where datname = current_database())
+      and l.relation in (to_regclass(format('%I', :'source'::text)), to_regclass(format('%I', :'target'::text)))
+  ) as queued_sessions;

@@ -1,0 +1,9 @@
+-- Keeps that one market is to be asked nothing for a while
+-- Locks the market's row. Can be run again: a pause is prolonged, never cut short.
+
+insert into exchange_pauses as p (market, until_time, is_ban)
+values (:'market', now() + :'pause_ms'::float8 * interval '1 millisecond', :'is_ban'::boolean)
+on conflict (market) do update set
+  until_time = greatest(p.until_time, excluded.until_time),
+  is_ban = excluded.is_ban or (p.is_ban and p.until_time > now()),
+  told_at = now();

@@ -1,0 +1,50 @@
+-- Candles of a longer interval, rolled up from a shorter stored one, both tiers together, oldest first
+-- Locks nothing. Can be run again. Steps of months want TimeZone UTC.
+-- A nested loop, slot after slot along the indexes: the first row comes at once, and in order. An
+-- ORDER BY would make PostgreSQL sort, and so compute, everything before the first row.
+
+select
+  slot.open_time, rolled.close_time,
+  rolled.open_price, rolled.high_price, rolled.low_price, rolled.close_price,
+  rolled.volume, rolled.quote_volume, rolled.trades_count,
+  rolled.taker_buy_volume, rolled.taker_buy_quote_volume,
+  rolled.parts
+from generate_series(
+  :'from_time'::timestamptz,
+  :'to_time'::timestamptz - interval '1 millisecond',
+  :'step'::interval
+) as slot (open_time)
+cross join lateral (
+  select
+    max(close_time) as close_time,
+    (array_agg(open_price order by open_time))[1] as open_price,
+    max(high_price) as high_price,
+    min(low_price) as low_price,
+    (array_agg(close_price order by open_time))[count(*)] as close_price,
+    sum(volume) as volume,
+    sum(quote_volume) as quote_volume,
+    sum(trades_count)::float8 as trades_count,
+    sum(taker_buy_volume) as taker_buy_volume,
+    sum(taker_buy_quote_volume) as taker_buy_quote_volume,
+    count(*)::int as parts
+  from (
+    select
+      open_time, close_time, open_price, high_price, low_price, close_price,
+      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
+    from klines
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= slot.open_time
+      and open_time < slot.open_time + :'step'::interval
+    union all
+    select
+      open_time, close_time, open_price, high_price, low_price, close_price,
+      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
+    from klines_archive
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= slot.open_time
+      and open_time < slot.open_time + :'step'::interval
+  ) as stored
+) as rolled
+where rolled.parts > 0;

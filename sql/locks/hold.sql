@@ -1,0 +1,12 @@
+-- Takes the instrument's lock for this session, if nobody else has it
+-- A helper of a run that lost the lock may still be writing: its transaction is waited for.
+
+with lock as materialized (
+  select pg_try_advisory_lock(:'lock_class'::int, :'instrument_id'::int) as taken
+),
+helpers as materialized (
+  select taken, case when taken then pg_advisory_lock(:'helper_class'::int, :'instrument_id'::int)::text end as waited
+  from lock
+)
+select taken, waited is not null and pg_advisory_unlock(:'helper_class'::int, :'instrument_id'::int) as is_free
+from helpers;

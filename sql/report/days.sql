@@ -1,0 +1,36 @@
+-- The days of one series: how many candles each holds, how many of them archived, and its prices
+-- Locks nothing. Can be run again. Reads every candle of the range; prices are for looking at.
+
+select
+  slot.open_time as day,
+  day.found, day.archived, day.open, day.high, day.low, day.close
+from generate_series(
+  :'from_time'::timestamptz,
+  :'to_time'::timestamptz - interval '1 millisecond',
+  interval '24 hours'
+) as slot (open_time)
+cross join lateral (
+  select
+    count(*)::int as found,
+    count(*) filter (where is_archived)::int as archived,
+    (array_agg(open_price order by open_time))[1]::float8 as open,
+    max(high_price)::float8 as high,
+    min(low_price)::float8 as low,
+    (array_agg(close_price order by open_time))[count(*)]::float8 as close
+  from (
+    select false as is_archived, open_time, open_price, high_price, low_price, close_price
+    from klines
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= slot.open_time
+      and open_time < slot.open_time + interval '24 hours'
+    union all
+    select true, open_time, open_price, high_price, low_price, close_price
+    from klines_archive
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= slot.open_time
+      and open_time < slot.open_time + interval '24 hours'
+  ) as stored
+) as day
+where day.found > 0;

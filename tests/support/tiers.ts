@@ -1,0 +1,111 @@
+import { expect } from 'vitest';
+import { readColumns } from '../../lib/archive-tables.ts';
+import type { Database } from '../../lib/db.ts';
+import { type Instrument, listInstruments } from '../../lib/instruments.ts';
+import { renderSql } from '../../lib/sql-file.ts';
+
+export interface MadeCandles {
+  symbol?: string;
+  table?: string;
+  interval?: string;
+  /** How many, a minute apart. */
+  rows: number;
+  from: string;
+}
+
+/**
+ * Stores made-up 1m candles without an exchange, and remembers every one in the table `reference`,
+ * which tests change along with what they change in the store.
+ */
+export async function makeCandles(
+  { sql }: Database,
+  { symbol = 'BTC/USDT', table = 'btc_usdt', interval = '1m', rows, from }: MadeCandles,
+): Promise<Instrument> {
+  const [base, quote] = symbol.split('/');
+  await sql`
+    insert into instruments ${sql({
+      ...{ market: 'spot', symbol, exchange_symbol: `${base}${quote}`, base, quote },
+      ...{ status: 'active', table_name: table },
+    })}
+    on conflict do nothing`;
+  const instrument = (await listInstruments(sql)).find((each) => each.symbol === symbol);
+  if (!instrument) throw new Error(`${symbol} was not registered`);
+  const [found] = await sql`select to_regclass(format('%I', ${table}::text)) is null as missing`;
+  if (found?.missing) {
+    await sql.unsafe(
+      renderSql('klines/create_table.sql', { hot: table, instrument_id: instrument.id }),
+    );
+  }
+  await sql`
+    insert into klines
+    select
+      ${instrument.id}, ${interval}, t, t + '59.999 s', n + 1, n + 2, n + 0.5, n + 1.5, n, n * 2, n, n / 3.0, n / 7.0,
+      t + '1 min', t + '1 min'
+    from generate_series(0, ${rows - 1}) as n
+    cross join lateral (select ${from}::timestamptz + n * '1 min'::interval as t) as at`;
+  // In parts, for tests on servers where no file may grow large.
+  await sql.unsafe(`
+    create table if not exists reference (like klines including defaults) partition by hash (open_time);
+    create table if not exists reference_0 partition of reference for values with (modulus 2, remainder 0);
+    create table if not exists reference_1 partition of reference for values with (modulus 2, remainder 1)`);
+  await sql`insert into reference select * from klines where instrument_id = ${instrument.id}
+    except all select * from reference`;
+  return instrument;
+}
+
+/**
+ * Both tiers together hold exactly the reference, no candle is in both, and the log of batches
+ * adds up to what is archived.
+ * @returns candles per tier
+ */
+export async function expectReference({
+  sql,
+}: Database): Promise<{ hot: number; archive: number }> {
+  const [found] = await sql`
+    with stored as (select * from klines union all select * from klines_archive)
+    select
+      (select count(*)::int from klines) as hot,
+      (select count(*)::int from klines_archive) as archive,
+      (
+        select count(*)::int from klines
+        join klines_archive using (instrument_id, interval, open_time)
+      ) as both,
+      (select count(*)::int from (select * from stored except all select * from reference) as x) as surplus,
+      (select count(*)::int from (select * from reference except all select * from stored) as x) as missing`;
+  expect(found).toMatchObject({ both: 0, surplus: 0, missing: 0 });
+  await expectLedger({ sql });
+  return { hot: found?.hot, archive: found?.archive };
+}
+
+/** Of each series the hashes of its batches add up to the hash of its archive. */
+export async function expectLedger({ sql }: Pick<Database, 'sql'>): Promise<void> {
+  const { row_hash } = await readColumns(sql, 'klines_archive');
+  const stored = sql.unsafe(`
+    select instrument_id, interval, count(*)::int as rows, sum(${row_hash.text})::text as hash
+    from klines_archive group by 1, 2 order by 1, 2`);
+  const logged = sql`
+    select
+      instrument_id, interval,
+      sum(
+        case direction
+          when 'archive' then moved_rows - conflict_rows + dropped_rows - equal_rows
+          else -moved_rows - dropped_rows
+        end
+      )::int as rows,
+      sum(
+        case direction
+          when 'archive' then content_hash - replaced_hash
+          else -content_hash - dropped_hash
+        end
+      )::text as hash
+    from archive_batches
+    group by 1, 2
+    having sum(
+      case direction
+        when 'archive' then moved_rows - conflict_rows + dropped_rows - equal_rows
+        else -moved_rows - dropped_rows
+      end
+    ) <> 0
+    order by 1, 2`;
+  expect([...(await logged)]).toEqual([...(await stored)]);
+}
