@@ -1,6 +1,6 @@
 import { ShutOutError } from './binance/answer.ts';
 import { type Database, isConnectionLost, lossOf, type Session } from './db.ts';
-import { describeError, EXIT, type ExitCode } from './errors.ts';
+import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { helpWith, withInstrumentLock } from './locks.ts';
 import { inParallel } from './parallel.ts';
@@ -37,6 +37,8 @@ export interface EachOptions {
   onFailed?: (instrument: Instrument, index: number, error: unknown) => void;
 }
 
+/** The server looks every five seconds whether a client is still there. */
+const LOST_LOCK_MS = 15_000;
 /** How often it looks whether another run has let go of an instrument. */
 const HELD_AGAIN_MS = 250;
 
@@ -89,10 +91,22 @@ export async function eachInstrument<T>(
 
   const takeTurn = async (index: number, instrument: Instrument): Promise<void> => {
     signal.throwIfAborted();
+    // After a lost connection it may be our own lock that the server has not let go of yet.
+    let patientUntilMs = 0;
+    const persist = async (): Promise<T | 'held'> => {
+      while (true) {
+        const result = await attempt(instrument, index);
+        if (result !== 'held' || performance.now() >= patientUntilMs) return result;
+        await wait(HELD_AGAIN_MS, signal);
+      }
+    };
     try {
-      const result = await retry(() => attempt(instrument, index), {
+      const result = await retry(persist, {
         signal,
         isTransient: isConnectionLost,
+        onRetry: () => {
+          patientUntilMs = performance.now() + LOST_LOCK_MS;
+        },
       });
       runs[index] =
         result === 'held' ? { instrument, state: 'held' } : { instrument, state: 'done', result };
@@ -125,9 +139,13 @@ function rejectionOf(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** 1 if some failed, 75 if some were held by another run, 0 if all got done. */
+/** 1 if some failed, 75 if some were held by another run or are to come back later, 0 if all got done. */
 export function exitCodeOf(runs: readonly InstrumentRun<unknown>[]): ExitCode {
-  if (runs.some((run) => run.state === 'failed')) return EXIT.failed;
+  const failed = runs.flatMap((run) => (run.state === 'failed' ? [run.error] : []));
+  const isLater = (error: unknown) =>
+    error instanceof KlinekeepError && error.exitCode === EXIT.later;
+  if (failed.some((error) => !isLater(error))) return EXIT.failed;
+  if (failed.length > 0) return EXIT.later;
   if (runs.some((run) => run.state === 'held')) return EXIT.later;
   return EXIT.done;
 }
@@ -153,8 +171,15 @@ export function describeUndone({
   return [
     ...(held.length > 0 ? [`${held.length} held by another run, skipped: ${held.join(', ')}`] : []),
     ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
-    ...failed.map(({ symbol, error }) => `  ${symbol}: ${error}`),
+    ...[...symbolsByError(failed)].map(([error, symbols]) => `  ${symbols.join(', ')}: ${error}`),
   ];
+}
+
+function symbolsByError(failed: readonly { symbol: string; error: string }[]) {
+  const byError = new Map<string, string[]>();
+  for (const { symbol, error } of failed)
+    byError.set(error, [...(byError.get(error) ?? []), symbol]);
+  return byError;
 }
 
 /** One instrument that fails alone is the run's own failure, with its exit code and hint. */

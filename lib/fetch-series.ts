@@ -116,7 +116,6 @@ async function fillFrom(
   range: TimeRange,
   fetchable: TimeRange[],
 ): Promise<BulkResult> {
-  const { session, series } = download;
   let result: BulkResult = { counts: { inserted: 0, revised: 0, rejected: 0 }, missing: fetchable };
   if (options.source !== 'rest') {
     const refreshed = options.refresh ? await refreshBulk(download, range) : result.counts;
@@ -125,9 +124,6 @@ async function fillFrom(
   }
   if (options.source === 'bulk' || result.missing.length === 0) return result;
 
-  const counts = await downloadTwice(download, result.missing, (first) => first.rejected > 0);
-  const missing: TimeRange[] = [];
-  for (const each of result.missing)
-    missing.push(...(await fetchableRanges(session, series, each)));
+  const { counts, missing } = await downloadTwice(download, result.missing);
   return { counts: addCounts(result.counts, counts), missing };
 }

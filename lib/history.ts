@@ -11,7 +11,6 @@ import {
   type TimeRange,
 } from './intervals.ts';
 import { type Page, type Series, type StoreCounts, storePage } from './klines.ts';
-import { inParallel, oneAtATime } from './parallel.ts';
 import { fetchableRanges } from './series.ts';
 
 /** What the download of one series works with. */
@@ -59,22 +58,23 @@ export async function downloadRanges(
 }
 
 /**
- * Downloads ranges and, if `again` says so, once more what is missing of them then: a page may
- * have come damaged or empty.
+ * Downloads ranges, and once more what is missing of them then: a page may have come damaged,
+ * short or empty.
+ * @returns what is missing of them still, too
  * @throws KlinekeepError (65) when rows were rejected and their candles have not come since
  */
 export async function downloadTwice(
   download: Download,
   ranges: readonly TimeRange[],
-  again: (first: StoreCounts) => boolean,
-): Promise<StoreCounts> {
-  const { session, series } = download;
+): Promise<{ counts: StoreCounts; missing: TimeRange[] }> {
   const first = await downloadRanges(download, ranges);
-  if (!again(first)) return first;
-  const missing: TimeRange[] = [];
-  for (const range of ranges) missing.push(...(await fetchableRanges(session, series, range)));
+  const missing = await stillMissing(download, ranges);
+  if (missing.length === 0) return { counts: first, missing };
   const second = await downloadRanges({ ...download, onPage: () => {} }, missing);
-  if (second.rejected === 0) return addCounts(first, second);
+  if (second.rejected === 0) {
+    const counts = addCounts(first, second);
+    return { counts, missing: await stillMissing(download, missing) };
+  }
   throw new KlinekeepError(
     'data',
     `Binance sent ${second.rejected} rows that are no candles, twice.`,
@@ -82,6 +82,15 @@ export async function downloadTwice(
       hint: 'They are in rejected_klines, with the reason. fetch-history asks for what is missing again.',
     },
   );
+}
+
+async function stillMissing(
+  { session, series }: Download,
+  ranges: readonly TimeRange[],
+): Promise<TimeRange[]> {
+  const missing: TimeRange[] = [];
+  for (const range of ranges) missing.push(...(await fetchableRanges(session, series, range)));
+  return missing;
 }
 
 export function addCounts(a: StoreCounts, b: StoreCounts): StoreCounts {
@@ -93,37 +102,72 @@ export function addCounts(a: StoreCounts, b: StoreCounts): StoreCounts {
 }
 
 /**
- * Asks for the ranges page by page and hands them on one after the other. Pages are asked for in
- * order, but with more than one at a time they may arrive out of it.
+ * Asks for the ranges page by page, several at a time, and hands them on in their order: what is
+ * behind a page that fails is not stored, so that the next run begins there.
  */
 export async function forEachPage(
-  { source, series, signal, concurrency = 1, onRequest }: Download,
+  download: Download,
   ranges: readonly TimeRange[],
   take: (page: Page, slots: number) => Promise<void>,
 ): Promise<void> {
-  const { instrument, interval } = series;
-  // One connection, one transaction at a time.
-  const takeTurns = oneAtATime();
-  const windows = splitIntoWindows(interval, ranges, PAGE_SIZE[instrument.market]);
-  await inParallel(windows, concurrency, async (window) => {
-    const slots = countSlots(interval, window);
-    for (let asked: TimeRange | undefined = window; asked; ) {
-      signal.throwIfAborted();
-      const askedAtMs = await source.serverTimeMs(instrument.market);
-      const rows = await source.klines({
-        market: instrument.market,
-        exchangeSymbol: instrument.exchangeSymbol,
-        interval,
-        range: asked,
-        limit: slots,
-        onRequest,
-      });
-      const rest = cutOff(interval, asked, rows, slots);
-      const page = { asked, csv: toCsv(rows), askedAtMs, source: 'rest' };
-      await takeTurns(() => take(page, rest ? 0 : slots));
-      asked = rest;
+  const { series, signal, concurrency = 1 } = download;
+  const pageSize = PAGE_SIZE[series.instrument.market];
+  const windows = splitIntoWindows(series.interval, ranges, pageSize)[Symbol.iterator]();
+  const ahead: Promise<AskedPage[]>[] = [];
+  const askNext = () => {
+    const next = windows.next();
+    if (next.done) return;
+    const pages = askWindow(download, next.value);
+    pages.catch(() => {});
+    ahead.push(pages);
+  };
+  try {
+    for (let at = 0; at < concurrency; at++) askNext();
+    while (ahead.length > 0) {
+      const pages = await (ahead[0] as Promise<AskedPage[]>);
+      ahead.shift();
+      askNext();
+      for (const { page, slots } of pages) {
+        signal.throwIfAborted();
+        await take(page, slots);
+      }
     }
-  });
+  } finally {
+    // Nothing runs on behind.
+    await Promise.allSettled(ahead);
+  }
+}
+
+interface AskedPage {
+  page: Page;
+  slots: number;
+}
+
+/** One window: one page, or more where candles off the grid come on top. */
+async function askWindow(
+  { source, series, signal, onRequest }: Download,
+  window: TimeRange,
+): Promise<AskedPage[]> {
+  const { instrument, interval } = series;
+  const limit = countSlots(interval, window);
+  const pages: AskedPage[] = [];
+  for (let asked: TimeRange | undefined = window; asked; ) {
+    signal.throwIfAborted();
+    const askedAtMs = await source.serverTimeMs(instrument.market);
+    const rows = await source.klines({
+      market: instrument.market,
+      exchangeSymbol: instrument.exchangeSymbol,
+      interval,
+      range: asked,
+      limit,
+      onRequest,
+    });
+    const rest = cutOff(interval, asked, rows, limit);
+    const page: Page = { asked, csv: toCsv(rows), askedAtMs, source: 'rest' };
+    pages.push({ page, slots: rest ? 0 : limit });
+    asked = rest;
+  }
+  return pages;
 }
 
 /** Into the form of Binance's files, so that both sources go through one reader. */

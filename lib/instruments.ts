@@ -81,7 +81,8 @@ export async function findInstruments(
       hint: 'fetch-history, and update-klines with --symbol and --interval, register a symbol; sync-instruments --market registers a market.',
     });
   }
-  return found as Instrument[];
+  // The same one may be named in two ways.
+  return [...new Set(found as Instrument[])];
 }
 
 /**

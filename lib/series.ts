@@ -23,6 +23,8 @@ export interface StoredSeries {
   firstHotMs: number | undefined;
   /** When it was last known to be up to date, by the database's clock, Unix ms. */
   checkedAtMs: number | undefined;
+  /** Open time up to which update has left nothing out, Unix ms. */
+  completeUntilMs: number | undefined;
 }
 
 interface StoredSeriesRow {
@@ -32,6 +34,7 @@ interface StoredSeriesRow {
   second_last_time: Date;
   first_hot_time: Date | null;
   checked_at: Date | null;
+  complete_until: Date | null;
 }
 
 /** The series of an instrument that hold at least one candle, shortest interval first. */
@@ -51,12 +54,27 @@ export async function storedSeries(
     secondLastMs: row.second_last_time.getTime(),
     firstHotMs: row.first_hot_time?.getTime(),
     checkedAtMs: row.checked_at?.getTime(),
+    completeUntilMs: row.complete_until?.getTime(),
   }));
 }
 
-/** Writes down that a series is up to date now. */
-export async function recordCheck(sql: Sql, { instrument, interval }: Series): Promise<void> {
-  await runSql(sql, 'klines/record_check.sql', { instrument_id: instrument.id, interval });
+/**
+ * Writes down that a series is up to date.
+ * @param agoMs as of so long ago: when the exchange was asked
+ * @param completeUntilMs open time up to which nothing is missing that could be had, Unix ms
+ */
+export async function recordCheck(
+  sql: Sql,
+  { instrument, interval }: Series,
+  agoMs: number,
+  completeUntilMs: number,
+): Promise<void> {
+  await runSql(sql, 'klines/record_check.sql', {
+    instrument_id: instrument.id,
+    interval,
+    ago_ms: agoMs,
+    complete_until: new Date(completeUntilMs),
+  });
 }
 
 /**

@@ -67,6 +67,9 @@ export async function applySync(
   }
   await sql`
     update instruments set doubted_at = null where market = ${market} and doubted_at is not null`;
+  await sql`
+    insert into market_checks (market, looked_up_at) values (${market}, now())
+    on conflict (market) do update set looked_up_at = excluded.looked_up_at`;
   await registerInstruments(sql, plan.toRegister);
 }
 

@@ -2,7 +2,7 @@ import { ShutOutError, UnknownSymbolError } from './binance/answer.ts';
 import type { RestSource } from './binance/rest.ts';
 import type { Turn } from './each-instrument.ts';
 import { describeError } from './errors.ts';
-import type { Download } from './history.ts';
+import { addCounts, type Download } from './history.ts';
 import { doubtInstrument, endInstrument } from './instruments.ts';
 import { addSteps, countSlots, floorToGrid, type Interval } from './intervals.ts';
 import type { StoreCounts } from './klines.ts';
@@ -117,14 +117,18 @@ async function updateOne(
   };
   const { limit = DEFAULT_LIMIT } = options;
   const isChecked = (stored?.checkedAtMs ?? 0) > options.startedMs;
-  const counts =
+  const replaced =
     options.force && stored
       ? await replaceSeries(download, stored, options.limit)
-      : await updateSeries(download, stored, limit, isChecked);
-  await recordCheck(session, download.series);
-  const seconds = Number(((performance.now() - startedMs) / 1000).toFixed(3));
+      : { inserted: 0, revised: 0, rejected: 0 };
+  const update = await updateSeries(download, stored, limit, isChecked);
+  const counts = addCounts(replaced, update.counts);
+  const tookMs = performance.now() - startedMs;
+  await recordCheck(session, download.series, tookMs, update.completeUntilMs);
+  const seconds = Number((tookMs / 1000).toFixed(3));
   const isStalled =
     instrument.status === 'active' &&
+    !isChecked &&
     counts.inserted === 0 &&
     stored !== undefined &&
     (await candlesBehind(download, stored)) > STALLED_CANDLES;

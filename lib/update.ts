@@ -1,12 +1,5 @@
 import { KlinekeepError } from './errors.ts';
-import {
-  addCounts,
-  type Download,
-  downloadRanges,
-  downloadTwice,
-  forEachPage,
-  listedAtMs,
-} from './history.ts';
+import { addCounts, type Download, downloadTwice, forEachPage, listedAtMs } from './history.ts';
 import { addSteps, countSlots, floorToGrid, type TimeRange } from './intervals.ts';
 import type { RejectedKline } from './kline-codec.ts';
 import { encoderFor, merge, type Series, type StoreCounts, stage } from './klines.ts';
@@ -19,10 +12,16 @@ import { formatShort, formatTime } from './time.ts';
 /** A new series of more candles than this is worth a look at when the symbol was listed. */
 const LONG_LIMIT = 10_000;
 
+export interface SeriesUpdate {
+  counts: StoreCounts;
+  /** From the latest `limit` candles on, all up to here is stored, Unix ms. */
+  completeUntilMs: number;
+}
+
 /**
  * Brings one series from its last stored candle to the last closed one, and fills what is
- * missing among the latest `limit`. The last two stored candles are asked for again: Binance
- * may still have corrected them.
+ * missing among the latest `limit`, or since it was last known to be complete. The last two stored
+ * candles are asked for again: Binance may still have corrected them.
  * @param stored undefined: a new series, which begins with the latest `limit` candles
  * @param isChecked another run has done this a moment ago: only what is missing is filled
  */
@@ -31,23 +30,31 @@ export async function updateSeries(
   stored: StoredSeries | undefined,
   limit: number,
   isChecked = false,
-): Promise<StoreCounts> {
+): Promise<SeriesUpdate> {
   const { series, session } = download;
   const { interval } = series;
   const endMs = await formingOpenMs(download);
   const latestMs = await latestFromMs(download, stored, endMs, limit);
-  if (!stored) return await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }], always);
-
+  if (!stored) {
+    const { counts, missing } = await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }]);
+    return { counts, completeUntilMs: missing[0]?.fromMs ?? endMs };
+  }
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
-  const holes = await fetchableRanges(session, series, { fromMs: latestMs, toMs: rereadMs });
-  const filled = await downloadRanges(download, holes);
-  if (isChecked) return filled;
-  const brought = await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }], always);
-  return addCounts(filled, brought);
+  const completeUntilMs = Math.max(stored.completeUntilMs ?? latestMs, stored.firstMs);
+  const holesFromMs = Math.min(latestMs, completeUntilMs);
+  const holes = await fetchableRanges(session, series, { fromMs: holesFromMs, toMs: rereadMs });
+  const filled = await downloadTwice(download, holes);
+  const tail = isChecked
+    ? { counts: NOTHING, missing: [] }
+    : await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }]);
+  const missing = [...filled.missing, ...tail.missing];
+  return {
+    counts: addCounts(filled.counts, tail.counts),
+    completeUntilMs: missing[0]?.fromMs ?? (isChecked ? rereadMs : endMs),
+  };
 }
 
-/** The next run begins behind what is missing now: better to ask for it once more. */
-const always = () => true;
+const NOTHING: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
 
 /** Where the latest `limit` candles begin, Unix ms: not before 1970, nor before the listing. */
 async function latestFromMs(
@@ -68,9 +75,10 @@ async function latestFromMs(
 }
 
 /**
- * Downloads the latest `limit` candles again, or all that klines holds of the series, and puts
- * them in place of the stored ones in one transaction after the last page has arrived. Readers
- * see the old candles or the new ones. What is archived is left alone.
+ * Downloads again what is stored of the latest `limit` candles, or all that klines holds of the
+ * series, and puts it in place of the stored candles in one transaction after the last page has
+ * arrived. Readers see the old candles or the new ones. What is archived is left alone, and what
+ * comes after the last stored candle is left to `updateSeries`.
  * @throws KlinekeepError (1) when the answer lacks a candle that is stored: nothing changes
  */
 export async function replaceSeries(
@@ -81,11 +89,13 @@ export async function replaceSeries(
   const { series, session } = download;
   const { instrument, interval } = series;
   const endMs = await formingOpenMs(download);
+  const toMs = Math.min(endMs, addSteps(interval, floorToGrid(interval, stored.lastMs), 1));
   const fromMs =
     limit === undefined
-      ? floorToGrid(interval, stored.firstHotMs ?? endMs)
+      ? floorToGrid(interval, stored.firstHotMs ?? toMs)
       : await latestFromMs(download, stored, endMs, limit);
-  const range = { fromMs, toMs: endMs };
+  if (fromMs >= toMs) return NOTHING;
+  const range = { fromMs, toMs };
 
   const rejected: RejectedKline[] = [];
   await runSql(session, 'klines/create_staging.sql');

@@ -133,17 +133,24 @@ export const script: Script<Options> = {
     throwIfOnlyFailure(runs);
     const { done, held, failed: failedWhole } = sortRuns(runs);
     const series = done.flatMap((instrument) => instrument.series);
-    const failed = [...failedWhole, ...done.flatMap((instrument) => instrument.failed)];
-    if (options.symbols.length > 0 && series.length + failed.length + held.length === 0) {
+    const failedSeries = done.flatMap((instrument) => instrument.failed);
+    const failed = [...failedWhole, ...failedSeries];
+    const isNothing = series.length + failed.length + held.length === 0;
+    if (options.symbols.length > 0 && isNothing) {
       throw new KlinekeepError(
         'usage',
         'Nothing is stored of this symbol yet, so there is nothing to update.',
         {
-          hint: 'Say which series to begin, e.g. --interval 1m.',
+          hint: options.interval
+            ? 'It is not traded any more: fetch-history loads its history.'
+            : 'Say which series to begin, e.g. --interval 1m.',
         },
       );
     }
-    if (runs.length > 0 && series.length + failed.length + held.length === 0) {
+    if (options.symbols.length === 0 && runs.length === 0) {
+      context.log.warn('No instrument is followed: fetch-history or sync-instruments begins.');
+    }
+    if (runs.length > 0 && isNothing) {
       context.log.warn(
         `Nothing is stored of the ${runs.length} active instruments. Say which series to begin, e.g. --interval 1m.`,
       );
@@ -159,7 +166,7 @@ export const script: Script<Options> = {
     const lines = [showTotals(totals), ...describeUndone({ held, failed })];
     const requests = (await context.rest()).totals();
     return {
-      exitCode: failed.length > 0 ? EXIT.failed : exitCodeOf(runs),
+      exitCode: failedSeries.length > 0 ? EXIT.failed : exitCodeOf(runs),
       json: { ...totals, held, failed, details: series, requests },
       text: lines.join('\n'),
     };

@@ -279,6 +279,30 @@ test.skipIf(!hasRecordings)(
       startTime: Date.UTC(2023, 2, 24, 12, 40),
       endTime: Date.UTC(2023, 2, 24, 14) - 1,
     };
-    expect(fake.klinesRequests()).toMatchObject([gap, gap]);
+    expect(fake.klinesRequests()).toMatchObject([gap, gap, gap, gap]);
   },
 );
+
+test('an answer that comes empty once is no gap: it is asked for again before it is confirmed', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
+  fake.fail({ kind: 'empty' });
+  await runScript('fetch-history', [...words, '--source', 'rest'], {
+    DATABASE_URL: url,
+    ...fake.env,
+  });
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
+});
+
+test('one symbol by two names is fetched once', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { url } = await freshDatabase();
+  const words = ['BTC/USDT', 'BTCUSDT', '--interval', '1h', '--since', '2024-03-01'];
+  const result = await runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
+  expect(result.exitCode).toBe(EXIT.done);
+  expect(result.stdout.trim().split('\n')).toHaveLength(1);
+});

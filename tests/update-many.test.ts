@@ -195,6 +195,84 @@ test('candles come out the same, one at a time or a thousand at once', async () 
   }
 });
 
+test('a page that fails while the next one is there already leaves no hole behind', async () => {
+  const { fake, sql, update } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1h', '--limit', '50');
+  fake.nowMs = NOW + 3000 * HOUR;
+  const firstPageMs = NOW - (NOW % HOUR) + 900 * HOUR;
+  const take = fake.faults.take.bind(fake.faults);
+  fake.faults.take = (request) => {
+    const { startTime = 0 } = request as unknown as { startTime?: number };
+    return request.path === 'klines' && startTime < firstPageMs ? { kind: 403 } : take(request);
+  };
+  expect((await update()).exitCode).not.toBe(EXIT.done);
+  fake.faults.take = take;
+  expect((await update()).exitCode).toBe(EXIT.done);
+  const [stored] = await sql`select count(*)::int as candles from klines`;
+  expect(stored!.candles).toBe(3050);
+});
+
+test('what a page lacked twice is asked for by the next run, however many candles came behind it', async () => {
+  const { fake, sql, update } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1h', '--limit', '50');
+  fake.nowMs = NOW + 3000 * HOUR;
+  fake.fail({
+    kind: 'garbage',
+    times: 99,
+    mutate: (rows) => rows.filter((row) => row[0] < NOW + 100 * HOUR || row[0] > NOW + 110 * HOUR),
+  });
+  await update();
+  fake.faults.clear();
+  await update();
+  const [stored] = await sql`select count(*)::int as candles from klines`;
+  expect(stored!.candles).toBe(3050);
+});
+
+test('--force --limit of a series that is behind leaves no hole, and an empty page is asked for again', async () => {
+  const { fake, sql, update } = await setUp();
+  await update('--symbol', 'BTC/USDT', '--interval', '1h', '--limit', '50');
+  fake.nowMs = NOW + 3500 * HOUR;
+  fake.fail({ kind: 'empty', times: 1 });
+  expect((await update('--limit', '20', '--force')).exitCode).toBe(EXIT.done);
+  const [stored] = await sql`select count(*)::int as candles from klines`;
+  expect(stored!.candles).toBe(3550);
+});
+
+test('a halt looks like a delisting; when trading goes on, so does update', async () => {
+  const { fake, sql, update } = await setUp();
+  await update('--symbol', 'BTC/USDT,ETH/USDT', '--interval', '1h');
+  const traded = fake.symbols.filter((each) => each.market === 'spot');
+  for (const each of traded) {
+    each.gaps = [{ fromMs: NOW - 1.5 * HOUR, toMs: NOW + 10 * HOUR }];
+    each.status = 'BREAK';
+  }
+  for (const hours of [6, 7, 8]) {
+    fake.nowMs = NOW + hours * HOUR;
+    await update();
+  }
+  expect((await update()).stderr).toContain('No instrument is followed');
+  for (const each of traded) each.status = 'TRADING';
+  fake.nowMs = NOW + 50 * HOUR;
+  await sql`update market_checks set looked_up_at = now() - interval '2 hours'`;
+  const result = await update();
+  expect(result.stderr).toContain('ETH/USDT is traded again');
+  expect(result.stdout).toContain('2 series up to date: +');
+});
+
+test('banned from one market: the other is updated, and the run ends with 75', async () => {
+  const { fake, update } = await setUp();
+  await update('--symbol', 'BTC/USDT,BTC/USDT:USDT', '--interval', '1h');
+  fake.nowMs = NOW + HOUR;
+  fake.fail({ kind: 418, retryAfterS: 60, path: 'time', market: 'spot' });
+  const result = await update();
+  expect(result.exitCode).toBe(EXIT.later);
+  expect(result.stdout).toContain('1 series up to date: +1 candles');
+  expect(result.stdout).toContain('BTC/USDT: Binance has banned this IP address until');
+  fake.requests = [];
+  expect((await update()).exitCode).toBe(EXIT.later);
+  expect(fake.requests.filter((request) => request.market === 'spot')).toEqual([]);
+});
+
 test('--force: while it replaces candles, readers see the old ones or the new ones, never fewer', async () => {
   const { fake, sql, env, update } = await setUp({ latencyMs: 5 });
   await update('--symbol', 'BTC/USDT', '--interval', '1h', '--limit', '3000');

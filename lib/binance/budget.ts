@@ -42,7 +42,7 @@ const MINUTE_MS = 60_000;
  * Weight taken from the ledger at once: fewer trips to the database, and little is lost with a
  * run that ends or is killed.
  */
-const LEASE = 20;
+const LEASE = 10;
 /** The exchange's minute may begin a little later than our idea of it. */
 const MINUTE_BEGINS_LATE_MS = 300;
 const LONG_WAIT_MS = 2_000;
@@ -59,6 +59,8 @@ export function createBudget(options: BudgetOptions): Budget {
   /** What Binance has counted in a minute, and what we have under way besides. */
   const seen = { minute: 0, used: 0 };
   let underWay = 0;
+  /** Known here before the ledger knows: by performance.now(). */
+  const pause = { untilMs: 0, isBan: false };
   let spentInMinute = 0;
 
   const reserve = async (minute: number, wanted: number): Promise<void> => {
@@ -70,21 +72,28 @@ export function createBudget(options: BudgetOptions): Budget {
       allowance,
     });
     lease.left += granted;
-    if (isBan || pauseMs > MAX_WAIT_MS) throw new BannedError(Date.now() + pauseMs);
+    if (pauseMs > 0) return await endPause(pauseMs, isBan);
     if (granted > 0) return;
-    const waitMs =
-      pauseMs > 0 ? pauseMs : (minute + 1) * MINUTE_MS - nowMs() + MINUTE_BEGINS_LATE_MS;
-    const reason = pauseMs > 0 ? 'Binance asks to wait (429)' : "This minute's weight is spent";
-    if (pauseMs > 0 || waitMs > LONG_WAIT_MS)
-      onWait(
-        `${reason}: going on at ${formatTime(Math.ceil((Date.now() + waitMs) / 1000) * 1000)}`,
-      );
+    const waitMs = (minute + 1) * MINUTE_MS - nowMs() + MINUTE_BEGINS_LATE_MS;
+    if (waitMs > LONG_WAIT_MS) onWait(`This minute's weight is spent${goingOn(waitMs)}`);
     await wait(waitMs, signal);
+  };
+
+  const endPause = async (pauseMs: number, isBan: boolean): Promise<void> => {
+    if (isBan || pauseMs > MAX_WAIT_MS) throw new BannedError(Date.now() + pauseMs);
+    onWait(`Binance asks to wait (429)${goingOn(pauseMs)}`);
+    await wait(pauseMs, signal);
   };
 
   const take = async (weight: number): Promise<number> => {
     while (true) {
       signal.throwIfAborted();
+      const pauseMs = pause.untilMs - performance.now();
+      if (pauseMs > 0) {
+        lease.left = 0;
+        await endPause(pauseMs, pause.isBan);
+        continue;
+      }
       const minute = Math.floor(nowMs() / MINUTE_MS);
       if (lease.minute !== minute) {
         Object.assign(lease, { minute, left: 0 });
@@ -117,8 +126,13 @@ export function createBudget(options: BudgetOptions): Budget {
       };
     },
     async pause(pauseMs, isBan) {
-      lease.left = 0;
+      pause.untilMs = Math.max(pause.untilMs, performance.now() + pauseMs);
+      pause.isBan ||= isBan;
       await ledger.pause(market, pauseMs, isBan);
     },
   };
+}
+
+function goingOn(waitMs: number): string {
+  return `: going on at ${formatTime(Math.ceil((Date.now() + waitMs) / 1000) * 1000)}`;
 }

@@ -5,7 +5,7 @@ select
   v.interval, newest.last_time, newest.second_last_time,
   first_hot.open_time as first_hot_time,
   least(first_hot.open_time, first_archived.open_time) as first_time,
-  c.checked_at
+  c.checked_at, c.complete_until
 from unnest(string_to_array(:'intervals', ',')) as v (interval)
 cross join lateral (
   select max(open_time) as last_time, min(open_time) as second_last_time
