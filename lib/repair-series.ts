@@ -149,15 +149,11 @@ export class SeriesRepair {
     const { instrument, interval } = this.series;
     const bulk = await loadBulk(this.download, missing);
     // An empty answer may be a broken one: only what was asked for twice becomes a gap.
-    const rest = await downloadTwice(this.download, bulk.missing, () => true);
-    const absent: TimeRange[] = [];
-    for (const range of bulk.missing) {
-      absent.push(...(await fetchableRanges(session, this.series, range)));
-    }
+    const rest = await downloadTwice(this.download, bulk.missing);
     const nowMs = await source.serverTimeMs(instrument.market);
-    const gaps = clipRanges(absent, { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS });
+    const gaps = clipRanges(rest.missing, { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS });
     await confirmGaps(session, this.series, gaps);
-    this.counts.filled += bulk.counts.inserted + rest.inserted;
+    this.counts.filled += bulk.counts.inserted + rest.counts.inserted;
     this.counts.confirmed += countAllSlots(interval, gaps);
   }
 

@@ -148,7 +148,10 @@ export const script: Script<Options> = {
       );
     }
     if (options.symbols.length === 0 && runs.length === 0) {
-      context.log.warn('No instrument is followed: fetch-history or sync-instruments begins.');
+      // An empty database is no fault; one in which everything has left the exchange may be.
+      const [registered] = await listInstruments((await context.database()).sql);
+      const say = registered ? context.log.warn : context.log.info;
+      say('No instrument is followed: fetch-history or sync-instruments begins.');
     }
     if (runs.length > 0 && isNothing) {
       context.log.warn(

@@ -20,7 +20,10 @@ export interface ArchiveRun {
   startedMs: number;
   finishedMs: number | undefined;
   host: string;
-  cutoffMs: number;
+  verb: 'archive' | 'restore';
+  /** The window that was asked for; without a beginning: from the first candle on. */
+  fromMs: number | undefined;
+  toMs: number | undefined;
   movedRows: number;
   /** Undefined: still running, or killed. */
   outcome: string | undefined;
@@ -139,7 +142,7 @@ function shareBudget(
 
 async function archiveRuns(sql: postgres.Sql): Promise<ArchiveRun[]> {
   const rows = await sql`
-    select started_at, finished_at, host, cutoff, moved_rows, outcome
+    select verb, started_at, finished_at, host, from_time, to_time, moved_rows, outcome
     from archive_runs
     order by id desc
     limit ${SHOWN_RUNS}`;
@@ -147,7 +150,9 @@ async function archiveRuns(sql: postgres.Sql): Promise<ArchiveRun[]> {
     startedMs: row.started_at.getTime(),
     finishedMs: row.finished_at?.getTime(),
     host: row.host,
-    cutoffMs: row.cutoff.getTime(),
+    verb: row.verb,
+    fromMs: row.from_time?.getTime(),
+    toMs: row.to_time?.getTime(),
     movedRows: Number(row.moved_rows),
     outcome: row.outcome ?? undefined,
   }));

@@ -171,11 +171,11 @@ function archiveRunsTable(runs: readonly ArchiveRun[]): string {
     cell(formatShort(run.startedMs)),
     cell(tookOf(run), 'wide'),
     cell(run.host, 'wide'),
-    cell(formatShort(run.cutoffMs)),
+    cell(showMove(run)),
     cell(formatCount(run.movedRows), 'number'),
     outcomeCell(run.outcome ?? 'running, or killed', run.outcome === 'done'),
   ]);
-  return table(['Began', '-Took', '-On', 'Candles before', '#Moved', 'Outcome'], rows);
+  return table(['Began', '-Took', '-On', 'What', '#Moved', 'Outcome'], rows);
 }
 
 function runsTable(runs: readonly Run[]): string {
@@ -225,4 +225,10 @@ function escapeHtml(text: string): string {
     "'": '#39',
   };
   return text.replaceAll(/[&<>"']/g, (character) => `&${names[character]};`);
+}
+
+function showMove({ verb, fromMs, toMs }: ArchiveRun): string {
+  const from = fromMs === undefined ? '' : ` from ${formatShort(fromMs)}`;
+  const to = toMs === undefined ? '' : ` to ${formatShort(toMs)}`;
+  return `${verb}${from}${to}`;
 }
