@@ -1,6 +1,6 @@
 -- Reserves weight of one market's current minute, as much as is left of what was wanted
 -- Locks the market's row, so that runs take turns. Can be run again: each time it reserves more.
--- What the exchange itself has counted (:seen) may be more than our runs reserved: then others ask too.
+-- What the exchange itself has counted (seen) may be more than our runs reserved: then others ask too.
 
 insert into request_budget (market) values (:'market') on conflict do nothing;
 
