@@ -56,6 +56,8 @@ const MAX_INT4 = 2_147_483_647;
 const MAX_WHOLE_DIGITS = 20;
 /** Of a time or a count: a double holds them exactly. */
 const MAX_INTEGER_DIGITS = 16;
+/** Rejected lines that are kept of one file: enough to see what is wrong with it. */
+const MAX_KEPT = 10_000;
 /** Positions of the prices among the eight decimals. */
 const PRICES = 4;
 
@@ -71,6 +73,9 @@ export class KlineEncoder {
   count = 0;
   /** Of those, candles that open off the interval's grid. */
   offGrid = 0;
+  /** Lines that are no candles. */
+  rejectedCount = 0;
+  /** The first of them. */
   readonly rejected: RejectedKline[] = [];
   private readonly csv: Buffer;
   private readonly asked: TimeRange;
@@ -136,7 +141,9 @@ export class KlineEncoder {
     const raw = this.csv.toString('utf8', start, end);
     const reason = whyRejected(raw.split(','), this.asked, this.interval);
     // No reason: it is a candle, but still forming or not wanted.
-    if (reason !== undefined) this.rejected.push({ raw, reason });
+    if (reason === undefined) return;
+    this.rejectedCount += 1;
+    if (this.rejected.length < MAX_KEPT) this.rejected.push({ raw, reason });
   }
 
   /**

@@ -3,7 +3,7 @@ import { formatTime } from './time.ts';
 
 const DECIMAL = /^-?\d{1,20}(?:\.\d{1,8})?$/;
 const POSITIVE = /^(?!-)[^1-9]*[1-9]/;
-const WHOLE = /^\d{1,10}$/;
+const WHOLE = /^\d{1,16}$/;
 const MAX_INT4 = 2_147_483_647;
 
 /** Spot's bulk files count microseconds from 2025 on; 10^14 ms would be the year 5138. */

@@ -20,7 +20,7 @@ export interface StoreCounts {
   inserted: number;
   /** Stored before with other values, and corrected. */
   revised: number;
-  /** No candles: kept in rejected_klines with the reason. */
+  /** No candles: kept in rejected_klines with the reason, the first 10,000 of a file. */
   rejected: number;
 }
 
@@ -40,8 +40,11 @@ export interface Page {
   askedAtMs: number;
   /** For rejected_klines: 'rest' or the name of a file. */
   source: string;
-  /** More to write in the same transaction, told how many candles the page holds. */
-  alongside?: (tx: postgres.TransactionSql, count: number) => Promise<void>;
+  /**
+   * More to do in the same transaction, told how many candles the page holds and whether they are
+   * in staged_klines: where nothing was stored before they are not.
+   */
+  alongside?: (tx: postgres.TransactionSql, count: number, isStaged: boolean) => Promise<void>;
 }
 
 const UNIQUE_VIOLATION = '23505';
@@ -133,11 +136,11 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
       );
     }
     await storeRejected(tx, series, page.source, encoder.rejected);
-    await page.alongside?.(tx, encoder.count);
+    await page.alongside?.(tx, encoder.count, false);
     return {
       inserted: encoder.count,
       revised: 0,
-      rejected: encoder.rejected.length,
+      rejected: encoder.rejectedCount,
       isComplete:
         encoder.offGrid === 0 &&
         encoder.count === countSlots(series.interval, page.wanted ?? page.asked),
@@ -157,8 +160,8 @@ async function mergePage(session: Session, series: Series, page: Page): Promise<
     await stage(tx, encoder);
     const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
     await storeRejected(tx, series, page.source, encoder.rejected);
-    await page.alongside?.(tx, encoder.count);
-    return { ...counts, rejected: encoder.rejected.length };
+    await page.alongside?.(tx, encoder.count, true);
+    return { ...counts, rejected: encoder.rejectedCount };
   });
 }
 

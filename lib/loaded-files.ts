@@ -1,6 +1,6 @@
 import type { BulkFile } from './binance/bulk-files.ts';
 import type { Series } from './klines.ts';
-import type { Sql } from './sql-file.ts';
+import { runSql, type Sql } from './sql-file.ts';
 
 /** The bulk files of a series that were loaded: SHA-256 by name. */
 export async function loadedFiles(
@@ -30,4 +30,26 @@ export async function recordLoadedFile(
     )
     on conflict (market, name)
     do update set sha256 = excluded.sha256, rows = excluded.rows, loaded_at = now()`;
+}
+
+/**
+ * What a file that was staged and merged left as it was: the archived candles of its range, and
+ * the stored ones, in whichever tier, that the file does not have.
+ */
+export async function leftAlone(
+  sql: Sql,
+  { instrument, interval }: Series,
+  { range }: BulkFile,
+): Promise<{ archived: number; lacking: number }> {
+  const [found] = await runSql<{ archived: number; lacking: number }>(
+    sql,
+    'loaded_files/left_alone.sql',
+    {
+      instrument_id: instrument.id,
+      interval,
+      from_time: new Date(range.fromMs),
+      to_time: new Date(range.toMs),
+    },
+  );
+  return found as { archived: number; lacking: number };
 }

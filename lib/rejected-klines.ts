@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import type { RejectedKline } from './kline-codec.ts';
 import type { Series } from './klines.ts';
+import { runSql } from './sql-file.ts';
 
 /** Keeps what was refused, once however often it is sent. */
 export async function storeRejected(
@@ -10,12 +11,17 @@ export async function storeRejected(
   rejected: readonly RejectedKline[],
 ): Promise<void> {
   if (rejected.length === 0) return;
-  const rows = rejected.map(({ raw, reason }) => ({
+  await runSql(tx, 'rejected_klines/store.sql', {
     instrument_id: instrument.id,
     interval,
     source,
-    reason,
-    raw,
-  }));
-  await tx`insert into rejected_klines ${tx(rows)} on conflict do nothing`;
+    rejected: JSON.stringify(
+      rejected.map(({ raw, reason }) => ({ raw: storable(raw), reason: storable(reason) })),
+    ),
+  });
+}
+
+/** PostgreSQL stores neither NUL nor half a character, which the reason may end with. */
+function storable(text: string): string {
+  return Buffer.from(text.replaceAll('\0', '\ufffd')).toString();
 }

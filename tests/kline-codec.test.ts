@@ -101,6 +101,8 @@ test('the fast reader and the one that explains agree on every line', () => {
       String(OPEN),
       `${OPEN}000`,
       '2147483648',
+      '000002147483647',
+      '00000002147483647',
       '9'.repeat(17),
       '+1',
       'NaN',

@@ -107,3 +107,18 @@ test('a damaged first candle is not taken for the listing', async () => {
   const result = await fetchDespite(broken(NOW), broken('abc'), broken(NOW * 1000 * 1000));
   expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
 });
+
+test.each([
+  ['time', 'null'],
+  ['time', '[serverTime]'],
+  ['exchangeInfo', 'null'],
+  ['exchangeInfo', '{"symbols":[null]}'],
+  ['exchangeInfo', '{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"}]}'],
+  ['klines', '[null]'],
+  ['klines', '[{"0":1}]'],
+  ['klines', '[abc]'],
+])('%s answered with %s is asked again', async (path, body) => {
+  const result = await fetchDespite({ kind: 'body', path, body });
+  expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
+  expect(result.stderr).toContain('Trying again in');
+});

@@ -5,6 +5,7 @@ import type { Dispatcher } from 'undici';
 import yauzl from 'yauzl';
 import type { Env } from '../env.ts';
 import { KlinekeepError } from '../errors.ts';
+import { createGate, type Gate } from '../parallel.ts';
 import { retry } from '../retry.ts';
 import { ShutOutError, TransientError } from './answer.ts';
 import type { BulkFile } from './bulk-files.ts';
@@ -27,12 +28,17 @@ export class BadFileError extends KlinekeepError {
 /** A month of 1m is 7 MB of CSV and 2 MB zipped; what is ten times larger is no such file. */
 const MAX_ZIP_BYTES = 32 * 1024 * 1024;
 const MAX_CHECKSUM_BYTES = 4096;
+/** About 10 MB each: as many as one series makes use of. */
+const FILES_AT_ONCE = 6;
+
 const MAX_CSV_BYTES = 64 * 1024 * 1024;
 
 const inflateRaw = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);
 
 /** data.binance.vision, or what stands in for it. */
 export interface BulkSource {
+  /** Through it goes each file, from its download until it is stored: all series share the memory. */
+  gate: Gate;
   /**
    * @returns undefined when there is no such file
    * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
@@ -59,6 +65,7 @@ export function createBulkSource(env: Env, onWait: (message: string) => void): B
         onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
     });
   return {
+    gate: createGate(FILES_AT_ONCE),
     download: (file, signal) => persistently(signal, () => downloadFile(site, file, signal)),
     checksum: (file, signal) => persistently(signal, () => publishedChecksum(site, file, signal)),
     close: () => site.dispatcher.destroy(),

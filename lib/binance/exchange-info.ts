@@ -22,8 +22,18 @@ interface ExchangeInfoSymbol {
 
 /** An exchange without a single symbol is a broken answer: it would delist everything. */
 export function isExchangeInfo(body: unknown): body is { symbols: ExchangeInfoSymbol[] } {
-  const { symbols } = body as { symbols?: unknown };
-  return Array.isArray(symbols) && symbols.length > 0;
+  const symbols = (body as { symbols?: unknown } | null | undefined)?.symbols;
+  return Array.isArray(symbols) && symbols.length > 0 && symbols.every(isSymbol);
+}
+
+/** One that cannot be read must not be left out: it would be taken for delisted. */
+function isSymbol(symbol: Partial<Record<keyof ExchangeInfoSymbol, unknown>> | null): boolean {
+  const isText = (value: unknown) => typeof value === 'string';
+  const isTextOrNone = (value: unknown) => value === undefined || isText(value);
+  return (
+    [symbol?.symbol, symbol?.status, symbol?.baseAsset, symbol?.quoteAsset].every(isText) &&
+    [symbol?.marginAsset, symbol?.contractType].every(isTextOrNone)
+  );
 }
 
 /** @returns nothing for a contract that ends */

@@ -94,7 +94,7 @@ export function createRequests(env: Env, { ledger, signal, onWait }: RequestOpti
   const getJson: Requests['getJson'] = (market, path, weight, isGood) =>
     persistently(async () => {
       const { body } = await get(market, `${baseUrl(env, market)}/${path}`, weight);
-      const parsed = JSON.parse(body);
+      const parsed = parseJson(body);
       if (isGood(parsed)) return parsed;
       throw new TransientError(
         `Binance answered ${path.split('?')[0]} with ${JSON.stringify(body.slice(0, 80))}.`,
@@ -110,6 +110,15 @@ export function createRequests(env: Env, { ledger, signal, onWait }: RequestOpti
       Object.fromEntries([...budgets].map(([market, budget]) => [market, budget.totals])),
     close: () => dispatcher.destroy(),
   };
+}
+
+/** @returns undefined when it is no JSON */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Where the REST interface of a market is. */

@@ -67,7 +67,7 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
       'time',
       TIME_WEIGHT,
       (body): body is { serverTime: number } =>
-        Number.isInteger((body as { serverTime?: unknown }).serverTime),
+        Number.isInteger((body as { serverTime?: unknown } | null)?.serverTime),
     );
     const offset = answer.serverTime - performance.now();
     requests.setClock(market, offset);
@@ -107,7 +107,9 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
         klinesWeight(market, 1),
         (body): body is string[][] =>
           Array.isArray(body) &&
-          body.every((row) => whyRejected(row.map(String), asked, '1m') === undefined),
+          body.every(
+            (row) => Array.isArray(row) && whyRejected(row.map(String), asked, '1m') === undefined,
+          ),
       );
       return rows[0] === undefined ? undefined : Number(rows[0][0]);
     },

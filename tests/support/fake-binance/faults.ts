@@ -16,6 +16,8 @@ type Kind =
   /** 200 with an empty list. */
   | { kind: 'empty' }
   | { kind: 'invalid-symbol' }
+  /** 200 with this text. */
+  | { kind: 'body'; body: string }
   /** The right rows, damaged. */
   | { kind: 'garbage'; mutate: (rows: RawRow[]) => unknown[] };
 
@@ -107,6 +109,10 @@ export function answerWithFault(fault: Fault, response: ServerResponse, rows: Ra
       return true;
     case 'invalid-symbol':
       send(response, 400, { code: -1121, msg: 'Invalid symbol.' });
+      return true;
+    case 'body':
+      response.writeHead(200, { 'content-type': 'application/json;charset=UTF-8' });
+      response.end(fault.body);
       return true;
     case 'garbage':
       send(response, 200, fault.mutate(rows));
