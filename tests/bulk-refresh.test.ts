@@ -112,7 +112,7 @@ test('a whole file brings nothing from before the listing, and no candle that is
   expect(weeks.at(-1)?.open_time).toEqual(new Date('2024-01-22'));
 });
 
-test('several series share the places for files, also when one of them fails', async () => {
+test('several series share the places for files, also when some of them fail', async () => {
   const names = ['AAA', 'BBB', 'CCC', 'DDD', 'EEE', 'FFF', 'GGG', 'HHH'];
   const { fake, sql, env } = await setUp({
     symbols: names.map((base) => ({
@@ -128,7 +128,7 @@ test('several series share the places for files, also when one of them fails', a
   await sql`
     create function refuse() returns trigger language plpgsql as $$
     begin
-      if new.name like 'BBB%' then raise exception 'not this one'; end if;
+      if new.name < 'EEE' then raise exception 'not this one'; end if;
       return new;
     end $$`;
   await sql`create trigger refuse before insert on loaded_files for each row execute function refuse()`;
@@ -137,7 +137,7 @@ test('several series share the places for files, also when one of them fails', a
   const words = [...symbols, ...range, '--source', 'bulk', '--concurrency', '8'];
   const result = await runScript('fetch-history', words, env);
   expect(result.exitCode).toBe(EXIT.failed);
-  expect(await sql`select 1 from loaded_files`).toHaveLength(7 * 9);
+  expect(await sql`select 1 from loaded_files`).toHaveLength(4 * 9);
 });
 
 test('a gate lets in so many, in order, and takes back the places of those who are stopped', async () => {
