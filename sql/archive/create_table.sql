@@ -1,6 +1,6 @@
 -- Creates the archive table of one instrument in the shape of its candle table, and attaches it
--- Attaching takes SHARE UPDATE EXCLUSIVE on klines_archive, so readers and writers go on; the
--- check that comes with LIKE spares it its scan. Runs once a table.
+-- Attaching takes SHARE UPDATE EXCLUSIVE on klines_archive, so readers and writers go on. It
+-- is empty yet, so the attach has nothing to scan. Runs once a table.
 --
 -- LIKE copies no storage parameters. These rows are written once and then only read:
 -- - whole pages are filled (fillfactor), since nothing is updated;
