@@ -143,7 +143,7 @@ async function archive(url: string, ...words: string[]): Promise<void> {
 }
 
 async function plain(url: string, file: string): Promise<void> {
-  await psql(url, '-f', file, '-c', 'vacuum (analyze) btc_usdt, btc_usdt_archive');
+  await psql(url, '-f', file, '-c', 'vacuum (analyze, truncate false) btc_usdt, btc_usdt_archive');
 }
 
 async function psql(url: string, ...words: string[]): Promise<void> {

@@ -33,28 +33,29 @@ interface Mover {
 export function createMover({ dues, options, events, runId, untilMs, pressure }: Mover) {
   const { direction } = options;
   const pace = createPace({ maxRows: options.batchRows, gentle: options.gentle });
-  /** The batch that was last begun, until its answer has come. */
-  let unanswered: { id: string; instrument: Instrument; interval: Interval } | undefined;
+  /** Batches that were begun, by their ids, until the answer has come. */
+  const unanswered = new Map<string, { instrument: Instrument; interval: Interval }>();
   const movedIn = new Set<Instrument>();
 
   const lookUpUnanswered = async (session: Session) => {
-    if (unanswered === undefined) return;
-    const { id, instrument, interval } = unanswered;
-    const rows = await committedRows(session, id);
-    unanswered = undefined;
-    events.onWarning?.(
-      `${instrument.symbol} ${interval}: the connection was lost within a batch; looked up: ` +
-        (rows === undefined ? 'it was rolled back' : `it was committed, ${rows} candles`),
-    );
-    if (rows !== undefined) {
+    for (const [id, { instrument, interval }] of unanswered) {
+      const rows = await committedRows(session, id);
+      unanswered.delete(id);
+      events.onWarning?.(
+        `${instrument.symbol} ${interval}: the connection was lost within a batch; looked up: ` +
+          (rows === undefined ? 'it was rolled back' : `it was committed, ${rows} candles`),
+      );
+      if (rows === undefined) continue;
       movedIn.add(instrument);
       events.onBatch?.(instrument, { interval, rows, untilMs: Date.now() });
     }
   };
 
-  const moveAll = async ({ session, instrument, signal }: Turn): Promise<string | undefined> => {
-    const due = dues.find((each) => each.instrument === instrument);
-    if (due === undefined) return undefined;
+  const moveAll = async (
+    { session, instrument, signal }: Turn,
+    due: Due,
+    helpers: readonly Session[],
+  ): Promise<string | undefined> => {
     if (direction === 'restore' && options.keepUntilMs !== undefined) {
       const ranges = due.ranges.map(({ interval }) => ({ interval, range: options.range }));
       await keepRestored(session, instrument, ranges, { untilMs: options.keepUntilMs, runId });
@@ -72,13 +73,12 @@ export function createMover({ dues, options, events, runId, untilMs, pressure }:
     for (const { interval, range } of due.ranges) {
       const holes = kept.filter((each) => each.interval === interval).map((each) => each.range);
       for (const part of subtractRanges([range], holes)) {
-        const reason = await moveRange(session, { instrument, interval }, part, {
+        const reason = await moveRange([session, ...helpers], { instrument, interval }, part, {
           ...{ runId, direction, columns, pace, pressure, untilMs, signal },
-          onBegin: (id) => {
-            unanswered = { id, instrument, interval };
-          },
+          onBegin: (id) => unanswered.set(id, { instrument, interval }),
+          onRolledBack: (id) => unanswered.delete(id),
           onBatch: (batch) => {
-            unanswered = undefined;
+            unanswered.delete(batch.id);
             movedIn.add(instrument);
             const rows = batch.movedRows + batch.droppedRows;
             events.onBatch?.(instrument, { interval, rows, untilMs: batch.untilMs });
@@ -94,15 +94,18 @@ export function createMover({ dues, options, events, runId, untilMs, pressure }:
   return async (turn: Turn): Promise<string | undefined> => {
     if (performance.now() >= untilMs) return TIME_IS_UP;
     const { session, instrument } = turn;
-    pressure.watch({ pid: await setUp(session), ...tablesOf(instrument, direction) });
+    const pid = await setUp(session);
     await lookUpUnanswered(session);
-    const reason = await moveAll(turn).catch((error) => {
-      // Only a lost connection leaves it open what became of a batch.
-      if (!isConnectionLost(error)) unanswered = undefined;
-      throw error;
-    });
+    const due = dues.find((each) => each.instrument === instrument);
+    if (due === undefined) return undefined;
+    // Two batches at a time use two cores. One batch, or a gentle run, is not worth a connection.
+    const isLong = due.rows > options.batchRows && !options.gentle;
+    const helpers = isLong ? [await turn.openHelper()] : [];
+    const pids = [pid, ...(await Promise.all(helpers.map(setUp)))];
+    pressure.watch({ pids, ...tablesOf(instrument, direction) });
+    const reason = await moveAll(turn, due, helpers);
     if (movedIn.has(instrument)) {
-      await vacuumTables(session, instrument).catch((error) => {
+      await vacuumTables(session, instrument, helpers[0]).catch((error) => {
         if (isConnectionLost(error)) throw error;
         events.onWarning?.(`${instrument.symbol}: not vacuumed: ${describeError(error)}`);
       });

@@ -7,9 +7,10 @@ const LOOK_EVERY_MS = 500;
 const MAX_LAG_MS = 10_000;
 const OLD_MS = 5 * 60_000;
 
-/** Who is moving what: others that wait for this process or for these tables are looked for. */
+/** Who is moving what: others that wait for these processes or for these tables are looked for. */
 export interface Mover {
-  pid: number;
+  /** Server processes. */
+  pids: readonly number[];
   source: string;
   target: string;
 }
@@ -46,7 +47,7 @@ export function watchPressure(database: Database): Pressure {
       lag_ms: number;
       blocked_sessions: number;
       queued_sessions: number;
-    }>(session, 'archive/pressure.sql', { ...watched });
+    }>(session, 'archive/pressure.sql', { ...watched, pids: watched.pids.join(',') });
     if (found === undefined) return;
     if (found.blocked_sessions > 0) blocked = true;
     if (found.lag_ms > MAX_LAG_MS)

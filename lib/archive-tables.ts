@@ -105,8 +105,19 @@ export async function compareShapes(sql: Sql, instrument: Instrument): Promise<s
 /**
  * Cleans up after a move and refreshes statistics. Autovacuum would wait until a fifth of the
  * table has changed. Readers and writers go on.
+ * @param other a second session, which takes the archive table at the same time
  */
-export async function vacuumTables(session: Session, instrument: Instrument): Promise<void> {
-  const tables = columnList([instrument.tableName, archiveTableOf(instrument)]);
-  await runSql(session, 'archive/vacuum.sql', { tables });
+export async function vacuumTables(
+  session: Session,
+  instrument: Instrument,
+  other = session,
+): Promise<void> {
+  await Promise.all([
+    vacuum(session, instrument.tableName),
+    vacuum(other, archiveTableOf(instrument)),
+  ]);
+}
+
+async function vacuum(session: Session, table: string): Promise<void> {
+  await runSql(session, 'archive/vacuum.sql', { table });
 }

@@ -4,10 +4,11 @@ import type { Direction } from './archive-log.ts';
 import type { Pace } from './archive-pace.ts';
 import type { Pressure } from './archive-pressure.ts';
 import { type Columns, tablesOf } from './archive-tables.ts';
-import type { Session } from './db.ts';
+import { isConnectionLost, type Session } from './db.ts';
 import { describeError } from './errors.ts';
 import { addSteps, floorToGrid, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
+import { inParallel, oneAtATime } from './parallel.ts';
 import { retry, wait } from './retry.ts';
 import { runSql, sqlState } from './sql-file.ts';
 
@@ -33,63 +34,106 @@ export interface MoveOptions {
   signal: AbortSignal;
   /** A batch begins: its id, to look it up if its COMMIT is never answered. */
   onBegin: (batchId: string) => void;
-  onBatch: (batch: BatchCounts & { untilMs: number }) => void;
+  /** It came to nothing, which is certain. */
+  onRolledBack: (batchId: string) => void;
+  onBatch: (batch: BatchCounts & { id: string; untilMs: number }) => void;
   /** No batch begins for now, and why. */
   onBackOff: (reason: string) => void;
 }
 
 /**
  * Moves the candles of one range of a series, oldest first, in batches of a transaction each. What
- * is not there is jumped over. The session holds the instrument's lock.
+ * is not there is jumped over.
+ * @param sessions the one that holds the instrument's lock, and a helper of it if two batches are to
+ * be under way at the same time
  * @returns undefined when all is moved; else why it stopped before, in words
  * @throws the signal's reason between batches; what `moveBatch` throws
  */
 export async function moveRange(
-  session: Session,
+  sessions: readonly Session[],
   series: Series,
   range: TimeRange,
   options: MoveOptions,
 ): Promise<string | undefined> {
   const { pace, pressure, signal } = options;
+  const windows = splitRange(series, range, options);
+  const inTurn = oneAtATime();
+  let obstacle: string | undefined;
+
+  const nextWindow = (session: Session) =>
+    inTurn(async () => {
+      obstacle ??= await waitForOthers(options);
+      return obstacle === undefined ? await windows.next(session) : undefined;
+    });
+  const moveWindow = async (session: Session, window: Window) => {
+    let tookMs = 0;
+    const counts = await retry(
+      async () => {
+        const id = randomUUID();
+        options.onBegin(id);
+        const startedMs = performance.now();
+        const moved = await moveBatch(session, series, { ...options, id, window }).catch(
+          (error) => {
+            if (!isConnectionLost(error)) options.onRolledBack(id);
+            throw error;
+          },
+        );
+        tookMs = performance.now() - startedMs;
+        options.onBatch({ ...moved, id, untilMs: window.toMs });
+        return moved;
+      },
+      {
+        isTransient: (error) => [...IN_THE_WAY, UNIQUE_VIOLATION].includes(sqlState(error) ?? ''),
+        firstDelayMs: FIRST_RETRY_MS,
+        signal,
+      },
+    );
+    windows.after(window, counts.movedRows + counts.droppedRows);
+    const pauseMs = pace.after(tookMs, pressure.takeBlocked());
+    if (pauseMs > 0) await wait(pauseMs, signal);
+  };
+
+  await inParallel(sessions, sessions.length, async (session) => {
+    while (true) {
+      const window = await nextWindow(session);
+      if (window === undefined) return;
+      try {
+        await moveWindow(session, window);
+      } catch (error) {
+        if (signal.aborted || !IN_THE_WAY.includes(sqlState(error) ?? '')) throw error;
+        obstacle = `others work on its candles: ${describeError(error)}`;
+      }
+    }
+  });
+  return obstacle;
+}
+
+interface Window extends TimeRange {
+  /** Candles that it has room for. */
+  rows: number;
+}
+
+/** Splits a range into windows, each as long as the pace allows just then, and leaves out gaps. */
+function splitRange(series: Series, range: TimeRange, { direction, pace }: MoveOptions) {
+  let fromMs: number | undefined = range.fromMs;
   // Where the last batch was full the next one begins, most likely, with a candle.
   let isGap = true;
-  for (let fromMs: number | undefined = range.fromMs; fromMs < range.toMs; ) {
-    if (isGap)
-      fromMs = await nextOpenTime(session, series, options.direction, { ...range, fromMs });
-    if (fromMs === undefined) return undefined;
-    const obstacle = await waitForOthers(options);
-    if (obstacle) return obstacle;
-
-    const { rows } = pace;
-    const fullMs = addSteps(series.interval, floorToGrid(series.interval, fromMs), rows);
-    const window = { fromMs, toMs: Math.min(fullMs, range.toMs) };
-    let tookMs = 0;
-    try {
-      const counts = await retry(
-        async () => {
-          const id = randomUUID();
-          options.onBegin(id);
-          const startedMs = performance.now();
-          const moved = await moveBatch(session, series, { ...options, id, window });
-          tookMs = performance.now() - startedMs;
-          return moved;
-        },
-        {
-          isTransient: (error) => [...IN_THE_WAY, UNIQUE_VIOLATION].includes(sqlState(error) ?? ''),
-          firstDelayMs: FIRST_RETRY_MS,
-          signal,
-        },
-      );
-      isGap = counts.movedRows + counts.droppedRows < rows;
-      options.onBatch({ ...counts, untilMs: window.toMs });
-    } catch (error) {
-      if (signal.aborted || !IN_THE_WAY.includes(sqlState(error) ?? '')) throw error;
-      return `others work on its candles: ${describeError(error)}`;
-    }
-    await wait(pace.after(tookMs, pressure.takeBlocked()), signal);
-    fromMs = window.toMs;
-  }
-  return undefined;
+  return {
+    next: async (session: Session): Promise<Window | undefined> => {
+      if (isGap && fromMs !== undefined && fromMs < range.toMs)
+        fromMs = await nextOpenTime(session, series, direction, { ...range, fromMs });
+      if (fromMs === undefined || fromMs >= range.toMs) return undefined;
+      isGap = false;
+      const { rows } = pace;
+      const fullMs = addSteps(series.interval, floorToGrid(series.interval, fromMs), rows);
+      const window = { fromMs, toMs: Math.min(fullMs, range.toMs), rows };
+      fromMs = window.toMs;
+      return window;
+    },
+    after: (window: Window, rows: number) => {
+      isGap = rows < window.rows;
+    },
+  };
 }
 
 /** Backs off while others suffer. @returns why no other batch may begin, in words */

@@ -20,7 +20,10 @@ export const MOVE_ARGS = {
     description: 'Candles a batch holds at most; fewer when it takes over 200 ms',
     default: String(BATCH_ROWS),
   },
-  gentle: { type: 'boolean', description: 'Pause after each batch for as long as it took' },
+  gentle: {
+    type: 'boolean',
+    description: 'One batch at a time, not two, and a pause as long after each',
+  },
   'max-runtime': {
     type: 'string',
     valueHint: 'span',

@@ -195,7 +195,10 @@ test('a server process that ends during COMMIT: looked up, tried again, done', a
       for each row execute function drop_dead()`);
   const result = await runScript('archive', WORDS.archive, { DATABASE_URL: url });
   expect(result.exitCode).toBe(EXIT.done);
-  expect(result.stderr.match(/looked up: it was rolled back/g)).toHaveLength(2);
+  // Of both sessions that were moving, whichever of them was lost.
+  const lookedUp = result.stderr.match(/looked up: it was rolled back/g)?.length;
+  expect(lookedUp).toBeGreaterThanOrEqual(2);
+  expect(lookedUp).toBeLessThanOrEqual(4);
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
 });
 

@@ -240,9 +240,23 @@ test('--max-runtime ends it between two batches with 75 and the candles left; th
   expect((await expectComplete()).archive).toBe(DUE);
 });
 
-test('--gentle moves the same', async () => {
-  const { archive, expectComplete } = await setUp();
-  expect((await archive('30', ...AS_OF, '--gentle', '--batch', '500')).exitCode).toBe(EXIT.done);
+test.each([
+  ['two batches are under way', [], 2],
+  ['with --gentle one batch is under way', ['--gentle'], 1],
+])('%s at a time', async (_, words, batches) => {
+  const { sql, archive, expectComplete } = await setUp();
+  // Each batch stays open for a while, and counts those that are.
+  await sql.unsafe(`
+    create table seen (batches int);
+    create function look() returns trigger language plpgsql as $$ begin
+      perform pg_sleep(0.05);
+      insert into seen select count(*) from pg_stat_activity
+      where datname = current_database() and application_name = 'klinekeep archive' and backend_xid is not null;
+      return new;
+    end $$;
+    create trigger look after insert on archive_batches for each row execute function look()`);
+  expect((await archive('30', ...AS_OF, '--batch', '100', ...words)).exitCode).toBe(EXIT.done);
+  expect(await sql`select max(batches) from seen`).toEqual([{ max: batches }]);
   expect((await expectComplete()).archive).toBe(DUE);
 });
 

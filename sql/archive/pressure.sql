@@ -1,5 +1,5 @@
 -- Whether others suffer from a move: replicas that lag, sessions that wait for locks
--- Locks nothing. Can be run again. `pid` is the server process that moves.
+-- Locks nothing. Can be run again. `pids` are the server processes that move.
 
 select
   (select coalesce(max(extract(epoch from replay_lag)) * 1000, 0)::float8 from pg_stat_replication) as lag_ms,
@@ -7,14 +7,14 @@ select
     select count(*)::int
     from pg_stat_activity a
     where a.wait_event_type = 'Lock'
-      and a.pid <> :'pid'::int
-      and :'pid'::int = any (pg_blocking_pids(a.pid))
+      and a.pid <> all (string_to_array(:'pids', ',')::int[])
+      and pg_blocking_pids(a.pid) && string_to_array(:'pids', ',')::int[]
   ) as blocked_sessions,
   (
     select count(*)::int
     from pg_locks l
     where not l.granted
-      and l.pid <> :'pid'::int
+      and l.pid <> all (string_to_array(:'pids', ',')::int[])
       and l.locktype = 'relation'
       and l.database = (select oid from pg_database where datname = current_database())
       and l.relation in (to_regclass(format('%I', :'source'::text)), to_regclass(format('%I', :'target'::text)))

@@ -80,10 +80,12 @@ export async function expectReference({
 /** Of each series the hashes of its batches add up to the hash of its archive. */
 export async function expectLedger({ sql }: Pick<Database, 'sql'>): Promise<void> {
   const { row_hash } = await readColumns(sql, 'klines_archive');
-  const stored = sql.unsafe(`
+  // In one snapshot: a run may be going on.
+  const [stored, logged] = await sql.begin('isolation level repeatable read', (tx) => [
+    tx.unsafe(`
     select instrument_id, interval, count(*)::int as rows, sum(${row_hash.text})::text as hash
-    from klines_archive group by 1, 2 order by 1, 2`);
-  const logged = sql`
+    from klines_archive group by 1, 2 order by 1, 2`),
+    tx`
     select
       instrument_id, interval,
       sum(
@@ -106,6 +108,7 @@ export async function expectLedger({ sql }: Pick<Database, 'sql'>): Promise<void
         else -moved_rows - dropped_rows
       end
     ) <> 0
-    order by 1, 2`;
-  expect([...(await logged)]).toEqual([...(await stored)]);
+    order by 1, 2`,
+  ]);
+  expect([...logged]).toEqual([...stored]);
 }
