@@ -1,8 +1,9 @@
 /**
  * A million 1m candles archived by the whole script, beside the same batches as plain SQL by psql
  * (INSERT … SELECT and DELETE in a transaction each), both followed by the same VACUUM (ANALYZE);
- * and how long a reader and a writer beside it take: idle, during archive, during archive --gentle,
- * and during one INSERT and DELETE of everything.
+ * and how long a reader and a writer beside it take: idle, while a loop that touches nothing keeps
+ * one core busy, during the plain batches, during archive, during archive --gentle, and during one
+ * INSERT and DELETE of everything. On two cores the loop alone is felt by the reader.
  *
  *     just bench archive               three rounds
  *     BENCH_ROUNDS=5 just bench archive
@@ -71,6 +72,8 @@ async function main(): Promise<void> {
     for (let round = 0; round < ROUNDS; round++) {
       const during: [string, () => Promise<unknown>][] = [
         ['idle', () => sleep(5_000)],
+        ['one busy core', () => burn(5_000)],
+        ['plain SQL batches', () => psql(url, '-f', file)],
         ['archive', () => archive(url)],
         ['archive --gentle', () => archive(url, '--gentle')],
         ['one INSERT and DELETE', () => psql(url, '-f', big)],
@@ -174,6 +177,11 @@ async function run(
   if (code !== 0) throw new Error(`${command} ended with ${code}`);
 }
 
+/** Does nothing, busily, in another process. */
+async function burn(ms: number): Promise<void> {
+  await run('node', ['-e', `for (const until = Date.now() + ${ms}; Date.now() < until; );`]);
+}
+
 async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Cost> {
   await reset(sql);
   const lsn = async () => (await sql`select pg_current_wal_insert_lsn()::text as lsn`)[0]?.lsn;
@@ -189,7 +197,7 @@ async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Co
   return { ms, vacuumMs: vacuum?.ms, walBytes: wal?.bytes };
 }
 
-/** A reader and a writer while `work` goes on: one statement each, every few milliseconds. */
+/** A reader and a writer while `work` goes on: one statement each, every 25 ms. */
 async function beside(url: string, work: () => Promise<unknown>): Promise<Latency> {
   const [reader, writer] = [postgres(url, { max: 1 }), postgres(url, { max: 1 })];
   const latency: Latency = { reads: [], writes: [] };
@@ -199,7 +207,7 @@ async function beside(url: string, work: () => Promise<unknown>): Promise<Latenc
       const startedMs = performance.now();
       await statement(n);
       into.push(performance.now() - startedMs);
-      await sleep(5);
+      await sleep(25);
     }
   };
   await Promise.all([reader`select 1`, writer`select 1`]);
