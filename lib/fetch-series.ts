@@ -1,6 +1,7 @@
 import type { BulkSource } from './binance/bulk.ts';
 import type { RestSource } from './binance/rest.ts';
-import { type BulkDownload, type BulkResult, loadBulk, refreshBulk } from './bulk-history.ts';
+import { type BulkResult, loadBulk, refreshBulk } from './bulk-history.ts';
+import type { BulkDownload } from './bulk-loading.ts';
 import type { Turn } from './each-instrument.ts';
 import { confirmedGaps, confirmGaps, forgetGaps, subtractRanges } from './gaps.ts';
 import { addCounts, downloadTwice, listedAtMs } from './history.ts';

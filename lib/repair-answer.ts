@@ -1,7 +1,7 @@
 import { TransientError } from './binance/answer.ts';
 import { BadFileError, type BulkContent } from './binance/bulk.ts';
 import { type BulkFile, dayFile, hasDailyFiles } from './binance/bulk-files.ts';
-import type { BulkDownload } from './bulk-history.ts';
+import type { BulkDownload } from './bulk-loading.ts';
 import { ensureTable } from './candle-tables.ts';
 import { subtractRanges } from './gaps.ts';
 import { slotRanges, stageAnswer } from './integrity-compare.ts';

@@ -1,4 +1,5 @@
-import { type BulkDownload, loadBulk } from './bulk-history.ts';
+import { loadBulk } from './bulk-history.ts';
+import type { BulkDownload } from './bulk-loading.ts';
 import type { Check, Finding, FindingRow } from './findings.ts';
 import { confirmGaps, forgetGaps } from './gaps.ts';
 import { downloadTwice } from './history.ts';
