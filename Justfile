@@ -92,7 +92,7 @@ default:
 @test:
     npm --prefix {{ quote(justfile_directory()) }} test
 
-# How fast it is, beside plain SQL and the naive way: just bench bulk update archive verify candles
+# How fast it is, beside plain SQL and the naive way: just bench bulk update archive verify candles status
 [group('develop')]
 @bench +names:
     for name in "$@"; do {{ tsx }} {{ bench }}/"$name".ts; done
