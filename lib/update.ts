@@ -1,5 +1,4 @@
 import { KlinekeepError } from './errors.ts';
-import { confirmGaps, settledUntilMs, subtractRanges } from './gaps.ts';
 import {
   addCounts,
   type Download,
@@ -13,16 +12,17 @@ import type { RejectedKline } from './kline-codec.ts';
 import { encoderFor, merge, type Series, type StoreCounts, stage } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { storeRejected } from './rejected-klines.ts';
-import { fetchableRanges, type StoredSeries, storedSeries } from './series.ts';
+import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatShort, formatTime } from './time.ts';
+import { settleHoles } from './update-gaps.ts';
 
 /** A new series of more candles than this is worth a look at when the symbol was listed. */
 const LONG_LIMIT = 10_000;
 
 export interface SeriesUpdate {
   counts: StoreCounts;
-  /** From the latest `limit` candles on, all up to here is stored, Unix ms. */
+  /** From the latest `limit` candles on, all up to here is stored, or a gap of the exchange. Unix ms. */
   completeUntilMs: number;
 }
 
@@ -69,29 +69,6 @@ export async function updateSeries(
 }
 
 const NOTHING: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
-
-/**
- * Confirms the holes that the exchange has too: between two stored candles, since it may have
- * begun after them or not have gone on yet, and old all through, since an update a minute would
- * confirm a hole of an hour in sixty parts.
- * @returns where the first hole begins that is left to the next run, or else `reachedMs`
- */
-async function settleHoles(
-  { source, session, series }: Download,
-  { missing, lackedTwice, hasSent }: Downloaded,
-  reachedMs: number,
-): Promise<number> {
-  const { instrument, interval } = series;
-  const untilMs = settledUntilMs(interval, await source.serverTimeMs(instrument.market));
-  const old = hasSent ? lackedTwice.filter(({ toMs }) => toMs <= untilMs) : [];
-  if (old.length === 0) return missing[0]?.fromMs ?? reachedMs;
-  const [stored] = await storedSeries(session, instrument, [interval]);
-  const gaps = old.filter(
-    ({ fromMs, toMs }) => stored && fromMs > stored.firstMs && toMs <= stored.lastMs,
-  );
-  await confirmGaps(session, series, gaps);
-  return subtractRanges(missing, gaps)[0]?.fromMs ?? reachedMs;
-}
 
 /** Where the latest `limit` candles begin, Unix ms: not before 1970, nor before the listing. */
 async function latestFromMs(
