@@ -3,8 +3,8 @@ import type { RestSource } from './binance/rest.ts';
 import { type BulkResult, loadBulk, refreshBulk } from './bulk-history.ts';
 import type { BulkDownload } from './bulk-loading.ts';
 import type { Turn } from './each-instrument.ts';
-import { confirmedGaps, confirmGaps, forgetGaps, subtractRanges } from './gaps.ts';
-import { addCounts, downloadTwice, listedAtMs } from './history.ts';
+import { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs, subtractRanges } from './gaps.ts';
+import { addCounts, type Downloaded, downloadTwice, listedAtMs } from './history.ts';
 import {
   clipRanges,
   countAllSlots,
@@ -13,7 +13,6 @@ import {
   type TimeRange,
 } from './intervals.ts';
 import { fetchableRanges, missingRanges } from './series.ts';
-import { DAY_MS } from './time.ts';
 
 export const SOURCES = ['auto', 'bulk', 'rest'] as const;
 export type Source = (typeof SOURCES)[number];
@@ -33,8 +32,6 @@ export interface FetchOptions {
 
 /** REST pages asked for at the same time. */
 const PAGE_CONCURRENCY = 4;
-/** A gap is confirmed when it is older than this: what is younger may still be on its way. */
-const GAP_SETTLES_MS = DAY_MS;
 
 export interface FetchedSeries {
   symbol: string;
@@ -88,11 +85,9 @@ export async function fetchSeries(
   const fetchable = await fetchableRanges(session, series, range);
   listener.onMissing(countAllSlots(interval, fetchable));
 
-  const { counts, missing } = await fillFrom(options, download, range, fetchable);
-  if (options.source !== 'bulk') {
-    const settled = { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS };
-    await confirmGaps(session, series, clipRanges(missing, settled));
-  }
+  const { counts, missing, lackedTwice } = await fillFrom(options, download, range, fetchable);
+  const settled = { fromMs: 0, toMs: settledUntilMs(interval, nowMs) };
+  await confirmGaps(session, series, clipRanges(lackedTwice, settled));
   // A gap that was confirmed once may have been filled since.
   const gaps: TimeRange[] = [];
   for (const gap of clipRanges(await confirmedGaps(session, series), range)) {
@@ -116,15 +111,16 @@ async function fillFrom(
   download: BulkDownload,
   range: TimeRange,
   fetchable: TimeRange[],
-): Promise<BulkResult> {
+): Promise<BulkResult & Pick<Downloaded, 'lackedTwice'>> {
   let result: BulkResult = { counts: { inserted: 0, revised: 0, rejected: 0 }, missing: fetchable };
   if (options.source !== 'rest') {
     const refreshed = options.refresh ? await refreshBulk(download, range) : result.counts;
     result = await loadBulk(download, fetchable);
     result.counts = addCounts(result.counts, refreshed);
   }
-  if (options.source === 'bulk' || result.missing.length === 0) return result;
+  if (options.source === 'bulk' || result.missing.length === 0)
+    return { ...result, lackedTwice: [] };
 
-  const { counts, missing } = await downloadTwice(download, result.missing);
-  return { counts: addCounts(result.counts, counts), missing };
+  const asked = await downloadTwice(download, result.missing);
+  return { ...asked, counts: addCounts(result.counts, asked.counts) };
 }

@@ -1,6 +1,15 @@
-import type { TimeRange } from './intervals.ts';
+import { floorToGrid, type Interval, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import type { Sql } from './sql-file.ts';
+import { DAY_MS } from './time.ts';
+
+/** A gap is confirmed when it is older than this: what is younger may still be on its way. */
+const GAP_SETTLES_MS = DAY_MS;
+
+/** On the grid, Unix ms: what opens before this closed so long ago that it is there or never will be. */
+export function settledUntilMs(interval: Interval, nowMs: number): number {
+  return floorToGrid(interval, nowMs - GAP_SETTLES_MS);
+}
 
 /** The spans of a series for which the exchange has been asked and has nothing. */
 export async function confirmedGaps(

@@ -36,48 +36,66 @@ export interface StoredPage {
   files?: { done: number; total: number };
 }
 
+/** What asking for ranges twice has led to. */
+export interface Downloaded {
+  counts: StoreCounts;
+  /** Of the ranges, what is not stored still. */
+  missing: TimeRange[];
+  /** Of `missing`, what two answers were without: a gap of the exchange, when it is old enough. */
+  lackedTwice: TimeRange[];
+  /** Whether the exchange sent candles, stored before or not. */
+  hasSent: boolean;
+}
+
 /**
  * Asks the exchange for every candle in `ranges` and stores each page as it comes, so that
  * a run that is killed has lost nothing but the page it was at.
  */
-export async function downloadRanges(
+async function downloadRanges(
   download: Download,
   ranges: readonly TimeRange[],
-): Promise<StoreCounts> {
+): Promise<{ counts: StoreCounts; hasSent: boolean }> {
   const { session, series, signal, onPage } = download;
   const total: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
+  let hasSent = false;
   await forEachPage(download, ranges, async (page, slots) => {
     signal.throwIfAborted();
     const counts = await storePage(session, series, page);
     total.inserted += counts.inserted;
     total.revised += counts.revised;
     total.rejected += counts.rejected;
+    hasSent ||= page.csv.length > 0 && counts.rejected === 0;
     onPage?.({ slots, untilMs: page.asked.toMs, counts });
   });
-  return total;
+  return { counts: total, hasSent };
 }
 
 /**
  * Downloads ranges, and once more what is missing of them then: a page may have come damaged,
  * short or empty.
- * @returns what is missing of them still, too
  * @throws KlinekeepError (65) when rows were rejected and their candles have not come since
  */
 export async function downloadTwice(
   download: Download,
   ranges: readonly TimeRange[],
-): Promise<{ counts: StoreCounts; missing: TimeRange[] }> {
+): Promise<Downloaded> {
   const first = await downloadRanges(download, ranges);
   const missing = await stillMissing(download, ranges);
-  if (missing.length === 0) return { counts: first, missing };
+  if (missing.length === 0) return { ...first, missing, lackedTwice: [] };
   const second = await downloadRanges({ ...download, onPage: () => {} }, missing);
-  if (second.rejected === 0) {
-    const counts = addCounts(first, second);
-    return { counts, missing: await stillMissing(download, missing) };
+  if (second.counts.rejected === 0) {
+    const left = await stillMissing(download, missing);
+    return {
+      counts: addCounts(first.counts, second.counts),
+      missing: left,
+      // Rows that were rejected may have been the candles: then only one answer was without them.
+      lackedTwice: first.counts.rejected === 0 ? left : [],
+      hasSent: first.hasSent || second.hasSent,
+    };
   }
   throw new KlinekeepError(
     'data',
-    `Binance sent ${second.rejected} rows that are no candles, twice.`,
+    `Binance sent ${second.counts.rejected} rows that are no candles, twice.`,
     {
       hint: 'They are in rejected_klines, with the reason. fetch-history asks for what is missing again.',
     },

@@ -1,7 +1,7 @@
 import { loadBulk } from './bulk-history.ts';
 import type { BulkDownload } from './bulk-loading.ts';
 import type { Check, Finding, FindingRow } from './findings.ts';
-import { confirmGaps, forgetGaps } from './gaps.ts';
+import { confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
 import { downloadTwice } from './history.ts';
 import type { SeriesReport } from './integrity.ts';
 import { sealStretch, wrongStretches } from './integrity-batches.ts';
@@ -20,7 +20,6 @@ import { rememberPublished } from './published-oddities.ts';
 import { type Answer, askAgain } from './repair-answer.ts';
 import { fetchableRanges } from './series.ts';
 import { runSql } from './sql-file.ts';
-import { DAY_MS } from './time.ts';
 
 /** What a repair did to one series, in candles. */
 export interface RepairCounts {
@@ -51,8 +50,6 @@ const ASKED = new Set<Check>([
 ]);
 const FILLED = new Set<Check>(['missing', 'loaded-file']);
 
-/** A gap is confirmed when it is older than this: what is younger may still be on its way. */
-const GAP_SETTLES_MS = DAY_MS;
 /** Slots between two that are asked for in one request. */
 const ASKED_TOGETHER = 100;
 const MINUTE_MS = 60_000;
@@ -152,7 +149,8 @@ export class SeriesRepair {
     // An empty answer may be a broken one: only what was asked for twice becomes a gap.
     const rest = await downloadTwice(this.download, bulk.missing);
     const nowMs = await source.serverTimeMs(instrument.market);
-    const gaps = clipRanges(rest.missing, { fromMs: 0, toMs: nowMs - GAP_SETTLES_MS });
+    const settled = { fromMs: 0, toMs: settledUntilMs(interval, nowMs) };
+    const gaps = clipRanges(rest.lackedTwice, settled);
     await confirmGaps(session, this.series, gaps);
     this.counts.filled += bulk.counts.inserted + rest.counts.inserted;
     this.counts.confirmed += countAllSlots(interval, gaps);

@@ -1,5 +1,12 @@
 import { KlinekeepError } from './errors.ts';
-import { addCounts, type Download, downloadTwice, forEachPage, listedAtMs } from './history.ts';
+import {
+  addCounts,
+  type Download,
+  type Downloaded,
+  downloadTwice,
+  forEachPage,
+  listedAtMs,
+} from './history.ts';
 import { addSteps, countSlots, floorToGrid, type TimeRange } from './intervals.ts';
 import type { RejectedKline } from './kline-codec.ts';
 import { encoderFor, merge, type Series, type StoreCounts, stage } from './klines.ts';
@@ -8,20 +15,22 @@ import { storeRejected } from './rejected-klines.ts';
 import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatShort, formatTime } from './time.ts';
+import { settleHoles } from './update-gaps.ts';
 
 /** A new series of more candles than this is worth a look at when the symbol was listed. */
 const LONG_LIMIT = 10_000;
 
 export interface SeriesUpdate {
   counts: StoreCounts;
-  /** From the latest `limit` candles on, all up to here is stored, Unix ms. */
+  /** From the latest `limit` candles on, all up to here is stored, or a gap of the exchange. Unix ms. */
   completeUntilMs: number;
 }
 
 /**
  * Brings one series from its last stored candle to the last closed one, and fills what is
  * missing among the latest `limit`, or since it was last known to be complete. The last two stored
- * candles are asked for again: Binance may still have corrected them.
+ * candles are asked for again: Binance may still have corrected them. A hole that the exchange has
+ * too becomes a confirmed gap.
  * @param stored undefined: a new series, which begins with the latest `limit` candles
  * @param isChecked another run has done this a moment ago: only what is missing is filled
  */
@@ -36,8 +45,8 @@ export async function updateSeries(
   const endMs = await formingOpenMs(download);
   const latestMs = await latestFromMs(download, stored, endMs, limit);
   if (!stored) {
-    const { counts, missing } = await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }]);
-    return { counts, completeUntilMs: missing[0]?.fromMs ?? endMs };
+    const begun = await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }]);
+    return { counts: begun.counts, completeUntilMs: await settleHoles(download, begun, endMs) };
   }
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
   const completeUntilMs = Math.max(stored.completeUntilMs ?? latestMs, stored.firstMs);
@@ -45,13 +54,18 @@ export async function updateSeries(
   const holes = await fetchableRanges(session, series, { fromMs: holesFromMs, toMs: rereadMs });
   const filled = await downloadTwice(download, holes);
   const tail = isChecked
-    ? { counts: NOTHING, missing: [] }
+    ? { counts: NOTHING, missing: [], lackedTwice: [], hasSent: false }
     : await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }]);
-  const missing = [...filled.missing, ...tail.missing];
-  return {
+  const both: Downloaded = {
     counts: addCounts(filled.counts, tail.counts),
-    completeUntilMs: missing[0]?.fromMs ?? (isChecked ? rereadMs : endMs),
+    missing: [...filled.missing, ...tail.missing],
+    lackedTwice: [...filled.lackedTwice, ...tail.lackedTwice],
+    // Of the last two candles we know that the exchange has them. When not even they come, an
+    // answer without others says nothing.
+    hasSent: tail.hasSent,
   };
+  const reachedMs = isChecked ? rereadMs : endMs;
+  return { counts: both.counts, completeUntilMs: await settleHoles(download, both, reachedMs) };
 }
 
 const NOTHING: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };

@@ -297,6 +297,30 @@ test('an answer that comes empty once is no gap: it is asked for again before it
   expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
 });
 
+test('a candle that closed less than a day ago is no gap yet, however long ago it opened', async () => {
+  const mondayMs = Date.UTC(2024, 2, 11);
+  const fake = await startFakeBinance({
+    nowMs: mondayMs + DAY / 2,
+    symbols: [
+      {
+        ...{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
+        gaps: [{ fromMs: mondayMs - 7 * DAY, toMs: mondayMs }],
+      },
+    ],
+  });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1w', '--since', '2024-01-01', '--source', 'rest'];
+  const fetchHistory = () => runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
+  expect((await fetchHistory()).stdout).toContain('1 not at the exchange');
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  fake.nowMs = mondayMs + DAY;
+  await fetchHistory();
+  expect(await sql`select from_time, to_time from confirmed_gaps`).toEqual([
+    { from_time: new Date(mondayMs - 7 * DAY), to_time: new Date(mondayMs) },
+  ]);
+});
+
 test('one symbol by two names is fetched once', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });
   onTestFinished(() => fake.close());

@@ -212,14 +212,14 @@ test('a page that fails while the next one is there already leaves no hole behin
   expect(stored!.candles).toBe(3050);
 });
 
-test('what a page lacked twice is asked for by the next run, however many candles came behind it', async () => {
+test('what a page of the last day lacked twice is asked for by the next run, however many candles came behind it', async () => {
   const { fake, sql, update } = await setUp();
-  await update('--symbol', 'BTC/USDT', '--interval', '1h', '--limit', '50');
-  fake.nowMs = NOW + 3000 * HOUR;
+  await update('--symbol', 'BTC/USDT', '--interval', '1m', '--limit', '50');
+  fake.nowMs = NOW + 50 * HOUR;
   fake.fail({
     kind: 'garbage',
     times: 99,
-    mutate: (rows) => rows.filter((row) => row[0] < NOW + 100 * HOUR || row[0] > NOW + 110 * HOUR),
+    mutate: (rows) => rows.filter((row) => row[0] < NOW + 28 * HOUR || row[0] > NOW + 29 * HOUR),
   });
   await update();
   fake.faults.clear();
