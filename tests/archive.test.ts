@@ -249,13 +249,13 @@ test.each([
   await sql.unsafe(`
     create table seen (batches int);
     create function look() returns trigger language plpgsql as $$ begin
-      perform pg_sleep(0.03);
+      perform pg_sleep(0.05);
       insert into seen select count(*) from pg_stat_activity
       where datname = current_database() and application_name = 'klinekeep archive' and backend_xid is not null;
       return new;
     end $$;
     create trigger look after insert on archive_batches for each row execute function look()`);
-  expect((await archive('30', ...AS_OF, '--batch', '300', ...words)).exitCode).toBe(EXIT.done);
+  expect((await archive('30', ...AS_OF, '--batch', '200', ...words)).exitCode).toBe(EXIT.done);
   expect(await sql`select max(batches) from seen`).toEqual([{ max: batches }]);
   expect((await expectComplete()).archive).toBe(DUE);
 });
