@@ -2,6 +2,9 @@
 
 set positional-arguments
 
+# What went wrong the script has said itself.
+set no-exit-message
+
 # What node_modules/.bin/tsx does, without a second process around it: 0.1 s less, and a kill hits the script.
 tsx := "node --import " + quote(justfile_directory() / "node_modules/tsx/dist/loader.mjs")
 scripts := quote(justfile_directory() / "scripts")

@@ -164,7 +164,7 @@ function describeFailure(error: unknown): string {
     const cause = error.cause instanceof Error ? error.cause.message : String(error.cause);
     return error.message.includes(cause)
       ? error.message
-      : `${error.message}: ${describeError(error.cause)}`;
+      : `${error.message.replace(/\.$/, '')}: ${describeError(error.cause)}`;
   }
   return error instanceof Error && error.stack ? error.stack : String(error);
 }

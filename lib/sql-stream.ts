@@ -15,17 +15,38 @@ export async function* streamSql<Row extends object>(
 ): AsyncGenerator<Row[]> {
   const text = renderSql(file, values);
   const loss = lossOf(sql);
-  const rows = sql.unsafe<Row[]>(text).cursor(batchRows)[Symbol.asyncIterator]();
+  let goOn = (_?: object) => {};
+  const batches = new ReadableStream<Row[]>(
+    {
+      // Not the cursor as an iterator: that one forgets an error which comes while nobody is
+      // asking, and ends as if that were all.
+      start: (stream) => {
+        const takeBatch = (rows: Row[]) =>
+          new Promise<object | undefined>((settle) => {
+            goOn = settle;
+            stream.enqueue([...rows]);
+          });
+        sql
+          .unsafe<Row[]>(text)
+          .cursor(batchRows, takeBatch)
+          .then(() => stream.close())
+          .catch((error) => stream.error(error));
+      },
+      pull: () => goOn(),
+      cancel: () => goOn(sql.CLOSE),
+    },
+    { highWaterMark: 0 },
+  ).getReader();
   try {
     while (true) {
-      const next = await settleOrLose(rows.next(), loss);
+      const next = await settleOrLose(batches.read(), loss);
       if (next.done) return;
-      yield [...next.value];
+      yield next.value;
     }
   } catch (error) {
     throw explainSqlError(error, `sql/${file}`, text);
   } finally {
-    await rows.return?.();
+    await batches.cancel().catch(() => {});
   }
 }
 
@@ -35,6 +56,7 @@ async function settleOrLose<T>(work: Promise<T>, loss: AbortSignal): Promise<T> 
   const lost = new Promise<never>((_, reject) => {
     onLoss = () => reject(loss.reason);
   });
+  if (loss.aborted) onLoss();
   loss.addEventListener('abort', onLoss);
   try {
     return await Promise.race([work, lost]);

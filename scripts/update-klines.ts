@@ -45,6 +45,7 @@ export async function updateKlines(options: Options, context: Context) {
   const [clock] = await database.sql`select now() as now`;
   const registered = await chooseInstruments(options, context);
   const down = await findDownMarkets(registered, source);
+  for (const [market, error] of down) context.log.error(`${market}: ${describeError(error)}`);
   const changes = await refreshDoubted(database.sql, source, registered, [...down.keys()]);
   for (const { delisted, relisted } of changes) {
     for (const symbol of delisted) context.log.warn(`${symbol} is not traded any more: delisted`);
@@ -62,8 +63,11 @@ export async function updateKlines(options: Options, context: Context) {
       patienceMs: PATIENCE_MS,
       onHeld: ({ symbol }, index) =>
         context.log.info(`${place(index)} ${symbol}: held by another run, skipped`),
-      onFailed: ({ symbol }, index, error) =>
-        context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`),
+      onFailed: ({ symbol, market }, index, error) => {
+        // Said once, of the market: it is the same of each.
+        if (error === down.get(market)) return;
+        context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`);
+      },
     },
     async (turn) => {
       const error = down.get(turn.instrument.market);

@@ -5,6 +5,7 @@ import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { planCandles } from '../lib/candle-sources.ts';
 import { type Candle, candles, readCandles } from '../lib/candles.ts';
+import { lossOf } from '../lib/db.ts';
 import { PROJECT_DIR } from '../lib/env.ts';
 import { EXIT } from '../lib/errors.ts';
 import { findInstruments, type Instrument } from '../lib/instruments.ts';
@@ -287,10 +288,14 @@ test('a server that goes away while candles are read ends it with an error, not 
   await fetch('1m', '2024-01-01', '2024-01-11');
   const reading = candles(database.sql, 'BTC/USDT', '1m');
   await reading.next();
+  const loss = lossOf(database.sql);
+  const gone = new Promise((settle) => loss.addEventListener('abort', settle));
   const admin = database.openSession();
   await admin`
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()`;
+  // Also when the news comes while nobody is asking.
+  await gone;
   const readOn = async () => {
     for await (const _ of reading);
   };

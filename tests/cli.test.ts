@@ -88,6 +88,7 @@ test('just lists what there is to do, and refuses archive abc before anything is
   const refused = just('archive', 'abc');
   expect(refused.status).toBe(EXIT.usage);
   expect(refused.stderr).toContain('DAYS is "abc"');
+  expect(refused.stderr).not.toContain('recipe');
 });
 
 test('without DATABASE_URL a script starts the embedded server by itself, and db stops it', async () => {

@@ -110,7 +110,7 @@ test('who has no crontab yet gets one; a half block, a refusal and no cron at al
 
   const none = await runScript('crontab', ['--install'], { PATH: await makeFolder() });
   expect(none.exitCode).toBe(EXIT.config);
-  expect(none.stderr).toContain('There is no crontab program on this machine.');
+  expect(none.stderr).toContain('There is no crontab program on this machine: spawn');
 });
 
 test('the lines run as cron runs them, even from a folder with odd characters in the log', async () => {

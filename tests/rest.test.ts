@@ -77,6 +77,7 @@ test('an exchange that cannot be reached: 69, naming the address', async () => {
   });
   expect(result.exitCode).toBe(EXIT.unavailable);
   expect(result.stderr).toContain('Binance is not to be reached at 127.0.0.1:1');
+  expect(result.stderr).toContain('. Trying again in');
   expect(JSON.parse(result.stdout)).toMatchObject({
     exitCode: EXIT.unavailable,
     hint: expect.any(String),

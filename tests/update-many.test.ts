@@ -268,6 +268,9 @@ test('banned from one market: the other is updated, and the run ends with 75', a
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1 series up to date: +1 candles');
   expect(result.stdout).toContain('BTC/USDT: Binance has banned this IP address until');
+  // Once, however many of its instruments are followed: a ban may last for days of a crontab's runs.
+  expect(result.stderr).toContain('spot: Binance has banned this IP address until');
+  expect(result.stderr.match(/banned/g)).toHaveLength(1);
   fake.requests = [];
   expect((await update()).exitCode).toBe(EXIT.later);
   expect(fake.requests.filter((request) => request.market === 'spot')).toEqual([]);

@@ -74,6 +74,6 @@ async function get<T>(
   } catch (error) {
     signal.throwIfAborted();
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
-    throw new TransientError(`Binance is not to be reached at ${host}: ${found}`, error);
+    throw new TransientError(`Binance is not to be reached at ${host}: ${found}.`, error);
   }
 }
