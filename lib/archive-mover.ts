@@ -35,6 +35,7 @@ export function createMover({ dues, options, events, runId, untilMs, pressure }:
   const pace = createPace({ maxRows: options.batchRows, gentle: options.gentle });
   /** Batches that were begun, by their ids, until the answer has come. */
   const unanswered = new Map<string, { instrument: Instrument; interval: Interval }>();
+  const begun = new Set<Instrument>();
   const movedIn = new Set<Instrument>();
 
   const lookUpUnanswered = async (session: Session) => {
@@ -98,9 +99,11 @@ export function createMover({ dues, options, events, runId, untilMs, pressure }:
     await lookUpUnanswered(session);
     const due = dues.find((each) => each.instrument === instrument);
     if (due === undefined) return undefined;
-    // Two batches at a time use two cores. One batch, or a gentle run, is not worth a connection.
+    // Two batches at a time use two cores. One batch, or a gentle run, is not worth a connection;
+    // nor does one that was lost invite another.
     const isLong = due.rows > options.batchRows && !options.gentle;
-    const helpers = isLong ? [await turn.openHelper()] : [];
+    const helpers = isLong && !begun.has(instrument) ? await turn.openHelper() : [];
+    begun.add(instrument);
     const pids = [pid, ...(await Promise.all(helpers.map(setUp)))];
     pressure.watch({ pids, ...tablesOf(instrument, direction) });
     const reason = await moveAll(turn, due, helpers);
@@ -121,6 +124,12 @@ async function setUp(session: Session): Promise<number> {
       set_config('lock_timeout', ${`${LOCK_TIMEOUT_MS}ms`}, false),
       -- Many short statements: compiling them costs more than it gains.
       set_config('jit', 'off', false),
+      -- VACUUM takes its time, and so may a pause between two batches.
+      (
+        select count(set_config(name, '0', false))
+        from pg_settings
+        where name in ('statement_timeout', 'transaction_timeout', 'idle_session_timeout')
+      ),
       -- A batch that a crash of the server takes back is taken back as a whole. endRun waits for all.
       set_config('synchronous_commit', 'off', false),
       pg_backend_pid() as pid`;

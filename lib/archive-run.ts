@@ -3,7 +3,7 @@ import { createMover } from './archive-mover.ts';
 import type { Due, MoveRequest } from './archive-plan.ts';
 import { oldSnapshots, watchPressure } from './archive-pressure.ts';
 import { tablesOf } from './archive-tables.ts';
-import { type Database, isConnectionLost } from './db.ts';
+import { type Database, isConnectionLost, lossOf } from './db.ts';
 import { eachInstrument } from './each-instrument.ts';
 import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
@@ -78,6 +78,11 @@ export async function runMove(
     stopped: [],
   };
   const errors: unknown[] = [];
+  const noteFailure = (instrument: Instrument, error: unknown) => {
+    errors.push(error);
+    undone.failed.push({ symbol: instrument.symbol, error: describeError(error) });
+    events.onFailed?.(instrument, error);
+  };
   // A server that is gone for good is gone for all instruments.
   const gone = new AbortController();
   const pressure = watchPressure(database);
@@ -94,14 +99,17 @@ export async function runMove(
           events.onHeld?.(instrument);
         },
         onFailed: (instrument, _, error) => {
-          errors.push(error);
-          undone.failed.push({ symbol: instrument.symbol, error: describeError(error) });
-          events.onFailed?.(instrument, error);
+          noteFailure(instrument, error);
           if (isConnectionLost(error)) gone.abort(error);
         },
       },
       async (turn) => {
-        const reason = await work(turn);
+        const reason = await work(turn).catch((error) => {
+          // Ending a run does not make up for what went wrong before.
+          if (signal.aborted && error !== signal.reason && !isConnectionLost(error))
+            noteFailure(turn.instrument, error);
+          throw error;
+        });
         if (reason === undefined) return;
         undone.stopped.push({ symbol: turn.instrument.symbol, reason });
         events.onStopped?.(turn.instrument, reason);
@@ -142,7 +150,7 @@ export async function runMove(
   };
 }
 
-/** Over a connection of its own: the others may have been lost. */
+/** Over a connection of its own if the pool's have been lost. */
 async function close(
   database: Database,
   runId: string,
@@ -151,7 +159,7 @@ async function close(
 ): Promise<Map<number, BatchSums>> {
   return await retry(
     async () => {
-      const session = database.openSession();
+      const session = lossOf(database.sql).aborted ? database.openSession() : database.sql;
       await endRun(session, runId, outcome, detail);
       return await sumBatches(session, runId);
     },

@@ -59,6 +59,7 @@ export async function moveRange(
   const windows = splitRange(series, range, options);
   const inTurn = oneAtATime();
   let obstacle: string | undefined;
+  let failure: unknown;
 
   const nextWindow = (session: Session) =>
     inTurn(async () => {
@@ -95,15 +96,21 @@ export async function moveRange(
 
   await inParallel(sessions, sessions.length, async (session) => {
     while (true) {
-      const window = await nextWindow(session);
-      if (window === undefined) return;
       try {
+        const window = await nextWindow(session);
+        if (window === undefined) return;
         await moveWindow(session, window);
       } catch (error) {
-        if (signal.aborted || !IN_THE_WAY.includes(sqlState(error) ?? '')) throw error;
-        obstacle = `others work on its candles: ${describeError(error)}`;
+        const isInTheWay = IN_THE_WAY.includes(sqlState(error) ?? '');
+        // Whatever it is, the other session begins no batch any more.
+        obstacle ??= `${isInTheWay ? 'others work on its candles: ' : ''}${describeError(error)}`;
+        if (!isInTheWay && error !== signal.reason) failure ??= error;
+        if (signal.aborted || !isInTheWay) throw error;
       }
     }
+  }).catch((error) => {
+    // Of two, the one that says more than that it was told to end.
+    throw failure ?? error;
   });
   return obstacle;
 }

@@ -12,8 +12,8 @@ import { formatCount } from './table.ts';
 
 export interface BulkDownload extends Download {
   bulk: BulkSource;
-  /** Opens a second session that writes under the same lock. */
-  openHelper: () => Promise<Session>;
+  /** Opens a second session that writes under the same lock, if there is room for one. */
+  openHelper: () => Promise<Session[]>;
   /** Told of each file that is there and was not loaded, or not all of it, and why. */
   onBadFile: (error: Error) => void;
 }
@@ -54,7 +54,7 @@ async function storeFiles(
   const complete: TimeRange[] = [];
   let counts: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
   let done = 0;
-  const lanes = files.length > 1 ? [session, await download.openHelper()] : [session];
+  const lanes = files.length > 1 ? [session, ...(await download.openHelper())] : [session];
   await inParallel(downloadAhead(download, files), lanes.length, async (arrival) => {
     const { file, content, leave } = await arrival;
     signal.throwIfAborted();

@@ -20,8 +20,8 @@ export interface Turn {
   index: number;
   /** Aborted when the run is to stop, and when a session of this turn is lost. */
   signal: AbortSignal;
-  /** A second session, until the turn ends, that writes under the same lock. */
-  openHelper(): Promise<Session>;
+  /** A second session, until the turn ends, that writes under the same lock. None where there is no room. */
+  openHelper(): Promise<Session[]>;
 }
 
 export interface EachOptions {
@@ -39,6 +39,8 @@ export interface EachOptions {
 
 /** The server looks every five seconds whether a client is still there. */
 const LOST_LOCK_MS = 15_000;
+/** A helper that has not answered by then is done without. */
+const HELPER_PATIENCE_MS = 2_000;
 /** How often it looks whether another run has let go of an instrument. */
 const HELD_AGAIN_MS = 250;
 
@@ -71,10 +73,14 @@ export async function eachInstrument<T>(
       signal: AbortSignal.any([signal, loss]),
       openHelper: async () => {
         const helper = database.openSession();
+        if (!(await answers(helper, turn.signal))) {
+          helper.end({ timeout: 0 }).catch(() => {});
+          return [];
+        }
         helpers.push(helper);
         lossOf(helper).addEventListener('abort', () => helperLost.abort(lossOf(helper).reason));
         await helpWith(session, helper);
-        return helper;
+        return [helper];
       },
     };
     const result = await Promise.race([
@@ -130,6 +136,23 @@ export async function eachInstrument<T>(
   }
   for (const [index, instrument] of left) options.onHeld?.(instrument, index);
   return runs;
+}
+
+/** Whether a new session gets through to the server: there may be no connection left for it. */
+async function answers(session: Session, signal: AbortSignal): Promise<boolean> {
+  const over = new AbortController();
+  const isOpen = await Promise.race([
+    session`select 1`.then(
+      () => true,
+      () => false,
+    ),
+    wait(HELPER_PATIENCE_MS, AbortSignal.any([signal, over.signal])).then(
+      () => false,
+      () => false,
+    ),
+  ]);
+  over.abort();
+  return isOpen && !lossOf(session).aborted;
 }
 
 function rejectionOf(signal: AbortSignal): Promise<never> {

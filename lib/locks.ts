@@ -9,6 +9,7 @@ const INSTRUMENT_LOCKS = 0x6b6c;
 const HELPER_LOCKS = 0x6b6d;
 /** What sql/locks/take.sql fails with. */
 const DIVISION_BY_ZERO = '22012';
+const LOCK_NOT_AVAILABLE = '55P03';
 /** Held by the transaction that makes the instrument's table. */
 const TABLE_LOCKS = 0x6b6e;
 
@@ -25,16 +26,26 @@ export async function withInstrumentLock<T>(
   work: () => Promise<T>,
 ): Promise<T | 'held'> {
   try {
+    if (!(await holdLock(session, instrumentId))) return 'held';
+    return await work();
+  } finally {
+    // A connection that is gone has given its lock back already.
+    await session`select pg_advisory_unlock(${INSTRUMENT_LOCKS}, ${instrumentId})`.catch(() => {});
+  }
+}
+
+async function holdLock(session: Session, instrumentId: number): Promise<boolean> {
+  try {
     const [row] = await runSql<{ taken: boolean }>(session, 'locks/hold.sql', {
       lock_class: INSTRUMENT_LOCKS,
       helper_class: HELPER_LOCKS,
       instrument_id: instrumentId,
     });
-    if (!row?.taken) return 'held';
-    return await work();
-  } finally {
-    // A connection that is gone has given its lock back already.
-    await session`select pg_advisory_unlock(${INSTRUMENT_LOCKS}, ${instrumentId})`.catch(() => {});
+    return row?.taken ?? false;
+  } catch (error) {
+    // A helper of a run that is gone did not end its transaction within lock_timeout.
+    if (sqlState(error) === LOCK_NOT_AVAILABLE) return false;
+    throw error;
   }
 }
 
