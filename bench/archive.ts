@@ -79,8 +79,12 @@ async function main(): Promise<void> {
         ['one INSERT and DELETE', () => psql(url, '-f', big)],
       ];
       for (const [name, work] of during) {
+        // One after the other: on two cores they would be in each other's way.
         await reset(sql);
-        latencies[name] = [...(latencies[name] ?? []), await beside(url, work)];
+        const reads = await beside(url, read, work);
+        await reset(sql);
+        const writes = await beside(url, write, work);
+        latencies[name] = [...(latencies[name] ?? []), { reads, writes }];
       }
     }
     reportLatency(latencies);
@@ -197,43 +201,41 @@ async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Co
   return { ms, vacuumMs: vacuum?.ms, walBytes: wal?.bytes };
 }
 
-/** A reader and a writer while `work` goes on: one statement each, every 25 ms. */
-async function beside(url: string, work: () => Promise<unknown>): Promise<Latency> {
-  const [reader, writer] = [postgres(url, { max: 1 }), postgres(url, { max: 1 })];
-  const latency: Latency = { reads: [], writes: [] };
+/** What a statement took, run every 25 ms while `work` goes on. */
+async function beside(
+  url: string,
+  statement: (sql: postgres.Sql, n: number) => Promise<unknown>,
+  work: () => Promise<unknown>,
+): Promise<number[]> {
+  const sql = postgres(url, { max: 1 });
+  const took: number[] = [];
   let isOver = false;
-  const repeat = async (into: number[], statement: (n: number) => Promise<unknown>) => {
+  await sql`select 1`;
+  const other = (async () => {
     for (let n = 0; !isOver; n++) {
       const startedMs = performance.now();
-      await statement(n);
-      into.push(performance.now() - startedMs);
+      await statement(sql, n);
+      took.push(performance.now() - startedMs);
       await sleep(25);
     }
-  };
-  await Promise.all([reader`select 1`, writer`select 1`]);
-  const others = Promise.all([
-    // A day of candles from anywhere in both tiers; summed up there, so that the server is measured.
-    repeat(
-      latency.reads,
-      (n) => reader`
-        select count(*), sum(volume), max(high_price) from all_klines
-        where instrument_id = 1 and interval = '1m'
-          and open_time >= ${new Date(FROM_MS + ((n * 7919) % 690) * 86_400_000)}
-          and open_time < ${new Date(FROM_MS + (((n * 7919) % 690) + 1) * 86_400_000)}`,
-    ),
-    repeat(
-      latency.writes,
-      (n) => writer`
-        insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
-        from (select ${new Date(Date.UTC(2030, 0, 1) + n * 60_000)}::timestamptz as t) as at`,
-    ),
-  ]);
+  })();
   await work();
   isOver = true;
-  await others;
-  await Promise.all([reader.end(), writer.end()]);
-  return latency;
+  await other;
+  await sql.end();
+  return took;
 }
+
+/** A day of candles from anywhere in both tiers; summed up there, so that the server is measured. */
+const read = (sql: postgres.Sql, n: number) => sql`
+  select count(*), sum(volume), max(high_price) from all_klines
+  where instrument_id = 1 and interval = '1m'
+    and open_time >= ${new Date(FROM_MS + ((n * 7919) % 690) * 86_400_000)}
+    and open_time < ${new Date(FROM_MS + (((n * 7919) % 690) + 1) * 86_400_000)}`;
+
+const write = (sql: postgres.Sql, n: number) => sql`
+  insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
+  from (select ${new Date(Date.UTC(2030, 0, 1) + n * 60_000)}::timestamptz as t) as at`;
 
 function reportSpeed(rounds: readonly { ours: Cost; plain: Cost }[]): void {
   const line = (name: string, costs: Cost[], ratio: string) => [
