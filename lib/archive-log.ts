@@ -179,7 +179,7 @@ export interface LoggedBatch {
   movedAtMs: number;
 }
 
-/** The batches of one run, in their order. */
+/** The batches of one run, series by series, oldest window first. */
 export async function batchesOf(sql: Sql, runId: string): Promise<LoggedBatch[]> {
   const rows = await sql`
     select i.symbol, b.interval, b.direction, b.from_time, b.to_time, b.moved_rows, b.equal_rows,
@@ -187,7 +187,7 @@ export async function batchesOf(sql: Sql, runId: string): Promise<LoggedBatch[]>
     from archive_batches b
     join instruments i on i.id = b.instrument_id
     where b.run_id = ${runId}
-    order by b.id`;
+    order by i.symbol, b.interval, b.from_time`;
   return rows.map((row) => ({
     symbol: row.symbol,
     interval: row.interval,
