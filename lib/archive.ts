@@ -63,6 +63,8 @@ export async function moveRange(
 
   const nextWindow = (session: Session) =>
     inTurn(async () => {
+      // Before anything is waited for: a run that is through has no time to be up.
+      if (windows.areOver()) return undefined;
       obstacle ??= await waitForOthers(options);
       return obstacle === undefined ? await windows.next(session) : undefined;
     });
@@ -126,10 +128,11 @@ function splitRange(series: Series, range: TimeRange, { direction, pace }: MoveO
   // Where the last batch was full the next one begins, most likely, with a candle.
   let isGap = true;
   return {
+    areOver: () => fromMs === undefined || fromMs >= range.toMs,
     next: async (session: Session): Promise<Window | undefined> => {
-      if (isGap && fromMs !== undefined && fromMs < range.toMs)
+      if (isGap && fromMs !== undefined)
         fromMs = await nextOpenTime(session, series, direction, { ...range, fromMs });
-      if (fromMs === undefined || fromMs >= range.toMs) return undefined;
+      if (fromMs === undefined) return undefined;
       isGap = false;
       const { rows } = pace;
       const fullMs = addSteps(series.interval, floorToGrid(series.interval, fromMs), rows);

@@ -158,8 +158,8 @@ async function arriveOf(download: BulkDownload, file: BulkFile): Promise<Arrival
   return { file, content: await downloadOrSkip(download, file), leave };
 }
 
-/** A file that is not there, or not as it should be, leaves its candles to the next rung. */
-async function downloadOrSkip(
+/** A file that is not there, or not as it should be, leaves its candles to others. */
+export async function downloadOrSkip(
   { bulk, signal, onBadFile }: BulkDownload,
   file: BulkFile,
 ): Promise<BulkContent | undefined> {

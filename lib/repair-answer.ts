@@ -1,7 +1,6 @@
-import { TransientError } from './binance/answer.ts';
-import { BadFileError, type BulkContent } from './binance/bulk.ts';
+import type { BulkContent } from './binance/bulk.ts';
 import { type BulkFile, dayFile, hasDailyFiles } from './binance/bulk-files.ts';
-import type { BulkDownload } from './bulk-loading.ts';
+import { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
 import { ensureTable } from './candle-tables.ts';
 import { subtractRanges } from './gaps.ts';
 import { slotRanges, stageAnswer } from './integrity-compare.ts';
@@ -88,20 +87,6 @@ async function dayFiles(
   return [...days]
     .filter((dayMs) => dayMs < todayMs - DAY_MS)
     .map((dayMs) => dayFile(instrument, interval, dayMs));
-}
-
-/** A file that is not there, or not as it should be, leaves its candles to REST. */
-async function downloadOrSkip(
-  { bulk, signal, onBadFile }: BulkDownload,
-  file: BulkFile,
-): Promise<BulkContent | undefined> {
-  try {
-    return await bulk.download(file, signal);
-  } catch (error) {
-    if (!(error instanceof BadFileError || error instanceof TransientError)) throw error;
-    onBadFile(error);
-    return undefined;
-  }
 }
 
 /** Stages what of a file is better than what is stored. @returns open times stored just so */
