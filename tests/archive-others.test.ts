@@ -203,6 +203,14 @@ test('making and attaching an archive table waits for nobody who reads or writes
   await expectAllArchived(database);
 });
 
+test('who reads all_klines by instrument has no table but candles in the plan', async () => {
+  const { sql } = await setUp();
+  const plan = await sql`
+    explain (format json) select sum(volume) from all_klines where instrument_id = 1 and interval = '1m'`;
+  expect(JSON.stringify(plan)).toContain('"btc_usdt"');
+  expect(JSON.stringify(plan)).not.toContain('"instruments"');
+});
+
 test('two archivers and a restore at once: one works, the others say 75, and all is there once', async () => {
   const { database, archive, restore } = await setUp();
   for (let round = 0; round < 5; round++) {
