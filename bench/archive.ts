@@ -1,19 +1,20 @@
 /**
  * A million 1m candles archived by the whole script, beside the same batches as plain SQL by psql
  * (INSERT … SELECT and DELETE in a transaction each), both followed by the same VACUUM (ANALYZE);
- * and how long a reader and a writer beside it take: idle, while a loop that touches nothing keeps
- * one core busy, during the plain batches, during archive, during archive --gentle, and during one
- * INSERT and DELETE of everything. On two cores the loop alone is felt by the reader.
+ * and how long the statements of a reader and of a writer take, who ask without a pause (pgbench):
+ * idle, while a loop that touches nothing keeps one core busy, during the plain batches, during
+ * archive, during archive --gentle, and during one INSERT and DELETE of everything. The reader asks
+ * for days out of the range that moves.
  *
  *     just bench archive               three rounds
  *     BENCH_ROUNDS=5 just bench archive
  *     BENCH_ONLY_SPEED=1 just bench archive    without the reader and the writer
  *
- * Only ratios of one run mean anything; they are taken round by round, and their median is shown.
+ * Wants psql and pgbench. Only ratios of one run mean anything; they are taken round by round, and their median is shown.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -47,7 +48,12 @@ async function main(): Promise<void> {
   await chmod(folder, 0o711);
   const home = join(folder, 'home');
   const url = await startEmbedded(home);
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
+  const sql = postgres(url, {
+    max: 1,
+    onnotice: () => {},
+    // One of klinekeep's own, which archive does not make room for.
+    connection: { application_name: 'klinekeep bench' },
+  });
   try {
     await migrate(sql);
     await makeCandles(sql);
@@ -73,7 +79,7 @@ async function main(): Promise<void> {
       const during: [string, () => Promise<unknown>][] = [
         ['idle', () => sleep(5_000)],
         ['one busy core', () => burn(5_000)],
-        ['plain SQL batches', () => psql(url, '-f', file)],
+        ['plain SQL batches', () => plain(url, file)],
         ['archive', () => archive(url)],
         ['archive --gentle', () => archive(url, '--gentle')],
         ['one INSERT and DELETE', () => psql(url, '-f', big)],
@@ -81,9 +87,9 @@ async function main(): Promise<void> {
       for (const [name, work] of during) {
         // One after the other: on two cores they would be in each other's way.
         await reset(sql);
-        const reads = await beside(url, read, work);
+        const reads = await beside(url, folder, READ, work);
         await reset(sql);
-        const writes = await beside(url, write, work);
+        const writes = await beside(url, folder, WRITE, work);
         latencies[name] = [...(latencies[name] ?? []), { reads, writes }];
       }
     }
@@ -201,41 +207,39 @@ async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Co
   return { ms, vacuumMs: vacuum?.ms, walBytes: wal?.bytes };
 }
 
-/** What a statement took, run every 25 ms while `work` goes on. */
+/** Milliseconds that the transactions of one pgbench client took while `work` went on. */
 async function beside(
   url: string,
-  statement: (sql: postgres.Sql, n: number) => Promise<unknown>,
+  folder: string,
+  script: string,
   work: () => Promise<unknown>,
 ): Promise<number[]> {
-  const sql = postgres(url, { max: 1 });
-  const took: number[] = [];
-  let isOver = false;
-  await sql`select 1`;
-  const other = (async () => {
-    for (let n = 0; !isOver; n++) {
-      const startedMs = performance.now();
-      await statement(sql, n);
-      took.push(performance.now() - startedMs);
-      await sleep(25);
-    }
-  })();
+  const [file, log] = [join(folder, 'beside.sql'), join(folder, 'beside')];
+  await writeFile(file, script);
+  const words = ['-n', '-c', '1', '-T', '3600', '-D', 'n=0', '-f', file, '-l', '--log-prefix', log];
+  const client = spawn('pgbench', [...words, url], { stdio: ['ignore', 'ignore', 'inherit'] });
+  const exited = once(client, 'exit');
+  await sleep(200);
   await work();
-  isOver = true;
-  await other;
-  await sql.end();
-  return took;
+  client.kill();
+  await exited;
+  const lines = (await readFile(`${log}.${client.pid}`, 'utf8')).split('\n');
+  // The last one may be cut off: killed, pgbench loses what it has not written yet.
+  return lines.slice(0, -1).map((line) => Number(line.split(' ')[2]) / 1000);
 }
 
 /** A day of candles from anywhere in both tiers; summed up there, so that the server is measured. */
-const read = (sql: postgres.Sql, n: number) => sql`
-  select count(*), sum(volume), max(high_price) from all_klines
-  where instrument_id = 1 and interval = '1m'
-    and open_time >= ${new Date(FROM_MS + ((n * 7919) % 690) * 86_400_000)}
-    and open_time < ${new Date(FROM_MS + (((n * 7919) % 690) + 1) * 86_400_000)}`;
+const READ = `\\set day random(0, 689)
+select count(*), sum(volume), max(high_price) from all_klines
+where instrument_id = 1 and interval = '1m'
+  and open_time >= '${new Date(FROM_MS).toISOString()}'::timestamptz + :day * interval '1 day'
+  and open_time < '${new Date(FROM_MS).toISOString()}'::timestamptz + (:day + 1) * interval '1 day';
+`;
 
-const write = (sql: postgres.Sql, n: number) => sql`
-  insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
-  from (select ${new Date(Date.UTC(2030, 0, 1) + n * 60_000)}::timestamptz as t) as at`;
+const WRITE = `\\set n :n + 1
+insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
+from (select '2030-01-01 00:00Z'::timestamptz + :n * interval '1 min' as t) as at;
+`;
 
 function reportSpeed(rounds: readonly { ours: Cost; plain: Cost }[]): void {
   const line = (name: string, costs: Cost[], ratio: string) => [

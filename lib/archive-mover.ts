@@ -99,19 +99,25 @@ export function createMover({ dues, options, events, runId, untilMs, pressure }:
     await lookUpUnanswered(session);
     const due = dues.find((each) => each.instrument === instrument);
     if (due === undefined) return undefined;
-    // Two batches at a time use two cores. One batch, or a gentle run, is not worth a connection;
-    // nor does one that was lost invite another.
-    const isLong = due.rows > options.batchRows && !options.gentle;
+    const tables = tablesOf(instrument, direction);
+    await pressure.watch({ pids: [pid], ...tables });
+    // Two batches at a time use two cores, so others must not need one. One batch, or a gentle run, is
+    // not worth a connection; nor does one that was lost invite another.
+    const isLong = due.rows > options.batchRows && !options.gentle && !pressure.isShared;
     const helpers = isLong && !begun.has(instrument) ? await turn.openHelper() : [];
     begun.add(instrument);
-    const pids = [pid, ...(await Promise.all(helpers.map(setUp)))];
-    pressure.watch({ pids, ...tablesOf(instrument, direction) });
+    if (helpers.length > 0) {
+      const pids = [pid, ...(await Promise.all(helpers.map(setUp)))];
+      await pressure.watch({ pids, ...tables });
+    }
     const reason = await moveAll(turn, due, helpers);
     if (movedIn.has(instrument)) {
-      await vacuumTables(session, instrument, helpers[0]).catch((error) => {
-        if (isConnectionLost(error)) throw error;
-        events.onWarning?.(`${instrument.symbol}: not vacuumed: ${describeError(error)}`);
-      });
+      await vacuumTables(session, instrument, pressure.isShared ? session : helpers[0]).catch(
+        (error) => {
+          if (isConnectionLost(error)) throw error;
+          events.onWarning?.(`${instrument.symbol}: not vacuumed: ${describeError(error)}`);
+        },
+      );
     }
     return reason;
   };

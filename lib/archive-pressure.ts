@@ -5,6 +5,8 @@ import { formatDuration } from './time.ts';
 
 const LOOK_EVERY_MS = 500;
 const MAX_LAG_MS = 10_000;
+/** Who asked for something this long ago is likely to ask again. */
+const ACTIVE_WITHIN_MS = 5_000;
 const OLD_MS = 5 * 60_000;
 
 /** Who is moving what: others that wait for these processes or for these tables are looked for. */
@@ -17,10 +19,12 @@ export interface Mover {
 
 /** Looks twice a second, over a connection of its own, whether others suffer from the move. */
 export interface Pressure {
-  /** What to watch from now on. */
-  watch(mover: Mover): void;
+  /** What to watch from now on. Resolves after a first look, or when that takes too long. */
+  watch(mover: Mover): Promise<void>;
   /** Why no batch should begin now, in words. */
   readonly reason: string | undefined;
+  /** Whether sessions other than klinekeep's use the database, now or a few seconds ago. */
+  readonly isShared: boolean;
   /** Whether a session has waited for the mover since this was last asked. */
   takeBlocked(): boolean;
   stop(): void;
@@ -33,6 +37,7 @@ export function watchPressure(database: Database): Pressure {
   let lost = new Promise<void>(() => {});
   let reason: string | undefined;
   let blocked = false;
+  let isShared = false;
 
   const look = async (watched: Mover) => {
     // Another one when the server was restarted.
@@ -47,8 +52,14 @@ export function watchPressure(database: Database): Pressure {
       lag_ms: number;
       blocked_sessions: number;
       queued_sessions: number;
-    }>(session, 'archive/pressure.sql', { ...watched, pids: watched.pids.join(',') });
+      active_sessions: number;
+    }>(session, 'archive/pressure.sql', {
+      ...watched,
+      pids: watched.pids.join(','),
+      active_within: `${ACTIVE_WITHIN_MS} milliseconds`,
+    });
     if (found === undefined) return;
+    isShared = found.active_sessions > 0;
     if (found.blocked_sessions > 0) blocked = true;
     if (found.lag_ms > MAX_LAG_MS)
       reason = `a replica lags by ${formatDuration(found.lag_ms)}; wanted at most ${formatDuration(MAX_LAG_MS)}`;
@@ -57,19 +68,25 @@ export function watchPressure(database: Database): Pressure {
     else reason = undefined;
   };
 
+  // Not being able to look is no reason to stop; if the server is gone the move finds out itself.
+  const tryToLook = (watched: Mover) => Promise.race([look(watched).catch(() => {}), lost]);
+  const pause = () => wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
+
   const go = async () => {
     while (!stopped.signal.aborted) {
-      await wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
-      if (stopped.signal.aborted || mover === undefined) continue;
-      // Not being able to look is no reason to stop; if the server is gone the move finds out itself.
-      await Promise.race([look(mover).catch(() => {}), lost]);
+      await pause();
+      if (!stopped.signal.aborted && mover !== undefined) await tryToLook(mover);
     }
   };
   void go();
 
   return {
-    watch: (next) => {
+    watch: async (next) => {
       mover = next;
+      await Promise.race([tryToLook(next), pause()]);
+    },
+    get isShared() {
+      return isShared;
     },
     get reason() {
       return reason;

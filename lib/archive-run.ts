@@ -13,7 +13,7 @@ import { retry } from './retry.ts';
 export interface RunOptions extends MoveRequest {
   /** Candles a batch holds at most. */
   batchRows: number;
-  /** One batch at a time, not two, and a pause as long after each. */
+  /** One batch at a time, never two, and a pause as long after each. */
   gentle: boolean;
   /** Begin no batch after this long. Default: no end. */
   maxRuntimeMs?: number | undefined;

@@ -45,7 +45,7 @@ export interface MoveOptions {
  * Moves the candles of one range of a series, oldest first, in batches of a transaction each. What
  * is not there is jumped over.
  * @param sessions the one that holds the instrument's lock, and a helper of it if two batches are to
- * be under way at the same time
+ * be under way at the same time: until somebody else uses the database
  * @returns undefined when all is moved; else why it stopped before, in words
  * @throws the signal's reason between batches; what `moveBatch` throws
  */
@@ -97,7 +97,7 @@ export async function moveRange(
   };
 
   await inParallel(sessions, sessions.length, async (session) => {
-    while (true) {
+    while (session === sessions[0] || !pressure.isShared) {
       try {
         const window = await nextWindow(session);
         if (window === undefined) return;

@@ -22,7 +22,7 @@ export const MOVE_ARGS = {
   },
   gentle: {
     type: 'boolean',
-    description: 'One batch at a time, not two, and a pause as long after each',
+    description: 'One batch at a time, never two, and a pause as long after each',
   },
   'max-runtime': {
     type: 'string',

@@ -1,7 +1,8 @@
-/** The second session of archive and restore: without it, with it lost, and after the other one failed. */
+/** The second session of archive and restore: when there is one, without it, with it lost, and after the other one failed. */
 import { once } from 'node:events';
 import { connect, createServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
+import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import type { Database } from '../lib/db.ts';
 import { EXIT } from '../lib/errors.ts';
@@ -58,6 +59,45 @@ async function endHolders({ sql }: Pick<Database, 'sql'>, lockClass: number): Pr
       and database = (select oid from pg_database where datname = current_database())`;
   return ended.length;
 }
+
+test.each([
+  ['two batches are under way', [], { most: 2, last: 2 }],
+  ['with --gentle one batch is under way', ['--gentle'], { most: 1, last: 1 }],
+  ['while somebody else uses the database one batch is under way', [], { most: 1, last: 1 }, 0],
+  ['from when somebody else comes one batch is under way', [], { most: 2, last: 1 }, 4],
+] as const)('%s at a time', async (_, words, batches, comesAfter?: number) => {
+  const { database, sql } = await setUp();
+  // Each batch stays open for a while, and counts those that are.
+  await sql.unsafe(`
+    create table seen (batches int, at timestamptz default clock_timestamp());
+    create function look() returns trigger language plpgsql as $$ begin
+      perform pg_sleep(0.07);
+      insert into seen select count(*) from pg_stat_activity
+      where datname = current_database() and application_name = 'klinekeep archive' and backend_xid is not null;
+      return new;
+    end $$;
+    create trigger look after insert on archive_batches for each row execute function look()`);
+  const other = postgres(database.url, { connection: { application_name: 'a dashboard' } });
+  onTestFinished(() => other.end({ timeout: 0 }));
+  const come = async () => {
+    while ((await sql`select from seen`).length < (comesAfter as number)) await sleep(5);
+    await other`select 1`;
+    other`select pg_sleep(60)`.catch(() => {});
+  };
+  if (comesAfter === 0) await come();
+  const running = runScript('archive', [...ARCHIVE, ...words], {
+    DATABASE_URL: database.url,
+  });
+  if (comesAfter) await come();
+  expect((await running).exitCode).toBe(EXIT.done);
+  // The very last one may be alone.
+  expect(
+    await sql`
+      select max(batches) as most, (select max(batches) from (select * from seen order by at desc offset 1 limit 5) as late) as last
+      from seen`,
+  ).toEqual([batches]);
+  expect(await expectReference(database)).toEqual({ hot: 0, archive: 3_000 });
+});
 
 test('a second connection that is never answered is done without', async () => {
   const { database, archive } = await setUp();

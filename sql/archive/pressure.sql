@@ -1,5 +1,6 @@
--- Whether others suffer from a move: replicas that lag, sessions that wait for locks
--- Locks nothing. Can be run again. `pids` are the server processes that move.
+-- Whether others suffer from a move, or would: replicas that lag, sessions that wait for locks, readers
+-- Locks nothing. Can be run again. `pids` are the server processes that move. A role sees what sessions
+-- of other roles do only with pg_read_all_stats (part of pg_monitor).
 
 select
   (select coalesce(max(extract(epoch from replay_lag)) * 1000, 0)::float8 from pg_stat_replication) as lag_ms,
@@ -18,4 +19,13 @@ select
       and l.locktype = 'relation'
       and l.database = (select oid from pg_database where datname = current_database())
       and l.relation in (to_regclass(format('%I', :'source'::text)), to_regclass(format('%I', :'target'::text)))
-  ) as queued_sessions;
+  ) as queued_sessions,
+  (
+    select count(*)::int
+    from pg_stat_activity a
+    where a.backend_type = 'client backend'
+      and a.datname = current_database()
+      and a.application_name not like 'klinekeep %'
+      and a.application_name <> current_setting('application_name')
+      and (a.state = 'active' or a.state_change > clock_timestamp() - :'active_within'::interval)
+  ) as active_sessions;
