@@ -9,6 +9,7 @@ import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts'
 import { isColored } from './log.ts';
 import { OutputClosed } from './output.ts';
 import type { Ending } from './runs.ts';
+import { sqlState } from './sql-file.ts';
 
 /** What a script hands back: stdout is one of `json` and `text`. */
 export interface Outcome {
@@ -83,7 +84,12 @@ export async function execute<Options>(
     const { json = false, quiet = false, help, ...values } = typed;
     wantsJson = Boolean(json);
     const options = readOptions(script.options, values);
-    context = createContext(script.name, { quiet: Boolean(quiet), wantsJson, ...surroundings });
+    context = createContext(script.name, {
+      quiet: Boolean(quiet),
+      wantsJson,
+      isDryRun: Boolean(values['dry-run']),
+      ...surroundings,
+    });
     const outcome = await script.run(options, context);
     if (wantsJson) stdout.write(`${JSON.stringify(outcome.json)}\n`);
     // Findings are what somebody who asked for quiet wants to hear of.
@@ -99,11 +105,7 @@ export async function execute<Options>(
       ending = { exitCode: EXIT.done };
       return ending.exitCode;
     }
-    const error =
-      isConnectionLost(thrown) && !(thrown instanceof KlinekeepError)
-        ? connectionLost(thrown)
-        : thrown;
-    const failure = describeEnd(error, context);
+    const failure = describeEnd(explainServer(thrown), context);
     ending = { exitCode: failure.exitCode, message: failure.text };
     reportFailure(failure, script.name, wantsJson, context, surroundings);
     return ending.exitCode;
@@ -149,11 +151,24 @@ function reportFailure(
   stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
 }
 
-function connectionLost(cause: unknown): KlinekeepError {
-  return new KlinekeepError('unavailable', 'The connection to PostgreSQL was lost', {
-    hint: 'What was committed stays. Run it again when the server is back.',
-    cause,
-  });
+/** read_only_sql_transaction, insufficient_privilege */
+const NOT_ALLOWED = ['25006', '42501'];
+
+/** Where the server or the role is the reason, says so. */
+function explainServer(error: unknown): unknown {
+  if (isConnectionLost(error) && !(error instanceof KlinekeepError)) {
+    return new KlinekeepError('unavailable', 'The connection to PostgreSQL was lost', {
+      hint: 'What was committed stays. Run it again when the server is back.',
+      cause: error,
+    });
+  }
+  if (NOT_ALLOWED.includes(sqlState(error) ?? '')) {
+    return new KlinekeepError('config', `PostgreSQL does not allow it: ${describeError(error)}`, {
+      hint: 'Wanted in DATABASE_URL: a server that can be written, no replica, and a role that owns the tables.',
+      cause: error,
+    });
+  }
+  return error;
 }
 
 function describeFailure(error: unknown): string {

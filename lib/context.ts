@@ -44,17 +44,20 @@ export function createContext(
   options: {
     quiet: boolean;
     wantsJson: boolean;
+    /** Does nothing, so it is not written down as a run, and no watch hears of it. */
+    isDryRun: boolean;
     env: NodeJS.ProcessEnv;
     stdout: NodeJS.WritableStream;
     stderr: NodeJS.WritableStream;
   },
 ): Context {
-  const { quiet, stdout, stderr } = options;
+  const { quiet, isDryRun, stdout, stderr } = options;
   const env = loadEnv(options.env);
+  const healthcheckUrl = isDryRun ? undefined : env.healthcheckUrl;
   const progress = createProgress((line) => log.info(line), quiet ? undefined : stderr);
   const log = createLog(stderr, { quiet, clearLine: progress.clearLine });
   const signals = listenForSignals(log);
-  const isOnWatch = env.healthcheckUrl ? pingHealthcheck(env.healthcheckUrl, 'start') : undefined;
+  const isOnWatch = healthcheckUrl ? pingHealthcheck(healthcheckUrl, 'start') : undefined;
   let database: Promise<Database> | undefined;
   let runId: string | undefined;
   let rest: Promise<RestSource> | undefined;
@@ -62,7 +65,7 @@ export function createContext(
 
   const openDatabase = (): Promise<Database> => {
     database ??= openKlines(name, env).then(async (opened) => {
-      runId = await openRun(opened.sql, name);
+      if (!isDryRun) runId = await openRun(opened.sql, name);
       return opened;
     });
     return database;
@@ -115,7 +118,7 @@ export function createContext(
         })
         .catch(() => {});
       await isOnWatch;
-      if (env.healthcheckUrl) await pingHealthcheck(env.healthcheckUrl, ending.exitCode);
+      if (healthcheckUrl) await pingHealthcheck(healthcheckUrl, ending.exitCode);
     },
   };
 }

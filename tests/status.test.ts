@@ -112,6 +112,8 @@ test('each run is written down with its outcome and counts; a killed one stays w
     message: 'Not registered: NIX/USDT.',
   });
   expect((await run('status')).stdout).toMatch(/^candles +.* data: Not registered: NIX\/USDT\.$/m);
+  await run('archive', '1', '--dry-run');
+  expect((await status()).runs).toEqual(runs);
 
   const words = ['BTC/USDT', '1h', '--from', '2020-01-01', '--format', 'csv'];
   const locks = await sql.begin(async (tx) => {
@@ -138,7 +140,7 @@ async function waitFor(isTrue: () => Promise<boolean>): Promise<void> {
   while (!(await isTrue())) await new Promise((settle) => setTimeout(settle, 20));
 }
 
-test('a database that cannot be written is still read', async () => {
+test('a database that cannot be written is still read; what has to write says why not, with 78', async () => {
   const { sql, run } = await setUp();
   const [row] = await sql`select current_database() as name`;
   await sql.unsafe(`alter database "${row!.name}" set default_transaction_read_only = on`);
@@ -146,6 +148,14 @@ test('a database that cannot be written is still read', async () => {
   expect(result).toMatchObject({ exitCode: EXIT.done, stderr: '' });
   const [count] = await sql`select count(*)::int as count from runs where verb = 'candles'`;
   expect(count?.count).toBe(0);
+  for (const [verb, ...words] of [['archive', '1'], ['sync-instruments']] as [
+    string,
+    ...string[],
+  ][]) {
+    const refused = await run(verb, ...words);
+    expect(refused.exitCode).toBe(EXIT.config);
+    expect(refused.stderr).toMatch(/PostgreSQL does not allow it: .*read-only.*\n {2}Wanted in/);
+  }
 });
 
 test('HEALTHCHECK_URL hears of the start and of the exit code, and never fails a run', async () => {
@@ -164,6 +174,7 @@ test('HEALTHCHECK_URL hears of the start and of the exit code, and never fails a
   expect((await runScript('candles', ['NIX/USDT', '1h'], env)).exitCode).toBe(EXIT.data);
   expect(asked).toEqual(['/ping/abc/start', '/ping/abc/0', '/ping/abc/start', '/ping/abc/65']);
   await runScript('status', ['--help'], env);
+  await runScript('archive', ['1', '--dry-run'], env);
   expect(asked).toHaveLength(4);
 
   const deaf = { ...env, HEALTHCHECK_URL: 'http://127.0.0.1:1/' };
