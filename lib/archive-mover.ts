@@ -130,11 +130,11 @@ async function setUp(session: Session): Promise<number> {
       set_config('lock_timeout', ${`${LOCK_TIMEOUT_MS}ms`}, false),
       -- Many short statements: compiling them costs more than it gains.
       set_config('jit', 'off', false),
-      -- VACUUM takes its time, and so may a pause between two batches.
+      -- VACUUM takes its time.
       (
         select count(set_config(name, '0', false))
         from pg_settings
-        where name in ('statement_timeout', 'transaction_timeout', 'idle_session_timeout')
+        where name in ('statement_timeout', 'transaction_timeout')
       ),
       -- A batch that a crash of the server takes back is taken back as a whole. endRun waits for all.
       set_config('synchronous_commit', 'off', false),

@@ -81,6 +81,8 @@ const SETTINGS = {
   // A killed script must not go on writing: the server looks whether we are still there.
   client_connection_check_interval: '5s',
   idle_in_transaction_session_timeout: 60_000,
+  // A long run's bookkeeping has long pauses: 24 days, the most there is. postgres.js leaves out a 0.
+  idle_session_timeout: 2_147_483_647,
 } as const;
 
 const LOST = new Set([

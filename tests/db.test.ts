@@ -1,5 +1,6 @@
-import { expect, test } from 'vitest';
-import { copyIn } from '../lib/db.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { connectDatabase, copyIn, lossOf } from '../lib/db.ts';
 import { EXIT } from '../lib/errors.ts';
 import { lockedTransaction, withInstrumentLock } from '../lib/locks.ts';
 import { renderSql } from '../lib/sql-file.ts';
@@ -65,6 +66,17 @@ test('a session that lost its connection, and with it the lock, cannot write bes
     });
     expect(await lockedTransaction(first, 7, '', async () => 'wrote')).toBe('wrote');
   });
+});
+
+test('a database that ends idle sessions does not end ours', async () => {
+  const { sql, url } = await freshDatabase();
+  await sql.unsafe(`do $$ begin
+    execute format('alter database %I set idle_session_timeout = 50', current_database());
+  end $$`);
+  const database = await connectDatabase(url, 'klinekeep tests');
+  onTestFinished(() => database.close());
+  await sleep(300);
+  expect(lossOf(database.sql).aborted).toBe(false);
 });
 
 test('values are quoted into SQL files, never pasted', () => {
