@@ -121,7 +121,11 @@ async function updateOne(
     options.force && stored
       ? await replaceSeries(download, stored, options.limit)
       : { inserted: 0, revised: 0, rejected: 0 };
-  const update = await updateSeries(download, stored, limit, isChecked);
+  const update = await updateSeries(download, stored, {
+    limit,
+    isChecked,
+    asksAgain: options.force,
+  });
   const counts = addCounts(replaced, update.counts);
   const tookMs = performance.now() - startedMs;
   await recordCheck(session, download.series, tookMs, update.completeUntilMs);

@@ -1,4 +1,5 @@
 import { KlinekeepError } from './errors.ts';
+import { subtractRanges } from './gaps.ts';
 import {
   addCounts,
   type Download,
@@ -15,10 +16,18 @@ import { storeRejected } from './rejected-klines.ts';
 import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatShort, formatTime } from './time.ts';
-import { settleHoles } from './update-gaps.ts';
+import { restingHoles, settleHoles } from './update-gaps.ts';
 
 /** A new series of more candles than this is worth a look at when the symbol was listed. */
 const LONG_LIMIT = 10_000;
+
+export interface UpdateSeriesOptions {
+  limit: number;
+  /** Another run has done this a moment ago: only what is missing is filled. */
+  isChecked: boolean;
+  /** Ask even for holes that the exchange had too a moment ago. */
+  asksAgain: boolean;
+}
 
 export interface SeriesUpdate {
   counts: StoreCounts;
@@ -30,15 +39,13 @@ export interface SeriesUpdate {
  * Brings one series from its last stored candle to the last closed one, and fills what is
  * missing among the latest `limit`, or since it was last known to be complete. The last two stored
  * candles are asked for again: Binance may still have corrected them. A hole that the exchange has
- * too becomes a confirmed gap.
+ * too is asked for less and less often, and becomes a confirmed gap when it is a day old.
  * @param stored undefined: a new series, which begins with the latest `limit` candles
- * @param isChecked another run has done this a moment ago: only what is missing is filled
  */
 export async function updateSeries(
   download: Download,
   stored: StoredSeries | undefined,
-  limit: number,
-  isChecked = false,
+  { limit, isChecked, asksAgain }: UpdateSeriesOptions,
 ): Promise<SeriesUpdate> {
   const { series, session } = download;
   const { interval } = series;
@@ -52,13 +59,15 @@ export async function updateSeries(
   const completeUntilMs = Math.max(stored.completeUntilMs ?? latestMs, stored.firstMs);
   const holesFromMs = Math.min(latestMs, completeUntilMs);
   const holes = await fetchableRanges(session, series, { fromMs: holesFromMs, toMs: rereadMs });
-  const filled = await downloadTwice(download, holes);
+  const resting = asksAgain || holes.length === 0 ? [] : await restingHoles(session, series);
+  const asked = subtractRanges(holes, resting);
+  const filled = await downloadTwice(download, asked);
   const tail = isChecked
     ? { counts: NOTHING, missing: [], lackedTwice: [], hasSent: false }
     : await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }]);
   const both: Downloaded = {
     counts: addCounts(filled.counts, tail.counts),
-    missing: [...filled.missing, ...tail.missing],
+    missing: [...inOrder([...filled.missing, ...subtractRanges(holes, asked)]), ...tail.missing],
     lackedTwice: [...filled.lackedTwice, ...tail.lackedTwice],
     // Of the last two candles we know that the exchange has them. When not even they come, an
     // answer without others says nothing.
@@ -66,6 +75,10 @@ export async function updateSeries(
   };
   const reachedMs = isChecked ? rereadMs : endMs;
   return { counts: both.counts, completeUntilMs: await settleHoles(download, both, reachedMs) };
+}
+
+function inOrder(ranges: readonly TimeRange[]): TimeRange[] {
+  return ranges.toSorted((a, b) => a.fromMs - b.fromMs);
 }
 
 const NOTHING: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };

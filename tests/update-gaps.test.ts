@@ -38,6 +38,9 @@ async function setUp(symbol: Partial<FakeSymbol> = {}) {
       return rows.map((row) => ({ fromMs: row.from_time.getTime(), toMs: row.to_time.getTime() }));
     },
     count: async () => (await sql`select count(*)::int as candles from klines`)[0]!.candles,
+    /** Time passes, for what was asked for. */
+    later: (span: string) =>
+      sql`update open_gaps set (first_asked_at, asked_at) = (first_asked_at - ${span}::interval, asked_at - ${span}::interval)`,
     /** Loses candles that the exchange has. */
     lose: ({ fromMs, toMs }: TimeRange) =>
       sql`delete from klines where open_time >= ${new Date(fromMs)} and open_time < ${new Date(toMs)}`,
@@ -88,20 +91,63 @@ test('a hole that older runs left behind is confirmed when it is asked for, new 
   expect(await gaps()).toEqual([outage]);
 });
 
-test('an outage of less than a day ago is asked for by every run, and confirmed whole when it is a day old', async () => {
+test('an outage of less than a day ago is asked for less and less often, and confirmed whole when it is a day old', async () => {
   const outage = hours(-20, -10);
-  const { fake, begin, update, gaps, asked } = await setUp({ gaps: [outage] });
+  const { fake, begin, update, gaps, asked, later } = await setUp({ gaps: [outage] });
   await begin();
-  for (const hour of [0, 5, 10, 13]) {
-    fake.nowMs = NOW + hour * HOUR;
+  const minutes: number[] = [];
+  for (let minute = 1; minute <= 20; minute++) {
+    await later('1 minute');
     fake.requests = [];
     await update('--limit', '10');
-    expect(asked(outage)).toHaveLength(2);
-    expect(await gaps()).toEqual([]);
+    if (asked(outage).length > 0) minutes.push(minute);
+  }
+  expect(minutes).toEqual([1, 2, 4, 8, 16]);
+  for (const hour of [1, 5, 10, 13]) {
+    fake.nowMs = NOW + hour * HOUR;
+    await later('1 hour');
+    for (const requests of [2, 0]) {
+      fake.requests = [];
+      await update('--limit', '10');
+      expect(asked(outage)).toHaveLength(requests);
+      expect(await gaps()).toEqual([]);
+    }
   }
   fake.nowMs = NOW + 14 * HOUR;
   await update('--limit', '10');
+  expect(await gaps()).toEqual([]);
+  await later('1 hour');
+  await update('--limit', '10');
   expect(await gaps()).toEqual([outage]);
+});
+
+test('a hole that rests is not taken for filled, and filled by the first run after', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later, sql } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('2 hours');
+  await update('--limit', '5');
+  btc.gaps = [];
+  await update('--limit', '5');
+  expect(await count()).toBe(90);
+  const [left] = await sql`select complete_until from series_checks`;
+  expect(left!.complete_until).toEqual(new Date(outage.fromMs));
+  await later('1 hour');
+  await update('--limit', '5');
+  expect(await count()).toBe(100);
+});
+
+test('--force asks for a hole that the exchange had a moment ago', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('2 hours');
+  await update();
+  btc.gaps = [];
+  await update();
+  expect(await count()).toBe(90);
+  await update('--force');
+  expect(await count()).toBe(100);
 });
 
 test.each([
