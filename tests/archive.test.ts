@@ -240,6 +240,16 @@ test('--max-runtime ends it between two batches with 75 and the candles left; th
   expect((await expectComplete()).archive).toBe(DUE);
 });
 
+test('a run whose time is up when nothing is left any more is done', async () => {
+  const { sql, archive, expectComplete } = await setUp();
+  await sql.unsafe(`
+    create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(1.1); return new; end $$;
+    create trigger dawdle after insert on archive_batches for each row execute function dawdle()`);
+  const words = ['30', ...AS_OF, '--batch', String(DUE), '--max-runtime', '1s'];
+  expect((await archive(...words)).exitCode).toBe(EXIT.done);
+  expect((await expectComplete()).archive).toBe(DUE);
+});
+
 test('a gap within the archived range that fetch fills ends up in the archive, once', async () => {
   const { sql, env, fake, archive, expectComplete } = await setUp();
   await archive('30', ...AS_OF);
