@@ -1,5 +1,6 @@
 import type { Direction } from './archive-log.ts';
 import { tablesOf } from './archive-tables.ts';
+import { tableExists } from './candle-tables.ts';
 import { subtractRanges } from './gaps.ts';
 import type { Instrument } from './instruments.ts';
 import { INTERVALS, type Interval, type TimeRange } from './intervals.ts';
@@ -82,9 +83,4 @@ export async function findDue(
 /** Batches that it takes if each one holds as many candles as it may. */
 export function countBatches(due: Due, batchRows: number): number {
   return due.ranges.reduce((sum, { rows }) => sum + Math.ceil(rows / batchRows), 0);
-}
-
-async function tableExists(sql: Sql, name: string): Promise<boolean> {
-  const [found] = await sql`select to_regclass(format('%I', ${name}::text)) is not null as there`;
-  return found?.there;
 }

@@ -1,4 +1,5 @@
 import type { Direction } from './archive-log.ts';
+import { tableExists } from './candle-tables.ts';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
@@ -24,27 +25,32 @@ export function tablesOf(
 }
 
 /**
- * Makes the instrument's archive table if there is none, and holds the two shapes together.
+ * Makes the instrument's archive table if there is none, and holds the two tables together.
  * @returns the columns of both
- * @throws KlinekeepError (78) naming each difference; no row has moved then.
+ * @throws what `assertFit` throws; no row has moved then.
  */
 export async function prepareTables(session: Session, instrument: Instrument): Promise<Columns> {
   const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
-  if (Buffer.byteLength(hot) > MAX_TABLE_NAME_BYTES) {
-    throw new KlinekeepError(
-      'config',
-      `Table name ${hot} has ${Buffer.byteLength(hot)} bytes; wanted at most ${MAX_TABLE_NAME_BYTES}. No row was moved.`,
-      { hint: 'Give it a shorter name in PostgreSQL and in instruments.table_name.' },
-    );
-  }
-  const [found] = await session`
-    select to_regclass(format('%I', ${archive}::text)) is not null as there`;
-  if (!found?.there) {
+  assertShortName(hot);
+  if (!(await tableExists(session, archive))) {
     await lockedTransaction(session, instrument.id, '', async (tx) => {
       await runSql(tx, 'archive/create_table.sql', { hot, archive, instrument_id: instrument.id });
     });
   }
-  const differences = await compareShapes(session, instrument);
+  await assertFit(session, instrument);
+  return await readColumns(session, hot);
+}
+
+/**
+ * That candles can move between the tables of an instrument: names, shapes, and where they belong.
+ * There need not be an archive table yet.
+ * @throws KlinekeepError (78) naming each difference
+ */
+export async function assertFit(sql: Sql, instrument: Instrument): Promise<void> {
+  const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
+  assertShortName(hot);
+  if (!(await tableExists(sql, archive))) return;
+  const differences = await compareShapes(sql, instrument);
   if (differences.length > 0) {
     throw new KlinekeepError(
       'config',
@@ -52,7 +58,7 @@ export async function prepareTables(session: Session, instrument: Instrument): P
       { hint: `Alter ${archive} until both are the same, then run it again.` },
     );
   }
-  const [place] = await session`
+  const [place] = await sql`
     select
       pg_partition_root(format('%I', ${hot}::text)::regclass)::text as hot_root,
       pg_partition_root(format('%I', ${archive}::text)::regclass)::text as archive_root`;
@@ -64,7 +70,16 @@ export async function prepareTables(session: Session, instrument: Instrument): P
       { hint: 'Attach what was detached, or rename the table that is in the way.' },
     );
   }
-  return await readColumns(session, hot);
+}
+
+function assertShortName(hot: string): void {
+  const bytes = Buffer.byteLength(hot);
+  if (bytes <= MAX_TABLE_NAME_BYTES) return;
+  throw new KlinekeepError(
+    'config',
+    `Table name ${hot} has ${bytes} bytes; wanted at most ${MAX_TABLE_NAME_BYTES}. No row was moved.`,
+    { hint: 'Give it a shorter name in PostgreSQL and in instruments.table_name.' },
+  );
 }
 
 /** What there is to copy and to compare. */

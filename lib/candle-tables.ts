@@ -11,10 +11,10 @@ const known = new WeakSet<Instrument>();
  */
 export async function ensureTable(session: Session, instrument: Instrument): Promise<void> {
   if (known.has(instrument)) return;
-  if (!(await isThere(session, instrument))) {
+  if (!(await tableExists(session, instrument.tableName))) {
     await lockedTransaction(session, instrument.id, '', async (tx) => {
       await lockTable(tx, instrument.id);
-      if (await isThere(tx, instrument)) return;
+      if (await tableExists(tx, instrument.tableName)) return;
       await runSql(tx, 'klines/create_table.sql', {
         hot: instrument.tableName,
         instrument_id: instrument.id,
@@ -24,9 +24,8 @@ export async function ensureTable(session: Session, instrument: Instrument): Pro
   known.add(instrument);
 }
 
-async function isThere(sql: Sql, { tableName }: Instrument): Promise<boolean> {
-  const [found] = await runSql<{ there: boolean }>(sql, 'klines/table_exists.sql', {
-    hot: tableName,
-  });
+/** Whether there is a candle table or an archive table of this name. */
+export async function tableExists(sql: Sql, name: string): Promise<boolean> {
+  const [found] = await runSql<{ there: boolean }>(sql, 'klines/table_exists.sql', { name });
   return found?.there ?? false;
 }

@@ -2,13 +2,14 @@
 import type { ArgsDef } from 'citty';
 import { countBatches, type Due, findDue, type MoveRequest } from './archive-plan.ts';
 import { type MoveRun, type RunOptions, runMove } from './archive-run.ts';
-import { archiveTableOf, tablesOf } from './archive-tables.ts';
+import { archiveTableOf, assertFit, tablesOf } from './archive-tables.ts';
 import type { Outcome } from './cli.ts';
 import type { Context } from './context.ts';
 import { describeUndone } from './each-instrument.ts';
-import { describeError } from './errors.ts';
+import { describeError, EXIT, KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { flag, spanOption, wholeNumber } from './options.ts';
+import type { Sql } from './sql-file.ts';
 import { formatBytes, formatCount, formatTable } from './table.ts';
 import { formatShort } from './time.ts';
 
@@ -105,29 +106,43 @@ export async function moveDues(
   return run;
 }
 
-/** The plan, for `--dry-run`. @param words for what moves, and for nothing */
-export function planOutcome(
+/**
+ * The plan, for `--dry-run`: what would move, and what would be refused.
+ * @param words for what moves, and for nothing
+ */
+export async function planOutcome(
   move: Move,
   dues: readonly Due[],
+  sql: Sql,
   json: Record<string, unknown>,
   words: { heading: string; nothing: string },
-): Outcome {
-  const tables = dues.map((due) => ({
-    ...nameTables(due.instrument),
-    rows: due.rows,
-    batches: countBatches(due, move.batchRows),
-    bytes: due.bytes,
-  }));
-  const rows = dues.map((due, index) => {
+): Promise<Outcome> {
+  const failed: { symbol: string; error: string }[] = [];
+  const tables: Record<string, unknown>[] = [];
+  const rows: (string | number)[][] = [];
+  for (const due of dues) {
+    try {
+      await assertFit(sql, due.instrument);
+    } catch (error) {
+      if (!(error instanceof KlinekeepError)) throw error;
+      failed.push({ symbol: due.instrument.symbol, error: describeError(error) });
+      continue;
+    }
+    const batches = countBatches(due, move.batchRows);
+    tables.push({ ...nameTables(due.instrument), rows: due.rows, batches, bytes: due.bytes });
     const { source, target } = tablesOf(due.instrument, move.direction);
-    return [source, target, due.rows, tables[index]!.batches, formatBytes(due.bytes)];
-  });
+    rows.push([source, target, due.rows, batches, formatBytes(due.bytes)]);
+  }
+  const plan = formatTable(['from', 'to', 'candles', 'batches', 'bytes'], rows);
+  const lines = [
+    ...(rows.length > 0 ? [`${words.heading}\n\n${plan}`] : []),
+    ...(dues.length === 0 ? [words.nothing] : []),
+    ...describeUndone({ held: [], failed }),
+  ];
   return {
-    json: { dryRun: true, ...json, tables },
-    text:
-      dues.length === 0
-        ? words.nothing
-        : `${words.heading}\n\n${formatTable(['from', 'to', 'candles', 'batches', 'bytes'], rows)}`,
+    exitCode: failed.length > 0 ? EXIT.failed : EXIT.done,
+    json: { dryRun: true, ...json, tables, failed },
+    text: lines.join('\n'),
   };
 }
 

@@ -88,7 +88,7 @@ export const script: Script<Options> = {
     const { toMs } = options.range;
     const json = { cutoff: new Date(toMs).toISOString() };
     if (options.dryRun) {
-      return planOutcome(options, dues, json, {
+      return await planOutcome(options, dues, sql, json, {
         heading: `Would move what opens before ${formatShort(toMs)}:`,
         nothing: `Nothing is older than ${formatShort(toMs)}.`,
       });

@@ -89,7 +89,7 @@ export const script: Script<Options> = {
       keepUntil: new Date(keepUntilMs).toISOString(),
     };
     if (options.dryRun) {
-      return planOutcome(options, dues, json, {
+      return await planOutcome(options, dues, sql, json, {
         heading: `Would move what opens ${span}:`,
         nothing: `Nothing ${span} is archived.`,
       });

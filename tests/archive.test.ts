@@ -271,6 +271,11 @@ test('one table that fails does not stop the others, and is not hidden by them',
     await runScript('fetch-history', words, { ...env, ...fake.env });
   }
   await sql`create table btc_usdt_archive (note text)`;
+  const dry = await archive('30', ...AS_OF, '--dry-run');
+  expect(dry.exitCode).toBe(EXIT.failed);
+  expect(dry.stdout).toMatch(/eth_usdt +eth_usdt_archive +936 /);
+  expect(dry.stdout).not.toContain('btc_usdt  ');
+  expect(dry.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT: btc_usdt_archive has not the shape/);
   const result = await archive('30', ...AS_OF);
   expect(result.exitCode).toBe(EXIT.failed);
   expect(result.stdout).toMatch(/ETH\/USDT: 936 candles moved/);
