@@ -163,6 +163,16 @@ test('a symbol that leaves is asked for its resting holes too, since nobody asks
   expect(await count()).toBe(100);
 });
 
+test('a hole that was asked for while the clock of the server was ahead does not rest until then', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('-1 year');
+  btc.gaps = [];
+  await update();
+  expect(await count()).toBe(100);
+});
+
 test.each([
   ['a new series', 0, 100],
   ['a series that is behind', 3000, 0],
