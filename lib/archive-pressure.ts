@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type Database, lossOf, type Session } from './db.ts';
 import { wait } from './retry.ts';
 import { runSql, type Sql } from './sql-file.ts';
@@ -70,11 +71,10 @@ export function watchPressure(database: Database): Pressure {
 
   // Not being able to look is no reason to stop; if the server is gone the move finds out itself.
   const tryToLook = (watched: Mover) => Promise.race([look(watched).catch(() => {}), lost]);
-  const pause = () => wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
 
   const go = async () => {
     while (!stopped.signal.aborted) {
-      await pause();
+      await wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
       if (!stopped.signal.aborted && mover !== undefined) await tryToLook(mover);
     }
   };
@@ -83,7 +83,7 @@ export function watchPressure(database: Database): Pressure {
   return {
     watch: async (next) => {
       mover = next;
-      await Promise.race([tryToLook(next), pause()]);
+      await Promise.race([tryToLook(next), sleep(LOOK_EVERY_MS, undefined, { ref: false })]);
     },
     get isShared() {
       return isShared;

@@ -44,7 +44,7 @@ export function createContext(
   options: {
     quiet: boolean;
     wantsJson: boolean;
-    /** Does nothing, so it is not written down as a run, and no watch hears of it. */
+    /** Changes nothing, so it is not written down as a run, and no watch hears of it. */
     isDryRun: boolean;
     env: NodeJS.ProcessEnv;
     stdout: NodeJS.WritableStream;

@@ -34,7 +34,8 @@ export async function settleHoles(
 /**
  * What not to ask for just now, oldest first: open holes rest for as long as they have been asked for
  * already, up to an hour. So one that an update a minute meets is asked for after 1, 2, 4, 8 … minutes;
- * a tenth less, since no update comes to the second.
+ * a tenth less, since no update comes to the second. What was asked for in the future, by a clock that
+ * was wrong then, does not rest.
  */
 export async function restingHoles(
   sql: Sql,
@@ -45,7 +46,7 @@ export async function restingHoles(
     from open_gaps
     where instrument_id = ${instrument.id}
       and interval = ${interval}
-      and now() - asked_at < 0.9 * least(asked_at - first_asked_at, interval '1 hour')
+      and now() between asked_at and asked_at + 0.9 * least(asked_at - first_asked_at, interval '1 hour')
     order by from_time`;
   return rows.map((row) => ({ fromMs: row.from_time.getTime(), toMs: row.to_time.getTime() }));
 }

@@ -124,7 +124,8 @@ async function updateOne(
   const update = await updateSeries(download, stored, {
     limit,
     isChecked,
-    asksAgain: options.force,
+    // Who has left is asked once more, and then never again.
+    asksAgain: options.force || instrument.status !== 'active',
   });
   const counts = addCounts(replaced, update.counts);
   const tookMs = performance.now() - startedMs;

@@ -99,6 +99,16 @@ test.each([
   expect(await expectReference(database)).toEqual({ hot: 0, archive: 3_000 });
 });
 
+test('many small instruments in a row: nothing is said that nobody asked for', async () => {
+  const database = await freshDatabase();
+  for (let n = 0; n < 30; n++)
+    await makeCandles(database, { symbol: `C${n}/USDT`, table: `c${n}_usdt`, rows: 1, from: FROM });
+  const words = ['10', '--as-of', '2024-03-01', '--quiet'];
+  const result = await startScript('archive', words, { DATABASE_URL: database.url }).result;
+  expect(result).toMatchObject({ exitCode: EXIT.done, stdout: '', stderr: '' });
+  expect(await expectReference(database)).toEqual({ hot: 0, archive: 30 });
+});
+
 test('a second connection that is never answered is done without', async () => {
   const { database, archive } = await setUp();
   const result = await archive(await startStallingProxy(database.url));

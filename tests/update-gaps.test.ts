@@ -150,6 +150,29 @@ test('--force asks for a hole that the exchange had a moment ago', async () => {
   expect(await count()).toBe(100);
 });
 
+test('a symbol that leaves is asked for its resting holes too, since nobody asks after that', async () => {
+  const outage = hours(-20, -10);
+  const { btc, env, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('2 hours');
+  await update();
+  btc.gaps = [];
+  btc.status = 'BREAK';
+  await runScript('sync-instruments', [], env);
+  await update();
+  expect(await count()).toBe(100);
+});
+
+test('a hole that was asked for while the clock of the server was ahead does not rest until then', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('-1 year');
+  btc.gaps = [];
+  await update();
+  expect(await count()).toBe(100);
+});
+
 test.each([
   ['a new series', 0, 100],
   ['a series that is behind', 3000, 0],
