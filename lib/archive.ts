@@ -97,7 +97,8 @@ export async function moveRange(
   };
 
   await inParallel(sessions, sessions.length, async (session) => {
-    while (session === sessions[0] || !pressure.isShared) {
+    const isHelper = session !== sessions[0];
+    while (!(isHelper && pressure.isShared)) {
       try {
         const window = await nextWindow(session);
         if (window === undefined) return;

@@ -19,7 +19,7 @@ export async function settleHoles(
 ): Promise<number> {
   const { instrument, interval } = series;
   const lacked = hasSent ? lackedTwice : [];
-  if (lacked.length === 0) return missing[0]?.fromMs ?? reachedMs;
+  if (lacked.length === 0) return firstOf(missing, reachedMs);
   const [stored] = await storedSeries(session, instrument, [interval]);
   const holes = lacked.filter(
     ({ fromMs, toMs }) => stored && fromMs > stored.firstMs && toMs <= stored.lastMs,
@@ -28,7 +28,12 @@ export async function settleHoles(
   const old = holes.filter(({ toMs }) => toMs <= untilMs);
   await confirmGaps(session, series, old);
   await leaveOpen(session, series, subtractRanges(holes, old));
-  return subtractRanges(missing, old)[0]?.fromMs ?? reachedMs;
+  return firstOf(subtractRanges(missing, old), reachedMs);
+}
+
+/** Where the first of some ranges begins, in whatever order they come. */
+function firstOf(ranges: readonly TimeRange[], orElseMs: number): number {
+  return ranges.reduce((leastMs, { fromMs }) => Math.min(leastMs, fromMs), orElseMs);
 }
 
 /**

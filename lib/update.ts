@@ -67,7 +67,7 @@ export async function updateSeries(
     : await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }]);
   const both: Downloaded = {
     counts: addCounts(filled.counts, tail.counts),
-    missing: [...inOrder([...filled.missing, ...subtractRanges(holes, asked)]), ...tail.missing],
+    missing: [...filled.missing, ...subtractRanges(holes, asked), ...tail.missing],
     lackedTwice: [...filled.lackedTwice, ...tail.lackedTwice],
     // Of the last two candles we know that the exchange has them. When not even they come, an
     // answer without others says nothing.
@@ -75,10 +75,6 @@ export async function updateSeries(
   };
   const reachedMs = isChecked ? rereadMs : endMs;
   return { counts: both.counts, completeUntilMs: await settleHoles(download, both, reachedMs) };
-}
-
-function inOrder(ranges: readonly TimeRange[]): TimeRange[] {
-  return ranges.toSorted((a, b) => a.fromMs - b.fromMs);
 }
 
 const NOTHING: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };

@@ -12,5 +12,5 @@ create table open_gaps (
 );
 
 comment on table open_gaps is
-  'an update leaves these alone for as long as it has asked for them already, up to an hour; older rows mean nothing';
+  'an update leaves these alone for as long as it has asked for them already, up to an hour';
 comment on column open_gaps.to_time is 'exclusive';
