@@ -180,3 +180,37 @@ test('a gap that was confirmed and filled since keeps no roll-up from being chec
   await sql`update klines set volume = volume + 5 where interval = '1m' and open_time = '2024-01-18 03:05Z'`;
   expect((await verify()).found).toEqual(['1h rollup 1']);
 });
+
+test('of two published candles in one slot a file that mends one takes none away', async () => {
+  const { fake, sql, verify } = await setUp(['1m']);
+  const at = Date.parse('2024-01-18T03:05Z');
+  const twice = (rows: RawRow[]) =>
+    rows.flatMap((row): RawRow[] =>
+      row[0] === at ? [row, row.with(0, at + 14_789) as RawRow] : [row],
+    );
+  await publish(fake, '2024-01-18', { interval: '1m', edit: twice });
+  const { candles } = fake;
+  fake.candles = async (...asked) => twice(await candles.apply(fake, asked));
+  await sql`
+    insert into klines
+    select instrument_id, interval, open_time + interval '14.789 s', close_time, open_price, high_price,
+      low_price, close_price, volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
+    from klines
+    where open_time = ${new Date(at)}`;
+  const stored = () => sql`
+    select open_time, volume from klines
+    where open_time >= ${new Date(at)} and open_time < ${new Date(at + 60_000)}
+    order by 1`;
+  const wanted = [...(await stored())];
+  await sql`update klines set volume = -1 where open_time = ${new Date(at)}`;
+  expect((await verify('--repair')).repaired).toMatchObject([{ replaced: 1, removed: 0 }]);
+  expect([...(await stored())]).toEqual(wanted);
+});
+
+test('a table that was detached is found, though nothing tells what it held', async () => {
+  const { sql, verify } = await setUp(['1h']);
+  await sql`truncate archive_batches`;
+  await sql`alter table klines detach partition btc_usdt`;
+  await sql`alter table klines_archive detach partition btc_usdt_archive`;
+  expect(await verify()).toMatchObject({ exitCode: EXIT.findings, found: ['- not-attached 2'] });
+});
