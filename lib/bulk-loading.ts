@@ -6,7 +6,7 @@ import { KlinekeepError } from './errors.ts';
 import { addCounts, type Download } from './history.ts';
 import { clipRanges, countAllSlots, floorToGrid, type TimeRange } from './intervals.ts';
 import { type PageCounts, type Series, type StoreCounts, storePage } from './klines.ts';
-import { leftAlone, recordLoadedFile, stagedSlots } from './loaded-files.ts';
+import { leftAlone, recordLoadedFile } from './loaded-files.ts';
 import { inParallel } from './parallel.ts';
 import { formatCount } from './table.ts';
 
@@ -119,10 +119,7 @@ async function storeFile(
           `${formatCount(left.archived)} candles of its range are archived and stay as they were; ` +
             'restore them and --refresh again',
         );
-      else {
-        const candles = isStaged ? await stagedSlots(tx, series) : rows;
-        await recordLoadedFile(tx, series, file, content.sha256, candles);
-      }
+      else await recordLoadedFile(tx, series, file, content.sha256, rows);
     },
   });
   for (const note of notes)

@@ -32,13 +32,6 @@ export async function recordLoadedFile(
     do update set sha256 = excluded.sha256, rows = excluded.rows, loaded_at = now()`;
 }
 
-/** How many slots of the grid a file that was staged has candles for: some of them come twice. */
-export async function stagedSlots(sql: Sql, { interval }: Series): Promise<number> {
-  const [found] = await sql`
-    select count(distinct slot_of(${interval}, open_time))::int as slots from staged_klines`;
-  return found?.slots;
-}
-
 /**
  * What a file that was staged and merged left as it was: the archived candles of its range, and
  * the stored ones, in whichever tier, that the file does not have.

@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../lib/errors.ts';
-import type { Interval } from '../lib/intervals.ts';
+import type { Interval, TimeRange } from '../lib/intervals.ts';
 import { freshDatabase } from './support/database.ts';
 import { publish } from './support/fake-binance/bulk.ts';
 import type { RawRow } from './support/fake-binance/candles.ts';
@@ -12,7 +12,14 @@ const UNTIL = '2024-01-20';
 /** Ten days of BTC/USDT, the first five of them archived. */
 async function setUp(
   intervals: readonly Interval[],
-  { gaps = [] as { fromMs: number; toMs: number }[], days = [] as string[] } = {},
+  {
+    gaps = [],
+    days = {},
+  }: {
+    gaps?: TimeRange[];
+    /** Files of 1m to publish, and how they differ from what REST sends. */
+    days?: Record<string, (rows: RawRow[]) => RawRow[]>;
+  } = {},
 ) {
   const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 1, 12) });
   onTestFinished(() => fake.close());
@@ -20,8 +27,8 @@ async function setUp(
   symbol.gaps = gaps;
   const { sql, url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
-  const repeatSome = (rows: RawRow[]) => [...rows.slice(0, 10), ...rows.slice(5)];
-  for (const day of days) await publish(fake, day, { interval: '1m', edit: repeatSome });
+  for (const [day, edit] of Object.entries(days))
+    await publish(fake, day, { interval: '1m', edit });
   for (const interval of intervals) {
     const range = ['--since', '2024-01-10', '--until', UNTIL];
     await runScript('fetch-history', ['BTC/USDT', '--interval', interval, ...range], env);
@@ -109,11 +116,21 @@ test('--deep finds archived candles that no batch has brought', async () => {
 });
 
 test('a file that has candles twice, and an outage, is no loss', async () => {
-  const outage = { fromMs: Date.parse('2024-01-11T03:00Z'), toMs: Date.parse('2024-01-11T04:00Z') };
-  const { sql, verify } = await setUp(['1m'], { gaps: [outage], days: ['2024-01-11'] });
-  const [file] = await sql`select rows from loaded_files`;
-  expect(file?.rows).toBe(1380);
-  expect(await verify()).toMatchObject({ exitCode: EXIT.done, found: ['1m confirmed-gap 60'] });
+  const [fromMs, toMs] = [Date.parse('2024-01-11T03:00Z'), Date.parse('2024-01-11T04:00Z')];
+  const { sql, verify } = await setUp(['1m'], {
+    gaps: [{ fromMs, toMs }],
+    days: {
+      '2024-01-11': (rows) => [...rows.slice(0, 10), ...rows.slice(5)],
+      // In order, and off the grid: no candle is there twice, but two slots have two.
+      '2024-01-12': (rows) =>
+        rows.flatMap((row, at) => (at < 2 ? [row, row.with(0, row[0] + 14_789) as RawRow] : [row])),
+    },
+  });
+  const files = await sql`select rows from loaded_files order by name`;
+  expect(files.map((file) => file.rows)).toEqual([1380, 1440]);
+  expect(await verify()).toMatchObject({
+    found: ['1m confirmed-gap 60', '1m doubled-slot 2', '1m off-grid 2'],
+  });
 });
 
 test('a thousand slots that are doubled as published hide no other one', async () => {
