@@ -5,7 +5,6 @@ import {
   addSteps,
   ceilToGrid,
   clipRanges,
-  countAllSlots,
   countSlots,
   divides,
   floorToGrid,
@@ -133,30 +132,57 @@ function joinNeighbours(sources: readonly CandleSource[]): CandleSource[] {
 
 /** Cuts a plan down to its latest `limit` candles; where none are stored it reaches further back. */
 async function latest(sql: Sql, plan: CandlePlan, limit: number): Promise<CandlePlan> {
+  const { interval } = plan;
   const [firstMs, endMs] = [plan.sources[0]?.fromMs ?? 0, plan.sources.at(-1)?.toMs ?? 0];
-  for (let slots = limit; ; ) {
-    const fromMs = Math.max(addSteps(plan.interval, endMs, -slots), firstMs);
-    const sources = plan.sources.flatMap((source) =>
+  const since = (fromMs: number) => ({
+    ...plan,
+    sources: plan.sources.flatMap((source) =>
       clipRanges([source], { fromMs, toMs: endMs }).map((range) => ({ ...source, ...range })),
-    );
-    const found = fromMs === firstMs ? limit : await countCandles(sql, { ...plan, sources });
-    if (found >= limit) return { ...plan, sources };
-    slots += limit - found;
+    ),
+  });
+  // Twice as far each time, so that a hole of years takes no thousands of looks.
+  for (let slots = limit; ; slots *= 2) {
+    const fromMs = addSteps(interval, endMs, -slots);
+    // So many months back may be no date at all.
+    if (!(fromMs > firstMs)) break;
+    const startMs = startOfLast(interval, await filledRanges(sql, since(fromMs)), limit);
+    if (startMs !== undefined) return since(startMs);
   }
+  return since(startOfLast(interval, await filledRanges(sql, plan), limit) ?? firstMs);
 }
 
-/** How many candles of a plan have at least one part. */
-async function countCandles(
+/** Where the last `limit` slots of some ranges begin; undefined when they are fewer. */
+function startOfLast(
+  interval: Interval,
+  ranges: readonly TimeRange[],
+  limit: number,
+): number | undefined {
+  let left = limit;
+  for (const range of ranges.toReversed()) {
+    const slots = countSlots(interval, range);
+    if (slots >= left) return addSteps(interval, range.toMs, -left);
+    left -= slots;
+  }
+  return undefined;
+}
+
+/** The slots of a plan that have at least one part, oldest first. */
+async function filledRanges(
   sql: Sql,
   { instrument, interval, sources }: CandlePlan,
-): Promise<number> {
-  let count = countAllSlots(interval, sources);
+): Promise<TimeRange[]> {
+  const filled: TimeRange[] = [];
   for (const source of sources) {
-    for (const gap of await missingRanges(sql, { instrument, interval: source.interval }, source)) {
-      count -= countSlots(interval, { ...gap, toMs: floorToGrid(interval, gap.toMs) });
-    }
+    const gaps = await missingRanges(sql, { instrument, interval: source.interval }, source);
+    const holes = gaps
+      .map(({ fromMs, toMs }) => ({
+        fromMs: ceilToGrid(interval, fromMs),
+        toMs: floorToGrid(interval, toMs),
+      }))
+      .filter(({ fromMs, toMs }) => fromMs < toMs);
+    filled.push(...subtractRanges([{ fromMs: source.fromMs, toMs: source.toMs }], holes));
   }
-  return count;
+  return filled;
 }
 
 function nothingStored(

@@ -28,6 +28,8 @@ export const CHECKS = {
   /** Not what the exchange sends now (--compare). */
   differs: 'error',
   'archive-shape': 'error',
+  /** A table that is no part of klines or klines_archive. */
+  'not-attached': 'error',
   /** The archive holds something other than what was moved there (--deep). */
   'batch-hash': 'error',
   /** Rows of a bulk file that are gone although the gap counts as the exchange's. */

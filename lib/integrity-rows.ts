@@ -146,7 +146,7 @@ async function checkDoubledSlots(
       findingOf(
         series,
         'doubled-slot',
-        same.length,
+        same[0]!.found,
         same.map((row) => ({
           fromMs: row.open_time.getTime(),
           detail: `${row.candles} candles in one slot`,

@@ -6,6 +6,23 @@ import { INTERVALS, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { runSql, type Sql } from './sql-file.ts';
 
+/** Tables of the instrument that are there and no part of klines or klines_archive: no reader sees their candles. */
+export async function checkAttached(sql: Sql, instrument: Instrument): Promise<Finding[]> {
+  const rows = await sql`
+    select name, parent
+    from (
+      values (${instrument.tableName}::text, 'klines'), (${archiveTableOf(instrument)}, 'klines_archive')
+    ) as wanted (name, parent)
+    where to_regclass(format('%I', name)) is not null
+      and pg_partition_root(to_regclass(format('%I', name))) is distinct from parent::regclass`;
+  if (rows.length === 0) return [];
+  const details = rows.map(({ name, parent }) => ({
+    fromMs: 0,
+    detail: `${name} is no partition of ${parent}`,
+  }));
+  return [findingOf({ instrument, interval: '-' }, 'not-attached', rows.length, details)];
+}
+
 /** Whether the instrument's archive table, if there is one, has the shape of its candle table. */
 export async function checkArchiveShape(sql: Sql, instrument: Instrument): Promise<Finding[]> {
   const [found] = await sql`

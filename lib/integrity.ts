@@ -6,7 +6,12 @@ import { countDays, type DayCounts, rowsOf } from './integrity-days.ts';
 import { checkCoverage } from './integrity-missing.ts';
 import { checkRollup } from './integrity-rollup.ts';
 import { checkDays } from './integrity-rows.ts';
-import { checkArchiveShape, checkIntervals, checkTierBoundary } from './integrity-tables.ts';
+import {
+  checkArchiveShape,
+  checkAttached,
+  checkIntervals,
+  checkTierBoundary,
+} from './integrity-tables.ts';
 import { clipRanges, INTERVALS, type Interval, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { instrumentHolder } from './locks.ts';
@@ -72,6 +77,7 @@ export async function checkInstrument(
       longer.findings.push(...(await checkRollup(tx, longer, series[0], bounds)));
     }
     const findings = [
+      ...(await checkAttached(tx, instrument)),
       ...(await checkArchiveShape(tx, instrument)),
       ...(await checkIntervals(tx, instrument)),
     ];

@@ -41,10 +41,10 @@ export interface Page {
   /** For rejected_klines: 'rest' or the name of a file. */
   source: string;
   /**
-   * More to do in the same transaction, told how many candles the page holds and whether they are
-   * in staged_klines: where nothing was stored before they are not.
+   * More to do in the same transaction, told for how many slots of the grid the page has candles
+   * and whether they are in staged_klines: where nothing was stored before they are not.
    */
-  alongside?: (tx: postgres.TransactionSql, count: number, isStaged: boolean) => Promise<void>;
+  alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
 }
 
 const UNIQUE_VIOLATION = '23505';
@@ -136,7 +136,11 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
       );
     }
     await storeRejected(tx, series, page.source, encoder.rejected);
-    await page.alongside?.(tx, encoder.count, false);
+    const slots =
+      encoder.offGrid > 0 && page.alongside
+        ? await countFilledSlots(tx, 'klines', series, page.wanted ?? page.asked)
+        : encoder.count;
+    await page.alongside?.(tx, slots, false);
     return {
       inserted: encoder.count,
       revised: 0,
@@ -160,9 +164,29 @@ async function mergePage(session: Session, series: Series, page: Page): Promise<
     await stage(tx, encoder);
     const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
     await storeRejected(tx, series, page.source, encoder.rejected);
-    await page.alongside?.(tx, encoder.count, true);
+    if (page.alongside) {
+      const range = page.wanted ?? page.asked;
+      await page.alongside(tx, await countFilledSlots(tx, 'staged_klines', series, range), true);
+    }
     return { ...counts, rejected: encoder.rejectedCount };
   });
+}
+
+/** Slots of a range with a candle: a file may hold one twice, or two of which one is off the grid. */
+async function countFilledSlots(
+  tx: postgres.TransactionSql,
+  table: 'klines' | 'staged_klines',
+  { instrument, interval }: Series,
+  range: TimeRange,
+): Promise<number> {
+  const [found] = await tx`
+    select count(distinct slot_of(${interval}, open_time))::int as slots
+    from ${tx(table)}
+    where instrument_id = ${instrument.id}
+      and interval = ${interval}
+      and open_time >= ${new Date(range.fromMs)}
+      and open_time < ${new Date(range.toMs)}`;
+  return found?.slots;
 }
 
 /** Reads a page as candles of a series. */

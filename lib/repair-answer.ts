@@ -20,6 +20,8 @@ export interface Answer {
   archivedMs: number[];
   /** Open times that REST sent. */
   sentMs: number[];
+  /** Open times that are stored as a file has them. */
+  inFilesMs: number[];
 }
 
 interface ChangedRow {
@@ -42,7 +44,7 @@ export async function askAgain(
   { isSettledByEqual, withFiles }: { isSettledByEqual: boolean; withFiles: boolean },
 ): Promise<Answer> {
   const { session, series } = download;
-  const answer: Answer = { replaced: 0, removed: 0, archivedMs: [], sentMs: [] };
+  const answer: Answer = { replaced: 0, removed: 0, archivedMs: [], sentMs: [], inFilesMs: [] };
   const take = (rows: readonly ChangedRow[]) => {
     for (const row of rows) {
       if (row.is_gone) answer.removed += 1;
@@ -59,6 +61,7 @@ export async function askAgain(
     const changed = await replaceStaged(download, file.name);
     take(changed);
     const doneMs = changed.map((row) => row.open_time.getTime());
+    answer.inFilesMs.push(...settled, ...doneMs);
     left = subtractRanges(
       left,
       slotRanges(series, isSettledByEqual ? [...doneMs, ...settled] : doneMs),

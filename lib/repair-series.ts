@@ -5,7 +5,7 @@ import { confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
 import { downloadTwice } from './history.ts';
 import type { SeriesReport } from './integrity.ts';
 import { sealStretch, wrongStretches } from './integrity-batches.ts';
-import { slotRanges } from './integrity-compare.ts';
+import { slotRanges, stageAnswer } from './integrity-compare.ts';
 import {
   addSteps,
   clipRanges,
@@ -18,7 +18,7 @@ import type { Series } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { rememberPublished } from './published-oddities.ts';
 import { type Answer, askAgain } from './repair-answer.ts';
-import { fetchableRanges } from './series.ts';
+import { fetchableRanges, type StoredSeries } from './series.ts';
 import { runSql } from './sql-file.ts';
 
 /** What a repair did to one series, in candles. */
@@ -98,12 +98,12 @@ export class SeriesRepair {
     const findings = [...report.findings, ...extra].filter(isRepairable);
     const before = total(this.counts);
     if (findings.some(({ check }) => check === 'in-both-tiers')) await this.deleteCopies();
-    await this.fill(await this.lost(report));
+    await this.fill(await this.lost(report), report.stored);
     for (const finding of findings.filter(({ check }) => ASKED.has(check))) {
       const settled: FindingRow[] = [];
       for (const row of finding.rows) {
         if (finding.check === 'batch-hash') await this.wantStretch(row);
-        else if (this.isSettled(finding.check, row, repairOf)) settled.push(row);
+        else if (await this.isSettled(finding.check, row, repairOf)) settled.push(row);
         else this.want(finding.check, row, repairOf);
       }
       const hashed = settled.filter((row) => row.rowHash !== undefined);
@@ -141,7 +141,10 @@ export class SeriesRepair {
   }
 
   /** Bulk files, then REST; what neither has is the exchange's gap. */
-  private async fill(missing: readonly TimeRange[]): Promise<void> {
+  private async fill(
+    missing: readonly TimeRange[],
+    stored: StoredSeries | undefined,
+  ): Promise<void> {
     if (missing.length === 0) return;
     const { session, source } = this.download;
     const { instrument, interval } = this.series;
@@ -150,10 +153,27 @@ export class SeriesRepair {
     const rest = await downloadTwice(this.download, bulk.missing);
     const nowMs = await source.serverTimeMs(instrument.market);
     const settled = { fromMs: 0, toMs: settledUntilMs(interval, nowMs) };
-    const gaps = clipRanges(rest.lackedTwice, settled);
+    const lacked = clipRanges(rest.lackedTwice, settled);
+    const gaps =
+      lacked.length === 0 || rest.hasSent || (await this.sendsStored(stored)) ? lacked : [];
     await confirmGaps(session, this.series, gaps);
     this.counts.filled += bulk.counts.inserted + rest.counts.inserted;
     this.counts.confirmed += countAllSlots(interval, gaps);
+  }
+
+  /** Whether REST sends the first or the last candle that is stored: else its silence says nothing. */
+  private async sendsStored(stored: StoredSeries | undefined): Promise<boolean> {
+    if (!stored) return false;
+    await stageAnswer(this.download, slotRanges(this.series, [stored.firstMs, stored.lastMs]));
+    const [sent] = await this.download.session`select exists (select from staged_klines) as any`;
+    return sent?.any;
+  }
+
+  /** A finding without the candles that REST has sent since; nothing if none are left. */
+  leftOf(finding: Finding): Finding[] {
+    const rows = finding.rows.filter((row) => !this.hasSent(row.fromMs));
+    const count = finding.count - (finding.rows.length - rows.length);
+    return count === 0 ? [] : [{ ...finding, count, rows }];
   }
 
   private async deleteCopies(): Promise<void> {
@@ -168,14 +188,15 @@ export class SeriesRepair {
   }
 
   /** Whether REST has sent what is stored in the slot of a row: then it is published like that. */
-  private isSettled(
+  private async isSettled(
     check: Check,
     row: FindingRow,
     repairOf: (interval: Interval) => SeriesRepair,
-  ): boolean {
+  ): Promise<boolean> {
+    if (!this.hasSent(row.fromMs)) return false;
+    if (check !== 'rollup') return true;
     const slotMs = floorToGrid(this.series.interval, row.fromMs);
-    if (!this.sent.has(slotMs)) return false;
-    return check !== 'rollup' || repairOf('1m').wasAsked(this.slotRange(slotMs));
+    return await repairOf('1m').hasSentAll(this.slotRange(slotMs));
   }
 
   private want(
@@ -196,11 +217,21 @@ export class SeriesRepair {
     return { fromMs: slotMs, toMs: addSteps(this.series.interval, slotMs, 1) };
   }
 
-  private wasAsked({ fromMs, toMs }: TimeRange): boolean {
-    for (let timeMs = fromMs; timeMs < toMs; timeMs = addSteps(this.series.interval, timeMs, 1)) {
-      if ((this.asked.get(timeMs) ?? 0) === 0) return false;
-    }
-    return true;
+  private hasSent(openMs: number): boolean {
+    return this.sent.has(floorToGrid(this.series.interval, openMs));
+  }
+
+  /** Whether REST has sent each candle that is stored in a range: an answer may lack some. */
+  private async hasSentAll({ fromMs, toMs }: TimeRange): Promise<boolean> {
+    const { instrument, interval } = this.series;
+    const stored = await this.download.session`
+      select open_time
+      from all_klines
+      where instrument_id = ${instrument.id}
+        and interval = ${interval}
+        and open_time >= ${new Date(fromMs)}
+        and open_time < ${new Date(toMs)}`;
+    return stored.every((row) => this.hasSent(row.open_time.getTime()));
   }
 
   private async wantStretch({ fromMs, toMs = fromMs }: FindingRow): Promise<void> {
@@ -271,10 +302,25 @@ export class SeriesRepair {
       const answer = await askAgain(this.download, [stretch], options);
       this.counts.replaced += answer.replaced;
       this.counts.removed += answer.removed;
-      await sealStretch(this.download.session, this.series, stretch);
       this.compared.add(stretch.fromMs);
+      if (!(await this.isBacked(stretch, answer))) continue;
+      await sealStretch(this.download.session, this.series, stretch);
       this.counts.sealed += 1;
     }
+  }
+
+  /** Whether an answer has every archived candle of a stretch: one that is empty proves nothing. */
+  private async isBacked({ fromMs, toMs }: TimeRange, answer: Answer): Promise<boolean> {
+    const { instrument, interval } = this.series;
+    const had = new Set([...answer.sentMs, ...answer.inFilesMs]);
+    const archived = await this.download.session`
+      select open_time
+      from klines_archive
+      where instrument_id = ${instrument.id}
+        and interval = ${interval}
+        and open_time >= ${new Date(fromMs)}
+        and open_time < ${new Date(toMs)}`;
+    return archived.every((row) => had.has(row.open_time.getTime()));
   }
 }
 

@@ -39,10 +39,13 @@ export async function repairInstrument(
       const more = extra.filter((finding) => finding.interval === each.series.interval);
       isChanged = (await repair.round(each, more, repairOf)) || isChanged;
     }
-    extra = [];
     for (const repair of repairs.values()) isChanged = (await repair.ask()) || isChanged;
     for (const repair of repairs.values()) await repair.settle(clock?.now);
+    extra = extra.flatMap((finding) => repairOf(finding.interval as Interval).leftOf(finding));
     if (isChanged) continue;
+    for (const each of report.series) {
+      each.findings.push(...extra.filter((finding) => finding.interval === each.series.interval));
+    }
     const done = [...repairs.values()].map(({ series, counts }) => ({ series, counts }));
     return { report, done: done.filter(({ counts }) => Object.values(counts).some((n) => n > 0)) };
   }

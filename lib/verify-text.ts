@@ -83,7 +83,8 @@ function showExamples({ check, rows }: Finding): string {
   const [first] = rows;
   if (!first) return '';
   // A table has no open time.
-  const text = check === 'archive-shape' ? first.detail : describeRow(first);
+  const isOfTable = check === 'archive-shape' || check === 'not-attached';
+  const text = isOfTable ? first.detail : describeRow(first);
   return rows.length > 1 ? `${text}, …` : text;
 }
 

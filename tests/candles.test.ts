@@ -209,6 +209,26 @@ test('the latest so many reach back over holes; with --from it is the first so m
   ]);
 });
 
+test('the latest so many are found behind a hole of years, and when they are more than there ever were', async () => {
+  const { fetch, json } = await setUp({ nowMs: Date.UTC(2024, 0, 4) });
+  await fetch('1h', '2020-03-01', '2020-03-03');
+  await fetch('1h', '2024-01-01', '2024-01-02');
+  const times = async (...words: string[]) =>
+    (await json('BTC/USDT', ...words)).candles.map((candle: { open_time: string }) =>
+      candle.open_time.slice(0, 13),
+    );
+  const latest = await times('1h', '--limit', '30');
+  expect(latest).toHaveLength(30);
+  expect([latest[0], latest[5], latest[6]]).toEqual([
+    '2020-03-02T18',
+    '2020-03-02T23',
+    '2024-01-01T00',
+  ]);
+  expect(await times('1h', '--limit', '73')).toHaveLength(72);
+  expect(await times('1d', '--limit', '2')).toEqual(['2020-03-02T00', '2024-01-01T00']);
+  expect(await times('1M', '--limit', '9999999')).toEqual(['2020-03-01T00', '2024-01-01T00']);
+});
+
 test('the asked interval itself is read where it lacks nothing, and either way the numbers are the same', async () => {
   const nowMs = Date.UTC(2024, 0, 21);
   const { database, fetch } = await setUp({ nowMs });

@@ -100,6 +100,42 @@ test('what is too much to read is looked at in some moments of each day, and say
   expect(renderReport(data)).toContain('24 moments of each day were looked at');
 });
 
+test('what is doubled, or fills a gap of before, does not stand in for what is missing', async () => {
+  const { sql, isoDay } = await setUp();
+  const at = (ago: number, hour: number) => new Date(Date.parse(isoDay(ago)) + hour * HOUR_MS);
+  const [btc] = await sql`select id from instruments where symbol = 'BTC/USDT'`;
+  const hours = sql`instrument_id = ${btc?.id} and interval = '1h'`;
+  for (const ago of [8, 6]) {
+    await sql`delete from klines where ${hours} and open_time >= ${at(ago, 3)} and open_time < ${at(ago, 6)}`;
+  }
+  await sql`
+    insert into klines_archive
+    select * from klines where ${hours} and open_time >= ${at(8, 12)} and open_time < ${at(8, 15)}`;
+  await sql`
+    insert into confirmed_gaps (instrument_id, interval, from_time, to_time)
+    values (${btc?.id}, '1h', ${at(6, 12)}, ${at(6, 17)})`;
+  const { series } = await collectReport(sql, await listInstruments(sql), {
+    days: DAYS,
+    nowMs: Date.now(),
+  });
+  expect(series[0]?.coverage).toMatchObject({
+    runs: 'a30 c22 m1 c1 m1 c5',
+    lacking: { 52: [21, 24, 0], 54: [21, 24, 0] },
+  });
+});
+
+test('a price that is no number leaves out its day, not the chart', () => {
+  const day = { found: 1, archived: 0, wanted: 1, gap: 0 };
+  const chart = encodeChart([
+    { ...day, index: 0, prices: [10, 12, 9, 11] },
+    { ...day, index: 1, prices: [10, Number.NaN, 9, 11] },
+    { ...day, index: 2, prices: [-10, 12, -10, 11] },
+    { ...day, index: 3, prices: [10, 12, 9, 11] },
+  ]);
+  expect(chart).toMatchObject({ scale: 4 });
+  expect(chart?.values.filter((_, at) => at % 5 === 0)).toEqual([0, 3]);
+});
+
 test('a chart survives its packing to six digits', () => {
   const days = [
     { index: 3, prices: [28041.11, 28085.06, 27941, 28039.71] as [number, number, number, number] },

@@ -16,7 +16,10 @@ export interface ChartData {
 
 /** @returns undefined when there is nothing to draw */
 export function encodeChart(days: readonly Day[]): ChartData | undefined {
-  const priced = days.flatMap(({ index, prices }) => (prices ? [{ index, prices }] : []));
+  // What is no price, or a negative one, would spoil the scale of all others.
+  const priced = days.flatMap(({ index, prices }) =>
+    prices?.every((price) => price > 0) ? [{ index, prices }] : [],
+  );
   if (priced.length === 0) return undefined;
   const highest = Math.max(...priced.map(({ prices }) => prices[1]));
   const scale = Math.min(8, Math.max(0, SIGNIFICANT_DIGITS - Math.ceil(Math.log10(highest))));

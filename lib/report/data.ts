@@ -1,8 +1,16 @@
 import type postgres from 'postgres';
 import type { Instrument } from '../instruments.ts';
-import { addSteps, floorToGrid, type Interval, maxStepMs, type TimeRange } from '../intervals.ts';
+import {
+  addSteps,
+  clipRanges,
+  floorToGrid,
+  type Interval,
+  maxStepMs,
+  type TimeRange,
+} from '../intervals.ts';
 import { inParallel } from '../parallel.ts';
 import { lastRuns, type Run } from '../runs.ts';
+import { missingRanges } from '../series.ts';
 import { type InstrumentStatus, type SeriesStatus, storeStatus } from '../status.ts';
 import { DAY_MS, startOfDay } from '../time.ts';
 import { type ChartData, encodeChart } from './chart.ts';
@@ -81,18 +89,20 @@ export async function collectReport(
   await inParallel(chosen.entries(), CONNECTIONS, async ([index, each]) => {
     const sampled = budget[index];
     const isShort = maxStepMs(each.series.interval) <= DAY_MS / (sampled ?? 1);
+    const { instrument } = each.status;
     const expected = expectedRange(each.status, each.series, window);
+    const known = { ...each.series, gaps: await openGaps(sql, instrument, each.series, window) };
     const found: Day[] =
       sampled === undefined || !isShort
-        ? await readDays(sql, each.status.instrument, each.series, window, expected)
-        : await sampleDays(sql, each.status.instrument, each.series, window, expected, sampled);
+        ? await readDays(sql, instrument, known, window, expected)
+        : await sampleDays(sql, instrument, known, window, expected, sampled);
     series[index] = {
       ...each,
       coverage: describeCoverage(found),
       sampled: isShort ? sampled : undefined,
       chart: encodeChart(found),
     };
-    onSeries?.(each.status.instrument.symbol);
+    onSeries?.(instrument.symbol);
   });
   return {
     madeAtMs: nowMs,
@@ -121,6 +131,19 @@ function expectedRange(
   const fromMs = floorToGrid(interval, firstMs);
   if (instrument.status === 'active') return { fromMs, toMs: window.toMs };
   return { fromMs, toMs: addSteps(interval, floorToGrid(interval, lastMs), 1) };
+}
+
+/** What the confirmed gaps still lack: some may have been filled since. */
+async function openGaps(
+  sql: postgres.Sql,
+  instrument: Instrument,
+  { interval, gaps }: SeriesStatus,
+  window: TimeRange,
+): Promise<TimeRange[]> {
+  const lacking: TimeRange[] = [];
+  for (const gap of clipRanges(gaps, window))
+    lacking.push(...(await missingRanges(sql, { instrument, interval }, gap)));
+  return lacking;
 }
 
 /** @returns for each series the moments a day to look at, or undefined: read it whole */

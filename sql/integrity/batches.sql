@@ -43,15 +43,40 @@ stretches as (
     min(from_time) as from_time,
     max(to_time) as to_time,
     sum(rows)::int as wanted_rows,
-    sum(content_hash) as wanted_hash
+    -- A batch without a hash cannot be told.
+    case when bool_and(content_hash is not null) then sum(content_hash) end as wanted_hash
   from numbered
   group by stretch
-  -- A batch without a hash cannot be told.
-  having bool_and(content_hash is not null)
+),
+between_stretches as (
+  select lag(to_time, 1, '-infinity') over (order by from_time) as from_time, from_time as to_time
+  from stretches
+  union all
+  select coalesce(max(to_time), '-infinity'), 'infinity'
+  from stretches
+),
+wanted as (
+  select from_time, to_time, wanted_rows, wanted_hash
+  from stretches
+  where wanted_hash is not null
+  union all
+  -- What lies between them was never moved there.
+  select a.from_time, a.to_time, 0, 0
+  from between_stretches b
+  cross join lateral (
+    select min(open_time) as from_time, max(open_time) + interval '1 millisecond' as to_time
+    from klines_archive
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= b.from_time
+      and open_time < b.to_time
+  ) as a
+  where b.from_time < b.to_time
+    and a.from_time is not null
 )
 select
   s.from_time, s.to_time, s.wanted_rows, found.rows as found_rows
-from stretches s
+from wanted s
 cross join lateral (
   select
     count(*)::int as rows,

@@ -36,14 +36,22 @@ doubled as (
   from stored
   group by slot
   having count(*) > 1
+),
+numbered as (
+  select
+    d.*,
+    p.row_hash is not null as is_published,
+    count(*) over (partition by p.row_hash is not null) as found,
+    row_number() over (partition by p.row_hash is not null order by d.slot) as number
+  from doubled d
+  left join published_oddities p on
+    p.instrument_id = :'instrument_id'::int
+    and p.interval = :'interval'
+    and p.open_time = d.slot
+    and p.check_name = 'doubled-slot'
+    and p.row_hash = d.row_hash
 )
-select d.slot as open_time, d.candles, d.row_hash::text, p.row_hash is not null as is_published, count(*) over ()::int as found
-from doubled d
-left join published_oddities p on
-  p.instrument_id = :'instrument_id'::int
-  and p.interval = :'interval'
-  and p.open_time = d.slot
-  and p.check_name = 'doubled-slot'
-  and p.row_hash = d.row_hash
-order by d.slot
-limit :'shown'::int;
+select slot as open_time, candles, row_hash::text, is_published, found::int
+from numbered
+where number <= :'shown'::int
+order by slot;

@@ -2,6 +2,15 @@
 -- those, and sound
 -- Locks nothing that others see. Can be run again. Lists the slots of those that are stored just so.
 
+-- What has two candles for one slot is REST's to tell: one of them alone would replace both.
+delete from staged_klines
+where slot_of(:'interval', open_time) in (
+  select slot_of(:'interval', open_time)
+  from staged_klines
+  group by 1
+  having count(distinct open_time) > 1
+);
+
 with equal as (
   delete from staged_klines s
   where exists (

@@ -67,10 +67,23 @@ paired as (
       - greatest(l.open_time, date_trunc('minute', nullif(:'listed_time', '')::timestamptz))
   ) / 60 - (
     select coalesce(
-      sum(extract(epoch from least(g.to_time, next_slot(:'interval', l.open_time)) - greatest(g.from_time, l.open_time)) / 60),
+      sum(extract(epoch from covered.to_time - covered.from_time) / 60 - covered.minutes),
       0
     )
     from confirmed_gaps g
+    -- Candles may have come since.
+    cross join lateral (
+      select ends.from_time, ends.to_time, count(k.open_time) as minutes
+      from (
+        select greatest(g.from_time, l.open_time) as from_time, least(g.to_time, next_slot(:'interval', l.open_time)) as to_time
+      ) as ends
+      left join all_klines k on
+        k.instrument_id = :'instrument_id'::int
+        and k.interval = '1m'
+        and k.open_time >= ends.from_time
+        and k.open_time < ends.to_time
+      group by ends.from_time, ends.to_time
+    ) as covered
     where g.instrument_id = :'instrument_id'::int and g.interval = '1m'
       and g.from_time < next_slot(:'interval', l.open_time) and g.to_time > l.open_time
   )
@@ -110,16 +123,22 @@ hashed as (
   select open_time, detail, hashtextextended(detail, 0) as row_hash
   from compared
   where detail <> ''
+),
+numbered as (
+  select
+    h.*,
+    p.row_hash is not null as is_published,
+    count(*) over (partition by p.row_hash is not null) as found,
+    row_number() over (partition by p.row_hash is not null order by h.open_time) as number
+  from hashed h
+  left join published_oddities p on
+    p.instrument_id = :'instrument_id'::int
+    and p.interval = :'interval'
+    and p.open_time = h.open_time
+    and p.check_name = 'rollup'
+    and p.row_hash = h.row_hash
 )
-select
-  h.open_time, h.detail, h.row_hash::text, p.row_hash is not null as is_published,
-  count(*) over (partition by p.row_hash is not null)::int as found
-from hashed h
-left join published_oddities p on
-  p.instrument_id = :'instrument_id'::int
-  and p.interval = :'interval'
-  and p.open_time = h.open_time
-  and p.check_name = 'rollup'
-  and p.row_hash = h.row_hash
-order by h.open_time
-limit :'shown'::int;
+select open_time, detail, row_hash::text, is_published, found::int
+from numbered
+where number <= :'shown'::int
+order by open_time;

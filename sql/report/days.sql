@@ -1,4 +1,4 @@
--- The days of one series: how many candles each holds, how many of them archived, and its prices
+-- The days of one series: how many slots of the grid have a candle, how many of them archived, and its prices
 -- Locks nothing. Can be run again. Reads every candle of the range; prices are for looking at.
 
 select
@@ -11,7 +11,7 @@ from generate_series(
 ) as slot (open_time)
 cross join lateral (
   select
-    count(*)::int as found,
+    count(distinct slot_of(:'interval', open_time))::int as found,
     count(*) filter (where is_archived)::int as archived,
     (array_agg(open_price order by open_time))[1]::float8 as open,
     max(high_price)::float8 as high,
