@@ -4,7 +4,7 @@ import { type BulkResult, loadBulk, refreshBulk } from './bulk-history.ts';
 import type { BulkDownload } from './bulk-loading.ts';
 import type { Turn } from './each-instrument.ts';
 import { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs, subtractRanges } from './gaps.ts';
-import { addCounts, type Downloaded, downloadTwice, listedAtMs } from './history.ts';
+import { addCounts, type Downloaded, downloadTwice, listedAtMs, trueGaps } from './history.ts';
 import {
   clipRanges,
   countAllSlots,
@@ -85,9 +85,10 @@ export async function fetchSeries(
   const fetchable = await fetchableRanges(session, series, range);
   listener.onMissing(countAllSlots(interval, fetchable));
 
-  const { counts, missing, lackedTwice } = await fillFrom(options, download, range, fetchable);
-  const settled = { fromMs: 0, toMs: settledUntilMs(interval, nowMs) };
-  await confirmGaps(session, series, clipRanges(lackedTwice, settled));
+  const filled = await fillFrom(options, download, range, fetchable);
+  const { counts, missing } = filled;
+  const settledMs = settledUntilMs(interval, nowMs);
+  await confirmGaps(session, series, await trueGaps(download, filled, settledMs));
   // A gap that was confirmed once may have been filled since.
   const gaps: TimeRange[] = [];
   for (const gap of clipRanges(await confirmedGaps(session, series), range)) {
@@ -111,7 +112,7 @@ async function fillFrom(
   download: BulkDownload,
   range: TimeRange,
   fetchable: TimeRange[],
-): Promise<BulkResult & Pick<Downloaded, 'lackedTwice'>> {
+): Promise<Downloaded> {
   let result: BulkResult = { counts: { inserted: 0, revised: 0, rejected: 0 }, missing: fetchable };
   if (options.source !== 'rest') {
     const refreshed = options.refresh ? await refreshBulk(download, range) : result.counts;
@@ -119,7 +120,7 @@ async function fillFrom(
     result.counts = addCounts(result.counts, refreshed);
   }
   if (options.source === 'bulk' || result.missing.length === 0)
-    return { ...result, lackedTwice: [] };
+    return { ...result, lackedTwice: [], hasSent: false };
 
   const asked = await downloadTwice(download, result.missing);
   return { ...asked, counts: addCounts(result.counts, asked.counts) };

@@ -4,6 +4,8 @@ import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import { storeListedAt } from './instruments.ts';
 import {
+  addSteps,
+  clipRanges,
   countSlots,
   floorToGrid,
   type Interval,
@@ -11,7 +13,7 @@ import {
   type TimeRange,
 } from './intervals.ts';
 import { type Page, type Series, type StoreCounts, storePage } from './klines.ts';
-import { fetchableRanges } from './series.ts';
+import { fetchableRanges, storedSeries } from './series.ts';
 
 /** What the download of one series works with. */
 export interface Download {
@@ -100,6 +102,32 @@ export async function downloadTwice(
       hint: 'They are in rejected_klines, with the reason. fetch-history asks for what is missing again.',
     },
   );
+}
+
+/**
+ * Of what two answers were without, what the exchange has not. Where it sent nothing at all it is asked
+ * for the last and the first candle that are stored: if it sends neither, its silence says nothing.
+ * @param untilMs what closed after this may still come, see `settledUntilMs`
+ */
+export async function trueGaps(
+  download: Download,
+  { lackedTwice, hasSent }: Downloaded,
+  untilMs: number,
+): Promise<TimeRange[]> {
+  const gaps = clipRanges(lackedTwice, { fromMs: 0, toMs: untilMs });
+  if (gaps.length === 0 || hasSent) return gaps;
+  const { instrument, interval } = download.series;
+  const [stored] = await storedSeries(download.session, instrument, [interval]);
+  if (!stored) return [];
+  for (const timeMs of [stored.lastMs, stored.firstMs]) {
+    const fromMs = floorToGrid(interval, timeMs);
+    let isSpeaking = false;
+    await forEachPage(download, [{ fromMs, toMs: addSteps(interval, fromMs, 1) }], async (page) => {
+      isSpeaking = page.csv.length > 0;
+    });
+    if (isSpeaking) return gaps;
+  }
+  return [];
 }
 
 async function stillMissing(

@@ -2,10 +2,10 @@ import { loadBulk } from './bulk-history.ts';
 import type { BulkDownload } from './bulk-loading.ts';
 import type { Check, Finding, FindingRow } from './findings.ts';
 import { confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
-import { downloadTwice } from './history.ts';
+import { downloadTwice, trueGaps } from './history.ts';
 import type { SeriesReport } from './integrity.ts';
 import { sealStretch, wrongStretches } from './integrity-batches.ts';
-import { slotRanges, stageAnswer } from './integrity-compare.ts';
+import { slotRanges } from './integrity-compare.ts';
 import {
   addSteps,
   clipRanges,
@@ -18,7 +18,7 @@ import type { Series } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { rememberPublished } from './published-oddities.ts';
 import { type Answer, askAgain } from './repair-answer.ts';
-import { fetchableRanges, type StoredSeries } from './series.ts';
+import { fetchableRanges } from './series.ts';
 import { runSql } from './sql-file.ts';
 
 /** What a repair did to one series, in candles. */
@@ -98,7 +98,7 @@ export class SeriesRepair {
     const findings = [...report.findings, ...extra].filter(isRepairable);
     const before = total(this.counts);
     if (findings.some(({ check }) => check === 'in-both-tiers')) await this.deleteCopies();
-    await this.fill(await this.lost(report), report.stored);
+    await this.fill(await this.lost(report));
     for (const finding of findings.filter(({ check }) => ASKED.has(check))) {
       const settled: FindingRow[] = [];
       for (const row of finding.rows) {
@@ -141,10 +141,7 @@ export class SeriesRepair {
   }
 
   /** Bulk files, then REST; what neither has is the exchange's gap. */
-  private async fill(
-    missing: readonly TimeRange[],
-    stored: StoredSeries | undefined,
-  ): Promise<void> {
+  private async fill(missing: readonly TimeRange[]): Promise<void> {
     if (missing.length === 0) return;
     const { session, source } = this.download;
     const { instrument, interval } = this.series;
@@ -152,21 +149,10 @@ export class SeriesRepair {
     // An empty answer may be a broken one: only what was asked for twice becomes a gap.
     const rest = await downloadTwice(this.download, bulk.missing);
     const nowMs = await source.serverTimeMs(instrument.market);
-    const settled = { fromMs: 0, toMs: settledUntilMs(interval, nowMs) };
-    const lacked = clipRanges(rest.lackedTwice, settled);
-    const gaps =
-      lacked.length === 0 || rest.hasSent || (await this.sendsStored(stored)) ? lacked : [];
+    const gaps = await trueGaps(this.download, rest, settledUntilMs(interval, nowMs));
     await confirmGaps(session, this.series, gaps);
     this.counts.filled += bulk.counts.inserted + rest.counts.inserted;
     this.counts.confirmed += countAllSlots(interval, gaps);
-  }
-
-  /** Whether REST sends the first or the last candle that is stored: else its silence says nothing. */
-  private async sendsStored(stored: StoredSeries | undefined): Promise<boolean> {
-    if (!stored) return false;
-    await stageAnswer(this.download, slotRanges(this.series, [stored.firstMs, stored.lastMs]));
-    const [sent] = await this.download.session`select exists (select from staged_klines) as any`;
-    return sent?.any;
   }
 
   /** A finding without the candles that REST has sent since; nothing if none are left. */

@@ -279,7 +279,9 @@ test.skipIf(!hasRecordings)(
       startTime: Date.UTC(2023, 2, 24, 12, 40),
       endTime: Date.UTC(2023, 2, 24, 14) - 1,
     };
-    expect(fake.klinesRequests()).toMatchObject([gap, gap, gap, gap]);
+    // Twice, and whether the exchange sends anything at all: a candle that is stored.
+    const last = { startTime: Date.UTC(2023, 3, 15, 23, 59) };
+    expect(fake.klinesRequests()).toMatchObject([gap, gap, last, gap, gap, last]);
   },
 );
 
@@ -294,6 +296,23 @@ test('an answer that comes empty once is no gap: it is asked for again before it
     ...fake.env,
   });
   expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
+});
+
+test('while the exchange sends nothing at all, what we lost is no gap', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
+  const fetch = () =>
+    runScript('fetch-history', [...words, '--source', 'rest'], { DATABASE_URL: url, ...fake.env });
+  await fetch();
+  await sql`delete from klines where open_time >= '2024-01-10' and open_time < '2024-01-12'`;
+  fake.fail({ kind: 'empty', times: 99 });
+  expect((await fetch()).stdout).toContain('48 not at the exchange');
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  fake.faults.clear();
+  await fetch();
   expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
 });
 
