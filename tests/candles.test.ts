@@ -10,6 +10,7 @@ import { PROJECT_DIR } from '../lib/env.ts';
 import { EXIT } from '../lib/errors.ts';
 import { findInstruments, type Instrument } from '../lib/instruments.ts';
 import { divides, INTERVALS, type Interval } from '../lib/intervals.ts';
+import { storedSeries } from '../lib/series.ts';
 import { freshDatabase, type TestDatabase } from './support/database.ts';
 import { type FakeBinance, startFakeBinance } from './support/fake-binance/server.ts';
 import { runProgram, runScript, startScript } from './support/script.ts';
@@ -244,6 +245,22 @@ test('the asked interval itself is read where it lacks nothing, and either way t
   const mended = await rolledUp(database, '1h', nowMs);
   expect(mended.plan.sources).toMatchObject([{ interval: '1m' }]);
   expectSameRows(mended.found.map(asRow), rolled.found.map(asRow));
+});
+
+test('stored series come shortest interval first, whatever way PostgreSQL takes to them', async () => {
+  const { database, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 3) });
+  for (const interval of ['1h', '30m', '1m'] as const)
+    await fetch(interval, '2024-01-02', '2024-01-03');
+  const instrument = await bitcoin(database);
+  for (const way of ['nestloop', 'hashjoin', 'mergejoin']) {
+    await database.sql.begin(async (tx) => {
+      await tx.unsafe(`
+        set local enable_nestloop = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+        set local enable_${way} = on`);
+      const series = await storedSeries(tx, instrument);
+      expect(series.map(({ interval }) => interval)).toEqual(['1m', '30m', '1h']);
+    });
+  }
 });
 
 test('each stretch comes from the shortest interval that is stored there', async () => {

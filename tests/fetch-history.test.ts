@@ -279,9 +279,11 @@ test.skipIf(!hasRecordings)(
       startTime: Date.UTC(2023, 2, 24, 12, 40),
       endTime: Date.UTC(2023, 2, 24, 14) - 1,
     };
-    // Twice, and whether the exchange sends anything at all: a candle that is stored.
+    // Each twice, and whether the exchange sends anything at all: a candle that is stored.
     const last = { startTime: Date.UTC(2023, 3, 15, 23, 59) };
-    expect(fake.klinesRequests()).toMatchObject([gap, gap, last, gap, gap, last]);
+    expect(
+      fake.klinesRequests().toSorted((a, b) => (a.startTime ?? 0) - (b.startTime ?? 0)),
+    ).toMatchObject([gap, gap, gap, gap, last, last]);
   },
 );
 

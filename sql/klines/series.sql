@@ -1,4 +1,5 @@
--- The stored series of one instrument: first, last and second last candle, both tiers together
+-- The stored series of one instrument: first, last and second last candle, both tiers together, in the
+-- order of `intervals`
 -- Locks nothing. Can be run again. Reads a few index entries per interval, whatever is stored.
 
 select
@@ -6,7 +7,7 @@ select
   first_hot.open_time as first_hot_time,
   least(first_hot.open_time, first_archived.open_time) as first_time,
   c.checked_at, c.complete_until
-from unnest(string_to_array(:'intervals', ',')) as v (interval)
+from unnest(string_to_array(:'intervals', ',')) with ordinality as v (interval, number)
 cross join lateral (
   select max(open_time) as last_time, min(open_time) as second_last_time
   from (
@@ -40,4 +41,5 @@ cross join lateral (
   where instrument_id = :'instrument_id'::int and interval = v.interval
 ) as first_archived
 left join series_checks c on c.instrument_id = :'instrument_id'::int and c.interval = v.interval
-where newest.last_time is not null;
+where newest.last_time is not null
+order by v.number;
