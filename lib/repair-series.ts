@@ -18,7 +18,7 @@ import type { Series } from './klines.ts';
 import { lockedTransaction } from './locks.ts';
 import { rememberPublished } from './published-oddities.ts';
 import { type Answer, askAgain } from './repair-answer.ts';
-import { fetchableRanges } from './series.ts';
+import { fetchableRanges, openTimes } from './series.ts';
 import { runSql } from './sql-file.ts';
 
 /** What a repair did to one series, in candles. */
@@ -102,7 +102,7 @@ export class SeriesRepair {
     for (const finding of findings.filter(({ check }) => ASKED.has(check))) {
       const settled: FindingRow[] = [];
       for (const row of finding.rows) {
-        if (finding.check === 'batch-hash') await this.wantStretch(row);
+        if (finding.check === 'batch-hash') this.wantStretch(row);
         else if (await this.isSettled(finding.check, row, repairOf)) settled.push(row);
         else this.want(finding.check, row, repairOf);
       }
@@ -208,19 +208,13 @@ export class SeriesRepair {
   }
 
   /** Whether REST has sent each candle that is stored in a range: an answer may lack some. */
-  private async hasSentAll({ fromMs, toMs }: TimeRange): Promise<boolean> {
-    const { instrument, interval } = this.series;
-    const stored = await this.download.session`
-      select open_time
-      from all_klines
-      where instrument_id = ${instrument.id}
-        and interval = ${interval}
-        and open_time >= ${new Date(fromMs)}
-        and open_time < ${new Date(toMs)}`;
-    return stored.every((row) => this.hasSent(row.open_time.getTime()));
+  private async hasSentAll(range: TimeRange): Promise<boolean> {
+    const { session } = this.download;
+    const stored = await openTimes(session, this.series, range, 'all_klines');
+    return stored.every((openMs) => this.hasSent(openMs));
   }
 
-  private async wantStretch({ fromMs, toMs = fromMs }: FindingRow): Promise<void> {
+  private wantStretch({ fromMs, toMs = fromMs }: FindingRow): void {
     if (!this.compared.has(fromMs)) this.stretches.push({ fromMs, toMs });
   }
 
@@ -296,17 +290,10 @@ export class SeriesRepair {
   }
 
   /** Whether an answer has every archived candle of a stretch: one that is empty proves nothing. */
-  private async isBacked({ fromMs, toMs }: TimeRange, answer: Answer): Promise<boolean> {
-    const { instrument, interval } = this.series;
+  private async isBacked(stretch: TimeRange, answer: Answer): Promise<boolean> {
     const had = new Set([...answer.sentMs, ...answer.inFilesMs]);
-    const archived = await this.download.session`
-      select open_time
-      from klines_archive
-      where instrument_id = ${instrument.id}
-        and interval = ${interval}
-        and open_time >= ${new Date(fromMs)}
-        and open_time < ${new Date(toMs)}`;
-    return archived.every((row) => had.has(row.open_time.getTime()));
+    const archived = await openTimes(this.download.session, this.series, stretch, 'klines_archive');
+    return archived.every((openMs) => had.has(openMs));
   }
 }
 

@@ -58,6 +58,23 @@ export async function storedSeries(
   }));
 }
 
+/** The open times of the candles in a range, of both tiers or of the archive alone, Unix ms. */
+export async function openTimes(
+  sql: Sql,
+  { instrument, interval }: Series,
+  range: TimeRange,
+  from: 'all_klines' | 'klines_archive',
+): Promise<number[]> {
+  const rows = await sql`
+    select open_time
+    from ${sql(from)}
+    where instrument_id = ${instrument.id}
+      and interval = ${interval}
+      and open_time >= ${new Date(range.fromMs)}
+      and open_time < ${new Date(range.toMs)}`;
+  return rows.map((row) => row.open_time.getTime());
+}
+
 /**
  * Writes down that a series is up to date.
  * @param agoMs as of so long ago: when the exchange was asked

@@ -189,6 +189,21 @@ test.each(['access exclusive', 'share update exclusive'])(
   },
 );
 
+test('an archive table that cannot be attached for a lock is left to the next run: 75', async () => {
+  const { database, archive } = await setUp();
+  const other = database.openSession();
+  const result = await other.begin(async (tx) => {
+    await tx`lock table klines_archive in share update exclusive mode`;
+    return await archive('--json');
+  });
+  expect(result.exitCode).toBe(EXIT.later);
+  expect(JSON.parse(result.stdout).stopped).toEqual([
+    { symbol: 'BTC/USDT', reason: 'another session has locked its tables' },
+  ]);
+  expect((await archive()).exitCode).toBe(EXIT.done);
+  await expectAllArchived(database);
+});
+
 test('making and attaching an archive table waits for nobody who reads or writes, and nobody waits for it', async () => {
   const { database, sql, archive } = await setUp();
   const reader = database.openSession();
