@@ -1,56 +1,113 @@
+import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import postgres from 'postgres';
-import { describeError, KlinekeepError } from './errors.ts';
+import { describeError, EXIT, KlinekeepError } from './errors.ts';
+import { type Address, formatAddress, parseAddress } from './postgres/address.ts';
+import { connect } from './postgres/connect.ts';
+import { failedSocket, handOver } from './postgres/driver-socket.ts';
 import type { Sql } from './sql-file.ts';
 
 /** One connection of its own, for work that needs session state: locks and the staging table. */
 export type Session = postgres.Sql;
 
 export interface Database {
+  /** For other programs, such as psql. It may hold a password. */
   url: string;
-  /** A small pool, for reads and for bookkeeping. */
+  /** One connection for reads and bookkeeping. Queries at the same time share it. */
   sql: postgres.Sql;
   openSession(): Session;
+  /** Ends all connections, at the latest after five seconds. */
   close(): Promise<void>;
 }
 
 /**
  * Connects to PostgreSQL.
- * @param url a postgres:// address
+ * @param url any form that psql takes; see `parseAddress`
  * @param name shown in pg_stat_activity as application_name, e.g. `klinekeep archive`
- * @throws KlinekeepError (69) when the address is wrong or nothing answers there.
+ * @param env for what the url leaves out: PGHOST, PGSSLMODE, … Default: nothing.
+ * @throws KlinekeepError (78) when the address cannot work, (69) when no server answers there.
  */
-export async function connectDatabase(url: string, name: string): Promise<Database> {
-  const sessions: Session[] = [];
-  const open = (max: number): Session => {
-    const loss = new AbortController();
-    const session = postgres(url, {
-      ...CONNECTION,
-      max,
-      onclose: () => loss.abort(lost),
-      connection: { ...SETTINGS, application_name: name },
-    });
-    losses.set(session, loss.signal);
-    sessions.push(session);
-    return session;
+export async function connectDatabase(
+  url: string,
+  name: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Database> {
+  const address = parseAddress(url, env);
+  const connections: Connection[] = [];
+  const closing = new AbortController();
+  const open = (): Session => {
+    const connection = openConnection(address, name, closing.signal);
+    connections.push(connection);
+    return connection.session;
   };
 
+  const close = async (timeoutS: number) => {
+    closing.abort(lost);
+    await Promise.all(connections.map(({ session }) => session.end({ timeout: timeoutS })));
+    // A peer that has gone away does not answer the farewell either.
+    for (const connection of connections) connection.socket?.destroy();
+  };
+  const sql = open();
   try {
-    if (!/^postgres(ql)?:\/\//.test(url)) throw new Error('it does not start with postgres://');
-    const sql = open(4);
     await sql`select 1`;
-    return {
-      url,
-      sql,
-      openSession: () => open(1),
-      close: async () => {
-        await Promise.all(sessions.map((session) => session.end({ timeout: 5 })));
-      },
-    };
+    return { url, sql, openSession: open, close: () => close(CLOSE_WITHIN_S) };
   } catch (error) {
-    await Promise.all(sessions.map((session) => session.end({ timeout: 0 })));
-    throw unavailable(url, error);
+    await close(0);
+    throw unavailable(address, error);
   }
+}
+
+const CLOSE_WITHIN_S = 5;
+/** Connections to a full server are tried again for so long. */
+const PATIENCE_MS = 30_000;
+/** Proxies end connections that are silent for longer, at the earliest after half a minute. */
+const HEARTBEAT_MS = 20_000;
+
+interface Connection {
+  session: Session;
+  /** Undefined before the first query. */
+  socket: Socket | undefined;
+}
+
+function openConnection(address: Address, name: string, closing: AbortSignal): Connection {
+  const loss = new AbortController();
+  const options = { applicationName: name, signal: closing, patienceMs: PATIENCE_MS };
+  const { hosts, database, user } = address;
+  const session = postgres({
+    host: hosts.map(({ host }) => host),
+    port: hosts.map(({ port }) => port),
+    ...{ database, user, pass: '', max: 1 },
+    socket: async () => {
+      connection.socket = await connect(address, options).then(handOver, failedSocket);
+      return connection.socket;
+    },
+    // Whatever the environment says: the handshake is not the driver's.
+    ...{ ssl: false, sslnegotiation: null, target_session_attrs: 'primary', connect_timeout: 0 },
+    // The driver would end connections of runs longer than half an hour.
+    ...{ idle_timeout: 0, max_lifetime: 0 },
+    // A prepared statement goes generic at its sixth run and then locks every partition.
+    prepare: false,
+    // Only arrays need them, nothing here does, and a connection that is lost meanwhile rejects where
+    // nobody can catch it.
+    fetch_types: false,
+    onnotice: () => {},
+    onclose: () => loss.abort(lost),
+  } as object) as Session;
+  const connection: Connection = { session, socket: undefined };
+  losses.set(session, loss.signal);
+  keepAlive(connection, AbortSignal.any([closing, loss.signal]));
+  return connection;
+}
+
+/** Sends a query over a connection that has been silent, e.g. while Binance makes us wait. */
+function keepAlive(connection: Connection, until: AbortSignal): void {
+  let before = 0;
+  const timer = setInterval(() => {
+    const bytes = connection.socket?.bytesWritten ?? 0;
+    if (bytes === before && bytes > 0) connection.session`select 1`.catch(() => {});
+    before = bytes;
+  }, HEARTBEAT_MS).unref();
+  until.addEventListener('abort', () => clearInterval(timer), { once: true });
 }
 
 const losses = new WeakMap<Session, AbortSignal>();
@@ -64,26 +121,6 @@ const lost = Object.assign(new Error('the connection was closed'), { code: 'CONN
 export function lossOf(session: Session): AbortSignal {
   return losses.get(session) ?? new AbortController().signal;
 }
-
-const CONNECTION = {
-  connect_timeout: 10,
-  // A prepared statement goes generic at its sixth run and then locks every partition.
-  prepare: false,
-  // Only arrays need them, nothing here does, and a connection that is lost meanwhile rejects where
-  // nobody can catch it.
-  fetch_types: false,
-  onnotice: () => {},
-} as const;
-
-const SETTINGS = {
-  TimeZone: 'UTC',
-  lock_timeout: 15_000,
-  // A killed script must not go on writing: the server looks whether we are still there.
-  client_connection_check_interval: '5s',
-  idle_in_transaction_session_timeout: 60_000,
-  // A long run's bookkeeping has long pauses: 24 days, the most there is. postgres.js leaves out a 0.
-  idle_session_timeout: 2_147_483_647,
-} as const;
 
 const LOST = new Set([
   ...['CONNECTION_CLOSED', 'CONNECTION_DESTROYED', 'CONNECTION_ENDED', 'CONNECT_TIMEOUT'],
@@ -111,19 +148,22 @@ export function isWriteAfterLoss(error: { message?: string; stack?: string }): b
   );
 }
 
-function unavailable(url: string, error: unknown): KlinekeepError {
+function unavailable(address: Address, error: unknown): unknown {
+  if (error instanceof KlinekeepError && error.exitCode === EXIT.config) {
+    return new KlinekeepError(
+      'config',
+      `Cannot connect to PostgreSQL at DATABASE_URL (${formatAddress(address)}): ${error.message}.`,
+      { ...(error.hint ? { hint: error.hint } : {}), cause: error },
+    );
+  }
   return new KlinekeepError(
     'unavailable',
-    `PostgreSQL is not to be had at DATABASE_URL (${withoutPassword(url)}): ${describeError(error)}`,
+    `Cannot connect to PostgreSQL at DATABASE_URL (${formatAddress(address)}): ${describeError(error)}`,
     {
       hint: 'Start it or correct DATABASE_URL, or leave DATABASE_URL unset to use the embedded server.',
       cause: error,
     },
   );
-}
-
-function withoutPassword(url: string): string {
-  return url.replace(/(:\/\/[^:@/]*):[^@/]*@/, '$1:***@');
 }
 
 /**

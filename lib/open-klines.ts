@@ -12,8 +12,10 @@ export async function openKlines(
   name = 'script',
   env: Env = loadEnv(process.env),
 ): Promise<Database> {
-  const url = env.databaseUrl ?? (await startEmbeddedServer(env));
-  const database = await connectDatabase(url, `klinekeep ${name}`);
+  const application = `klinekeep ${name}`;
+  const database = env.databaseUrl
+    ? await connectDatabase(env.databaseUrl, application, process.env)
+    : await connectDatabase(await startEmbeddedServer(env), application);
   try {
     await migrate(database.sql);
     return database;
