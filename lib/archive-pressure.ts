@@ -43,7 +43,7 @@ export function watchPressure(database: Database): Pressure {
   const look = async (watched: Mover) => {
     // Another one when the server was restarted.
     if (session === undefined || lossOf(session).aborted) {
-      session = database.openSession();
+      session = database.openSession(0);
       const loss = lossOf(session);
       lost = new Promise((settle) =>
         loss.addEventListener('abort', () => settle(), { once: true }),

@@ -1,10 +1,10 @@
-import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import postgres from 'postgres';
 import { describeError, EXIT, KlinekeepError } from './errors.ts';
 import { type Address, formatAddress, parseAddress } from './postgres/address.ts';
-import { connect } from './postgres/connect.ts';
+import { type ConnectOptions, connect } from './postgres/connect.ts';
 import { failedSocket, handOver } from './postgres/driver-socket.ts';
+import { type Watched, watchConnection } from './postgres/heartbeat.ts';
 import type { Sql } from './sql-file.ts';
 
 /** One connection of its own, for work that needs session state: locks and the staging table. */
@@ -15,7 +15,8 @@ export interface Database {
   url: string;
   /** One connection for reads and bookkeeping. Queries at the same time share it. */
   sql: postgres.Sql;
-  openSession(): Session;
+  /** @param patienceMs how long to wait where the server has no room. Default: half a minute. */
+  openSession(patienceMs?: number): Session;
   /** Ends all connections, at the latest after five seconds. */
   close(): Promise<void>;
 }
@@ -33,10 +34,11 @@ export async function connectDatabase(
   env: NodeJS.ProcessEnv = {},
 ): Promise<Database> {
   const address = parseAddress(url, env);
-  const connections: Connection[] = [];
+  const connections: Watched[] = [];
   const closing = new AbortController();
-  const open = (): Session => {
-    const connection = openConnection(address, name, closing.signal);
+  const open = (patienceMs = PATIENCE_MS): Session => {
+    const options = { applicationName: name, signal: closing.signal, patienceMs };
+    const connection = openConnection(address, options);
     connections.push(connection);
     return connection.session;
   };
@@ -60,18 +62,9 @@ export async function connectDatabase(
 const CLOSE_WITHIN_S = 5;
 /** Connections to a full server are tried again for so long. */
 const PATIENCE_MS = 30_000;
-/** Proxies end connections that are silent for longer, at the earliest after half a minute. */
-const HEARTBEAT_MS = 20_000;
 
-interface Connection {
-  session: Session;
-  /** Undefined before the first query. */
-  socket: Socket | undefined;
-}
-
-function openConnection(address: Address, name: string, closing: AbortSignal): Connection {
+function openConnection(address: Address, options: ConnectOptions): Watched {
   const loss = new AbortController();
-  const options = { applicationName: name, signal: closing, patienceMs: PATIENCE_MS };
   const { hosts, database, user } = address;
   const session = postgres({
     host: hosts.map(({ host }) => host),
@@ -93,21 +86,10 @@ function openConnection(address: Address, name: string, closing: AbortSignal): C
     onnotice: () => {},
     onclose: () => loss.abort(lost),
   } as object) as Session;
-  const connection: Connection = { session, socket: undefined };
+  const connection: Watched = { session, socket: undefined };
   losses.set(session, loss.signal);
-  keepAlive(connection, AbortSignal.any([closing, loss.signal]));
+  watchConnection(connection, address, options, AbortSignal.any([options.signal, loss.signal]));
   return connection;
-}
-
-/** Sends a query over a connection that has been silent, e.g. while Binance makes us wait. */
-function keepAlive(connection: Connection, until: AbortSignal): void {
-  let before = 0;
-  const timer = setInterval(() => {
-    const bytes = connection.socket?.bytesWritten ?? 0;
-    if (bytes === before && bytes > 0) connection.session`select 1`.catch(() => {});
-    before = bytes;
-  }, HEARTBEAT_MS).unref();
-  until.addEventListener('abort', () => clearInterval(timer), { once: true });
 }
 
 const losses = new WeakMap<Session, AbortSignal>();

@@ -4,6 +4,7 @@ import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts'
 import type { Instrument } from './instruments.ts';
 import { helpWith, withInstrumentLock } from './locks.ts';
 import { inParallel } from './parallel.ts';
+import { createSessionPool } from './postgres/sessions.ts';
 import { retry, wait } from './retry.ts';
 
 /** How the work on one instrument ended. */
@@ -57,12 +58,12 @@ export async function eachInstrument<T>(
   work: (turn: Turn) => Promise<T>,
 ): Promise<InstrumentRun<T>[]> {
   const { concurrency, signal, patienceMs = 0 } = options;
-  const idle: Session[] = [];
+  const sessions = createSessionPool(database);
   const runs: InstrumentRun<T>[] = [];
 
   /** On a connection that is kept for the next one only if it is still good. */
   const attempt = async (instrument: Instrument, index: number): Promise<T | 'held'> => {
-    const session = idle.pop() ?? database.openSession();
+    const session = await sessions.acquire(signal);
     const helpers: Session[] = [];
     const helperLost = new AbortController();
     const loss = AbortSignal.any([lossOf(session), helperLost.signal]);
@@ -72,7 +73,7 @@ export async function eachInstrument<T>(
       index,
       signal: AbortSignal.any([signal, loss]),
       openHelper: async () => {
-        const helper = database.openSession();
+        const helper = database.openSession(0);
         if (!(await answers(helper, turn.signal))) {
           helper.end({ timeout: 0 }).catch(() => {});
           return [];
@@ -88,9 +89,9 @@ export async function eachInstrument<T>(
       rejectionOf(loss),
     ]).finally(() => {
       const isLost = loss.aborted;
-      if (!isLost) idle.push(session);
-      for (const each of isLost ? [session, ...helpers] : helpers)
-        each.end({ timeout: isLost ? 0 : 5 }).catch(() => {});
+      for (const helper of helpers) helper.end({ timeout: isLost ? 0 : 5 }).catch(() => {});
+      if (isLost) sessions.discard(session);
+      else sessions.release(session);
     });
     return result;
   };

@@ -189,7 +189,7 @@ test('a helper of a run that is gone still writes: the instrument counts as held
   const other = database.openSession();
   await other.begin(async (tx) => {
     await tx`select pg_advisory_xact_lock_shared(${HELPER_LOCKS}, 1)`;
-    const result = await archive(`${database.url}?lock_timeout=200`);
+    const result = await archive(`${database.url}?options=-clock_timeout%3D200`);
     expect(result.exitCode).toBe(EXIT.later);
     expect(JSON.parse(result.stdout)).toMatchObject({ held: ['BTC/USDT'], failed: [] });
   });

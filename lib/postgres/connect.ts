@@ -218,8 +218,8 @@ function codeOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? '';
 }
 
-/** Whether another host may do better. */
-function isUnreachable(error: unknown): boolean {
+/** Whether no server is there, or none that lets anyone in now: another host may do better. */
+export function isUnreachable(error: unknown): boolean {
   return (
     !(error instanceof KlinekeepError) &&
     (!/^[0-9A-Z]{5}$/.test(codeOf(error)) || /^(53|57)/.test(codeOf(error)))
