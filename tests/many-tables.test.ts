@@ -77,9 +77,14 @@ test('a query of all tables does not fit into the lock table, one by instrument_
   expect(tables?.count).toBe(2 * INSTRUMENTS);
   const bySymbol = sql`select count(*) from all_klines where symbol = 'BTC/USDT'`;
   await expect(bySymbol).rejects.toMatchObject({ code: OUT_OF_SHARED_MEMORY });
-  const [instrument] = await sql`select id from instruments where symbol = 'BTC/USDT'`;
-  const byId = `select count(*)::int from all_klines where instrument_id = ${instrument?.id}`;
-  expect(await sql.unsafe(byId)).toEqual([{ count: 9 }]);
+  const locks = await sql.begin(async (tx) => {
+    const [byId] = await tx`
+      select count(*)::int as candles from all_klines where instrument_id = instrument_id('BTC/USDT')`;
+    expect(byId?.candles).toBe(9);
+    return await tx`select from pg_locks where pid = pg_backend_pid() and locktype = 'relation'`;
+  });
+  expect(locks.length).toBeLessThan(20);
+  await expect(sql`select instrument_id('NIX/USDT')`).rejects.toThrow('Not registered: NIX/USDT');
 });
 
 test.each(

@@ -25,7 +25,7 @@ class FullLockTable extends KlinekeepError {
       hint:
         `Set ${setting} = 256 in postgresql.conf, or twice what \`show ${setting}\` prints, and restart PostgreSQL.\n` +
         'A query over all of klines, klines_archive or all_klines locks every table and every index in them. ' +
-        'Filter by a number, instrument_id = 7, not by symbol, or read one table such as btc_usdt.',
+        "Filter by instrument_id = instrument_id('BTC/USDT'), not by symbol, or read one table such as btc_usdt.",
       cause,
     });
   }

@@ -202,8 +202,10 @@ async function measureQueries(sql: postgres.Sql, symbol: string): Promise<Measur
     `select count(*) from all_klines where symbol = '${symbol}'`,
     `select count(*) from all_klines where instrument_id = ${found?.id}`,
     `select count(*) from all_klines where instrument_id = (select id from instruments where symbol = '${symbol}')`,
+    `select count(*) from all_klines where instrument_id = instrument_id('${symbol}')`,
     `select count(*) from "${found?.table_name}"`,
     'select count(*) from all_klines',
+    'alter table klines add column note text; alter table klines_archive add column note text',
   ];
   const measured: Measured[] = [];
   for (const verb of queries) {
