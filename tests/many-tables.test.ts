@@ -1,3 +1,6 @@
+import { rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import postgres from 'postgres';
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { connectDatabase } from '../lib/db.ts';
@@ -26,6 +29,8 @@ const SMALL_LOCK_TABLE = {
 };
 const OUT_OF_SHARED_MEMORY = '53200';
 
+const PAGE = join(tmpdir(), `klinekeep-many-tables-${process.pid}.html`);
+
 let server: OwnServer;
 let exchange: FakeBinance;
 let sql: postgres.Sql;
@@ -51,6 +56,7 @@ afterAll(async () => {
   await sql.end();
   await exchange.close();
   await server.stop();
+  await rm(PAGE, { force: true });
 });
 
 /** For delisted instruments, so that no verb spends time on them. */
@@ -97,7 +103,7 @@ test.each(
     ['archive', '3'],
     ['archive-log'],
     ['status'],
-    ['report', '--output', '/dev/null'],
+    ['report', '--output', PAGE],
     ['metrics'],
     ['candles', 'BTC/USDT', '1w'],
     ['verify-integrity'],
