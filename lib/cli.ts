@@ -8,6 +8,7 @@ import { isConnectionLost, isWriteAfterLoss } from './db.ts';
 import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 import { isColored } from './log.ts';
 import { OutputClosed } from './output.ts';
+import { explainFullLockTable } from './postgres/lock-table.ts';
 import type { Ending } from './runs.ts';
 import { sqlState } from './sql-file.ts';
 
@@ -168,7 +169,7 @@ function explainServer(error: unknown): unknown {
       cause: error,
     });
   }
-  return error;
+  return explainFullLockTable(error);
 }
 
 function describeFailure(error: unknown): string {

@@ -4,6 +4,7 @@ import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts'
 import type { Instrument } from './instruments.ts';
 import { helpWith, withInstrumentLock } from './locks.ts';
 import { inParallel } from './parallel.ts';
+import { explainFullLockTable, isLockTableFull } from './postgres/lock-table.ts';
 import { createSessionPool } from './postgres/sessions.ts';
 import { retry, wait } from './retry.ts';
 
@@ -110,14 +111,15 @@ export async function eachInstrument<T>(
     try {
       const result = await retry(persist, {
         signal,
-        isTransient: isConnectionLost,
-        onRetry: () => {
-          patientUntilMs = performance.now() + LOST_LOCK_MS;
+        isTransient: (error) => isConnectionLost(error) || isLockTableFull(error),
+        onRetry: (error) => {
+          if (isConnectionLost(error)) patientUntilMs = performance.now() + LOST_LOCK_MS;
         },
       });
       runs[index] =
         result === 'held' ? { instrument, state: 'held' } : { instrument, state: 'done', result };
-    } catch (error) {
+    } catch (thrown) {
+      const error = explainFullLockTable(thrown);
       if (signal.aborted || error instanceof ShutOutError) throw error;
       options.onFailed?.(instrument, index, error);
       runs[index] = { instrument, state: 'failed', error };

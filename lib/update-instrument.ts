@@ -6,6 +6,7 @@ import { addCounts, type Download } from './history.ts';
 import { doubtInstrument, endInstrument } from './instruments.ts';
 import { addSteps, countSlots, floorToGrid, type Interval } from './intervals.ts';
 import type { StoreCounts } from './klines.ts';
+import { isLockTableFull } from './postgres/lock-table.ts';
 import { recordCheck, type StoredSeries, storedSeries } from './series.ts';
 import { replaceSeries, updateSeries } from './update.ts';
 
@@ -85,6 +86,8 @@ export async function updateInstrument(
       }
       if (isGone) await doubtInstrument(session, instrument);
       if (intervals.length === 1 || signal.aborted || error instanceof ShutOutError) throw error;
+      // The whole instrument is tried again.
+      if (isLockTableFull(error)) throw error;
       const name = `${instrument.symbol} ${interval}`;
       updated.failed.push({ symbol: name, error: describeError(error) });
       onFailed(name, error);

@@ -3,7 +3,6 @@ import { KlinekeepError } from '../errors.ts';
 import type { Address } from './address.ts';
 
 const checked = new WeakMap<Address, Promise<void>>();
-/** A pooler that uses its servers in turn has changed the process by then. */
 const LOOKS = 3;
 
 /**
@@ -31,15 +30,15 @@ async function compareProcesses(
   const second = await openSecond().catch(() => undefined);
   if (second === undefined) return;
   try {
-    for (let look = 0; look < LOOKS; look += 1) {
-      await second.query('begin').catch((error) => {
-        throw shared(error);
-      });
-      const other = await processOf(second);
-      const again = await processOf(client);
-      await second.query('rollback');
-      if (other === own || again !== own || (await processOf(client)) !== own) throw shared();
-    }
+    await second.query('begin').catch((error) => {
+      throw shared(error);
+    });
+    // A pooler that hands out the server used last has given ours away.
+    if ((await processOf(second)) === own) throw shared();
+    await second.query('rollback');
+    // One that hands them out in turn has come to another one by now.
+    for (let look = 0; look < LOOKS; look += 1)
+      if ((await processOf(client)) !== own) throw shared();
   } finally {
     await second.end().catch(() => {});
   }

@@ -1,0 +1,43 @@
+import type postgres from 'postgres';
+import { KlinekeepError } from '../errors.ts';
+
+/** out_of_memory; PostgreSQL raises it also when its lock table is full. */
+const OUT_OF_MEMORY = '53200';
+
+/**
+ * Whether PostgreSQL had no room for another lock. All sessions share one table of locks, so this
+ * may pass as soon as another session ends its transaction.
+ */
+export function isLockTableFull(error: unknown): boolean {
+  return fullTable(error) !== undefined;
+}
+
+/** The error for a person when the lock table was full; other errors come back unchanged. */
+export function explainFullLockTable(error: unknown): unknown {
+  const found = fullTable(error);
+  if (found === undefined || error instanceof FullLockTable) return error;
+  return new FullLockTable(found.setting, found.error);
+}
+
+class FullLockTable extends KlinekeepError {
+  constructor(setting: string, cause: Error) {
+    super('config', `PostgreSQL has no room for more locks, ${setting} is too small`, {
+      hint:
+        `Set ${setting} = 256 in postgresql.conf, or twice what \`show ${setting}\` prints, and restart PostgreSQL.\n` +
+        'A query over all of klines, klines_archive or all_klines locks every table and every index in them. ' +
+        "Filter by instrument_id = instrument_id('BTC/USDT'), not by symbol, or read one table such as btc_usdt.",
+      cause,
+    });
+  }
+}
+
+function fullTable(error: unknown): { setting: string; error: Error } | undefined {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    const { code, hint } = at as postgres.PostgresError;
+    if (at.name !== 'PostgresError' || code !== OUT_OF_MEMORY) continue;
+    // The hint is in the server's language; the name of the setting is the same in all of them.
+    const setting = /max_(pred_)?locks_per_transaction/.exec(hint ?? '')?.[0];
+    if (setting !== undefined) return { setting, error: at };
+  }
+  return undefined;
+}
