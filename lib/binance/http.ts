@@ -1,5 +1,5 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
-import { describeError } from '../errors.ts';
+import { Agent, type Dispatcher, EnvHttpProxyAgent, errors, request } from 'undici';
+import { describeError, KlinekeepError } from '../errors.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
 /** Connects, asks and gives up after this long without an answer. */
@@ -15,7 +15,8 @@ export function createDispatcher(proxy: string | undefined): Dispatcher {
 
 /**
  * One GET, the whole body read; the time limit covers the body too.
- * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted.
+ * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
+ * KlinekeepError (1) when the dispatcher is closed.
  */
 export async function httpGet(
   url: string,
@@ -35,7 +36,8 @@ export async function httpGet(
 /**
  * One GET of a file.
  * @returns the body of a 200, undefined when it is larger than `maxBytes`; of others the status
- * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted.
+ * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
+ * KlinekeepError (1) when the dispatcher is closed.
  */
 export async function httpGetBytes(
   url: string,
@@ -73,7 +75,17 @@ async function get<T>(
     return await read(answer);
   } catch (error) {
     signal.throwIfAborted();
+    if (isClosed(error)) {
+      throw new KlinekeepError('failed', `Cannot request ${url}: this run is ending.`, {
+        cause: error,
+      });
+    }
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
     throw new TransientError(`Binance is not to be reached at ${host}: ${found}.`, error);
   }
+}
+
+/** Whether our own side has closed the connections: Binance has nothing to do with it. */
+function isClosed(error: unknown): boolean {
+  return error instanceof errors.ClientDestroyedError || error instanceof errors.ClientClosedError;
 }
