@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
-import { type AddressInfo, createServer as createTcpServer } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Socket } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { TransientError } from '../lib/binance/answer.ts';
 import { createDispatcher, httpGet } from '../lib/binance/http.ts';
@@ -66,19 +66,41 @@ test('a closed source: requests nothing and does not try again', async () => {
   expect({ requests, waits }).toEqual({ requests: 0, waits: [] });
 });
 
-test('a proxy that accepts and closes: few attempts, then 69', async () => {
-  let connections = 0;
+async function startProxy(onConnection: (socket: Socket) => void) {
+  const sockets: Socket[] = [];
   const proxy = createTcpServer((socket) => {
-    connections += 1;
-    socket.on('error', () => {}).destroy();
+    sockets.push(socket.on('error', () => {}));
+    onConnection(socket);
   }).listen(0, '127.0.0.1');
   await once(proxy, 'listening');
-  onTestFinished(() => void proxy.close());
   const dispatcher = createDispatcher(`http://127.0.0.1:${portOf(proxy)}`);
-  const asked = httpGet('http://binance.test/x', dispatcher, neverAborted());
-  await expect(asked).rejects.toBeInstanceOf(TransientError);
-  expect(connections).toBeLessThan(5);
-  await dispatcher.destroy();
+  onTestFinished(async () => {
+    await dispatcher.destroy();
+    for (const socket of sockets) socket.destroy();
+    proxy.close();
+  });
+  return { dispatcher, sockets };
+}
+
+test.each(['http', 'https'])(
+  'a proxy that accepts and closes: one attempt over %s',
+  async (scheme) => {
+    const { dispatcher, sockets } = await startProxy((socket) => socket.destroy());
+    const asked = httpGet(`${scheme}://binance.test/x`, dispatcher, neverAborted());
+    await expect(asked).rejects.toThrow(/the proxy closed the connection/);
+    await expect(asked).rejects.toBeInstanceOf(TransientError);
+    expect(sockets).toHaveLength(1);
+  },
+);
+
+test('a proxy that never answers: the request ends with its deadline or signal', async () => {
+  const { dispatcher } = await startProxy(() => {});
+  const late = httpGet('https://binance.test/x', dispatcher, neverAborted(), 100);
+  await expect(late).rejects.toThrow(/no answer within 0.1 s/);
+  const controller = new AbortController();
+  const stopped = httpGet('https://binance.test/x', dispatcher, controller.signal);
+  controller.abort(new Error('stopped by SIGINT'));
+  await expect(stopped).rejects.toThrow('stopped by SIGINT');
 });
 
 test.each<[string, RequestListener]>([

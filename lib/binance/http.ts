@@ -1,4 +1,12 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent, errors, request } from 'undici';
+import {
+  Agent,
+  type buildConnector,
+  type Dispatcher,
+  EnvHttpProxyAgent,
+  errors,
+  Pool,
+  request,
+} from 'undici';
 import { describeError, KlinekeepError } from '../errors.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
@@ -10,7 +18,30 @@ const FILE_TIMEOUT_MS = 120_000;
 export function createDispatcher(proxy: string | undefined): Dispatcher {
   const options = { connections: 32, connect: { timeout: TIMEOUT_MS } };
   if (proxy === undefined) return new Agent(options);
-  return new EnvHttpProxyAgent({ ...options, httpProxy: proxy, httpsProxy: proxy });
+  return new EnvHttpProxyAgent({
+    ...options,
+    httpProxy: proxy,
+    httpsProxy: proxy,
+    factory: createPool,
+  });
+}
+
+/**
+ * A proxy that closes the connection fails the request. undici 7.29 takes that for a failure of a
+ * used connection and connects again at once, without end.
+ */
+function createPool(origin: URL | string, options: Pool.Options): Pool {
+  const { connect } = options;
+  if (typeof connect !== 'function') return new Pool(origin, options);
+  return new Pool(origin, {
+    ...options,
+    connect: (target, done) =>
+      connect(target, ((error, socket) => {
+        if (!(error instanceof errors.SocketError))
+          done(...([error, socket] as Parameters<typeof done>));
+        else done(new Error(`the proxy closed the connection (${error.message})`), null);
+      }) satisfies buildConnector.Callback),
+  });
 }
 
 /**
@@ -66,13 +97,10 @@ async function get<T>(
 ): Promise<T> {
   const { host } = new URL(url);
   const limit = AbortSignal.timeout(timeoutMs);
+  const end = AbortSignal.any([signal, limit]);
   try {
-    const answer = await request(url, {
-      dispatcher,
-      headers: { 'user-agent': 'klinekeep' },
-      signal: AbortSignal.any([signal, limit]),
-    });
-    return await read(answer);
+    const options = { dispatcher, headers: { 'user-agent': 'klinekeep' }, signal: end };
+    return await read(await untilAborted(request(url, options), end));
   } catch (error) {
     signal.throwIfAborted();
     if (isClosed(error)) {
@@ -82,6 +110,20 @@ async function get<T>(
     }
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
     throw new TransientError(`Binance is not to be reached at ${host}: ${found}.`, error);
+  }
+}
+
+/** undici takes no notice of a signal while a request waits for a connection. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
   }
 }
 
