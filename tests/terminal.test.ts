@@ -236,5 +236,5 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     ])
       expect(text).toMatch(result);
     expectTidy(screen);
-  });
+  }, 240_000);
 });
