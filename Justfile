@@ -6,7 +6,8 @@ set positional-arguments
 set no-exit-message
 
 # What node_modules/.bin/tsx does, without a second process around it: 0.1 s less, and a kill hits the script.
-tsx := "node --import " + quote(justfile_directory() / "node_modules/tsx/dist/loader.mjs")
+# The version is looked at first: on an old Node the loader and the scripts do not even parse.
+tsx := "node --require " + quote(justfile_directory() / "lib/cli/node-version.cjs") + " --import " + quote(justfile_directory() / "node_modules/tsx/dist/loader.mjs")
 scripts := quote(justfile_directory() / "scripts")
 bench := quote(justfile_directory() / "bench")
 

@@ -54,7 +54,7 @@ export async function loadBulk(
     const { counts, complete } = await loadFiles(download, files, loaded, result.missing);
     const left: TimeRange[] = [];
     for (const range of subtractRanges(result.missing, complete)) {
-      left.push(...(await fetchableRanges(session, series, range)));
+      for (const each of await fetchableRanges(session, series, range)) left.push(each);
     }
     result = { counts: addCounts(result.counts, counts), missing: left };
   }

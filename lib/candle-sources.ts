@@ -113,7 +113,7 @@ function shareOut(
     for (const [index, series] of usable.entries()) {
       const extent = extents[index] as TimeRange;
       const pieces = clipRanges(rest, extent);
-      sources.push(...pieces.map((piece) => ({ interval: series.interval, ...piece })));
+      for (const piece of pieces) sources.push({ interval: series.interval, ...piece });
       rest = subtractRanges(rest, pieces);
     }
   }
@@ -180,7 +180,8 @@ async function filledRanges(
         toMs: floorToGrid(interval, toMs),
       }))
       .filter(({ fromMs, toMs }) => fromMs < toMs);
-    filled.push(...subtractRanges([{ fromMs: source.fromMs, toMs: source.toMs }], holes));
+    const { fromMs, toMs } = source;
+    for (const each of subtractRanges([{ fromMs, toMs }], holes)) filled.push(each);
   }
   return filled;
 }

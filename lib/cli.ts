@@ -92,6 +92,8 @@ export async function execute<Options>(
       ...surroundings,
     });
     const outcome = await script.run(options, context);
+    // A reader behind a pipe may print to the terminal that the bar is on.
+    context.progress.stop();
     if (wantsJson) stdout.write(`${JSON.stringify(outcome.json)}\n`);
     // Findings are what somebody who asked for quiet wants to hear of.
     else if (outcome.text !== undefined && (!quiet || outcome.exitCode === EXIT.findings))

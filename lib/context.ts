@@ -54,8 +54,8 @@ export function createContext(
   const { quiet, isDryRun, stdout, stderr } = options;
   const env = loadEnv(options.env);
   const healthcheckUrl = isDryRun ? undefined : env.healthcheckUrl;
-  const progress = createProgress((line) => log.info(line), quiet ? undefined : stderr);
-  const log = createLog(stderr, { quiet, clearLine: progress.clearLine });
+  const log = createLog(stderr, { quiet });
+  const progress = createProgress(log.info, quiet ? undefined : { stderr, stdout });
   const signals = listenForSignals(log);
   const isOnWatch = healthcheckUrl ? pingHealthcheck(healthcheckUrl, 'start') : undefined;
   let database: Promise<Database> | undefined;

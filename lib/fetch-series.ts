@@ -92,7 +92,7 @@ export async function fetchSeries(
   // A gap that was confirmed once may have been filled since.
   const gaps: TimeRange[] = [];
   for (const gap of clipRanges(await confirmedGaps(session, series), range)) {
-    gaps.push(...(await missingRanges(session, series, gap)));
+    for (const each of await missingRanges(session, series, gap)) gaps.push(each);
   }
   const stillMissing = [...subtractRanges(missing, gaps), ...gaps];
   return {

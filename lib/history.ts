@@ -135,7 +135,8 @@ async function stillMissing(
   ranges: readonly TimeRange[],
 ): Promise<TimeRange[]> {
   const missing: TimeRange[] = [];
-  for (const range of ranges) missing.push(...(await fetchableRanges(session, series, range)));
+  for (const range of ranges)
+    for (const each of await fetchableRanges(session, series, range)) missing.push(each);
   return missing;
 }
 

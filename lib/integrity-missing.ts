@@ -91,8 +91,8 @@ export async function checkCoverage(
     findings.push(findingOf(series, 'confirmed-gap', countAllSlots(interval, gaps), rows));
   }
   findings.push(...checkFiles(series, files, missing, gaps, present));
-  const ends = [span?.toMs ?? 0, ...missing.map((range) => range.toMs)];
-  findings.push(...checkStale(series, Math.max(...ends), confirmed, facts));
+  const endMs = missing.reduce((most, range) => Math.max(most, range.toMs), span?.toMs ?? 0);
+  findings.push(...checkStale(series, endMs, confirmed, facts));
   return { findings, missing };
 }
 
@@ -109,7 +109,8 @@ async function absentWithin(
       ? [{ fromMs: suspected[0]!.fromMs, toMs: suspected.at(-1)!.toMs }]
       : suspected;
   const absent: TimeRange[] = [];
-  for (const search of searches) absent.push(...(await missingRanges(sql, series, search)));
+  for (const search of searches)
+    for (const each of await missingRanges(sql, series, search)) absent.push(each);
   return absent;
 }
 

@@ -71,13 +71,13 @@ async function checkOddRows(
         findingOf(series, first.check_name, 0, [], { isPublished: first.is_published });
       found.set(key, finding);
       finding.count += first.found;
-      finding.rows.push(
-        ...same.map((row) => ({
+      for (const row of same) {
+        finding.rows.push({
           fromMs: row.open_time.getTime(),
           detail: row.detail,
           rowHash: row.row_hash,
-        })),
-      );
+        });
+      }
     }
   }
   return [...found.values()];

@@ -1,4 +1,5 @@
 import { createConsola, type LogObject } from 'consola/basic';
+import { isScreen } from './cli/terminal.ts';
 
 /** What a script says while it works. All of it goes to stderr: stdout is for the result. */
 export interface Log {
@@ -15,14 +16,10 @@ const COLOR: Partial<Record<LogObject['type'], number>> = { warn: 33, error: 31 
 
 /** Whether colour is wanted there. https://no-color.org */
 export function isColored(stream: NodeJS.WritableStream): boolean {
-  return Boolean((stream as NodeJS.WriteStream).isTTY) && !process.env.NO_COLOR;
+  return isScreen(stream) && !process.env.NO_COLOR;
 }
 
-/** @param options.clearLine makes room where a progress bar is */
-export function createLog(
-  stderr: NodeJS.WritableStream,
-  options: { quiet: boolean; clearLine: () => void },
-): Log {
+export function createLog(stderr: NodeJS.WritableStream, options: { quiet: boolean }): Log {
   const colored = isColored(stderr);
   const consola = createConsola({
     level: options.quiet ? QUIET_LEVEL : USUAL_LEVEL,
@@ -30,7 +27,6 @@ export function createLog(
       {
         log({ type, args }) {
           const text = `${PREFIX[type] ?? ''}${args.join(' ')}`;
-          options.clearLine();
           stderr.write(
             colored && COLOR[type] ? `\u001b[${COLOR[type]}m${text}\u001b[39m\n` : `${text}\n`,
           );

@@ -1,3 +1,5 @@
+import { allowWaiters } from './retry.ts';
+
 /**
  * Works on items with several at a time, in their order. After the first failure none is begun
  * any more, those under way are waited for, and the failure is thrown: nothing runs on behind.
@@ -64,6 +66,7 @@ export function createGate(places: number): Gate {
           leave();
           reject(signal.reason);
         };
+        allowWaiters(signal);
         signal.addEventListener('abort', stop, { once: true });
         waiting.set(admit, signal);
         letIn();

@@ -1,4 +1,4 @@
-import cliProgress from 'cli-progress';
+import { isScreen, showLine } from './cli/terminal.ts';
 import { formatCount } from './table.ts';
 import { formatDuration } from './time.ts';
 
@@ -12,24 +12,24 @@ export interface Progress {
   advance(count: number, position: string): void;
   stop(): void;
   readonly position: string | undefined;
-  /** Makes room for a line of text where the bar is. */
-  clearLine(): void;
 }
 
 const LINE_EVERY_MS = 30_000;
 const LINE_EVERY_SHARE = 0.1;
 /** Work that is over in a moment needs no lines. */
 const LINES_APART_MS = 3_000;
+const WIDE_TERMINAL = 100;
 
 /**
  * @param write takes a finished line for the log
- * @param terminal where to draw the bar; undefined: lines only, every 30 s or 10 %
+ * @param streams the bar is drawn on stderr if that is a terminal; otherwise, or if undefined:
+ * lines only, every 30 s or 10 %
  */
 export function createProgress(
   write: (line: string) => void,
-  terminal?: NodeJS.WritableStream,
+  streams?: { stderr: NodeJS.WritableStream; stdout: NodeJS.WritableStream },
 ): Progress {
-  let bar: cliProgress.SingleBar | undefined;
+  let hide: (() => void) | undefined;
   let position: string | undefined;
   let unit = '';
   let total = 0;
@@ -37,59 +37,58 @@ export function createProgress(
   let startedMs = 0;
   let lastLine = { atMs: 0, share: 0 };
 
-  const rest = () => {
-    const elapsedMs = performance.now() - startedMs;
-    return done === 0 ? '?' : formatDuration((elapsedMs / done) * Math.max(0, total - done));
+  const share = () => (total === 0 ? 0 : Math.min(1, done / total));
+  const speed = () => {
+    const elapsedMs = Math.max(1, performance.now() - startedMs);
+    const perSecond = formatCount(Math.round((done * 1000) / elapsedMs));
+    const left = done === 0 ? '?' : formatDuration((elapsedMs / done) * Math.max(0, total - done));
+    return { rate: `${perSecond}/s`, left: `${left} left` };
   };
-  const rate = () =>
-    `${formatCount(Math.round(done / Math.max(0.001, (performance.now() - startedMs) / 1000)))}/s`;
+  const showBar = (columns: number) => {
+    const width = columns < WIDE_TERMINAL ? 10 : 20;
+    const full = Math.round(share() * width);
+    const bar = '█'.repeat(full) + '░'.repeat(width - full);
+    const { rate, left } = speed();
+    const percent = `${Math.floor(share() * 100)} %`;
+    return [`${bar} ${percent}`, `${rate} ${unit}`, left, position ?? ''].join(' · ');
+  };
   const writeLine = () => {
-    const share = total === 0 ? 1 : done / total;
     const nowMs = performance.now();
     const sinceMs = nowMs - lastLine.atMs;
     const isDue =
       sinceMs >= LINE_EVERY_MS ||
-      (sinceMs >= LINES_APART_MS && share - lastLine.share >= LINE_EVERY_SHARE);
-    if (share >= 1 || !isDue) return;
-    lastLine = { atMs: nowMs, share };
-    const far = `${Math.floor(share * 100)} % · ${formatCount(done)} of ${formatCount(total)} ${unit}`;
-    write(`${far} · ${rate()} · ${rest()} left · ${position}`);
+      (sinceMs >= LINES_APART_MS && share() - lastLine.share >= LINE_EVERY_SHARE);
+    if (done >= total || !isDue) return;
+    lastLine = { atMs: nowMs, share: share() };
+    const { rate, left } = speed();
+    const far = `${Math.floor(share() * 100)} % · ${formatCount(done)} of ${formatCount(total)} ${unit}`;
+    write(`${far} · ${rate} · ${left} · ${position}`);
+  };
+  const stop = () => {
+    hide?.();
+    hide = undefined;
   };
 
   return {
     start(newTotal, newUnit) {
+      stop();
       [total, unit, done, startedMs] = [newTotal, newUnit, 0, performance.now()];
       lastLine = { atMs: startedMs, share: 0 };
-      if (!terminal || !('isTTY' in terminal && terminal.isTTY)) return;
-      bar = new cliProgress.SingleBar({
-        stream: terminal,
-        format: '{bar} {percentage} % · {rate} {unit} · {rest} left · {position}',
-        hideCursor: true,
-        clearOnComplete: true,
-        barsize: 20,
-        fps: 5,
-      });
-      bar.start(total, 0, { unit, rate: '?', rest: '?', position: '' });
+      if (!streams) return;
+      const { stderr, stdout } = streams;
+      if (isScreen(stderr)) hide = showLine({ stderr, stdout }, showBar);
     },
     extend(units) {
       total += units;
-      bar?.setTotal(total);
     },
     advance(count, newPosition) {
       done += count;
       position = newPosition;
-      if (bar) bar.update(done, { unit, rate: rate(), rest: rest(), position });
-      else writeLine();
+      if (!hide) writeLine();
     },
-    stop() {
-      bar?.stop();
-      bar = undefined;
-    },
+    stop,
     get position() {
       return position;
-    },
-    clearLine() {
-      if (bar) terminal?.write('\r\u001b[2K');
     },
   };
 }

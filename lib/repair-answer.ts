@@ -61,7 +61,7 @@ export async function askAgain(
     const changed = await replaceStaged(download, file.name);
     take(changed);
     const doneMs = changed.map((row) => row.open_time.getTime());
-    answer.inFilesMs.push(...settled, ...doneMs);
+    for (const timeMs of [...settled, ...doneMs]) answer.inFilesMs.push(timeMs);
     left = subtractRanges(
       left,
       slotRanges(series, isSettledByEqual ? [...doneMs, ...settled] : doneMs),

@@ -125,7 +125,7 @@ export class SeriesRepair {
       if (this.reopened.has(fromMs)) continue;
       this.reopened.add(fromMs);
       const range = { fromMs, toMs };
-      reopened.push(...clipRanges(gaps, range));
+      for (const each of clipRanges(gaps, range)) reopened.push(each);
       await forgetGaps(this.download.session, this.series, range);
     }
     if (reopened.length > 0) {
@@ -135,7 +135,8 @@ export class SeriesRepair {
     }
     const left: TimeRange[] = [];
     for (const range of reopened) {
-      left.push(...(await fetchableRanges(this.download.session, this.series, range)));
+      for (const each of await fetchableRanges(this.download.session, this.series, range))
+        left.push(each);
     }
     return [...report.missing, ...left].sort((a, b) => a.fromMs - b.fromMs);
   }
@@ -244,7 +245,7 @@ export class SeriesRepair {
   private take(answer: Answer): void {
     this.counts.replaced += answer.replaced;
     this.counts.removed += answer.removed;
-    this.touchedMs.push(...answer.archivedMs);
+    for (const timeMs of answer.archivedMs) this.touchedMs.push(timeMs);
     for (const sentMs of answer.sentMs) this.sent.add(floorToGrid(this.series.interval, sentMs));
   }
 

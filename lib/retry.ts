@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface RetryOptions {
@@ -35,10 +36,19 @@ export async function retry<T>(work: () => Promise<T>, options: RetryOptions): P
 
 /** Sleeps for `delayMs`, or until the signal is aborted: then throws the signal's reason. */
 export async function wait(delayMs: number, signal?: AbortSignal): Promise<void> {
+  if (signal) allowWaiters(signal);
   try {
     await sleep(delayMs, undefined, signal ? { signal } : {});
   } catch (error) {
     signal?.throwIfAborted();
     throw error;
   }
+}
+
+/**
+ * Node warns of a leak when more than ten listen to one signal. Here dozens may wait at once, each
+ * of which stops listening when its wait ends.
+ */
+export function allowWaiters(signal: AbortSignal): void {
+  setMaxListeners(0, signal);
 }

@@ -1,3 +1,5 @@
+import stringWidth from 'string-width';
+
 const GAP = 2;
 const NARROWEST = 6;
 
@@ -12,9 +14,7 @@ export function formatTable(
   options: { right?: readonly number[]; maxWidth?: number } = {},
 ): string {
   const lines = [head, ...rows.map((row) => row.map(showCell))];
-  const widths = head.map((_, column) =>
-    Math.max(...lines.map((line) => (line[column] ?? '').length)),
-  );
+  const widths = head.map((_, column) => highest(lines, (line) => stringWidth(line[column] ?? '')));
   const isRight = head.map(
     (_, column) =>
       options.right?.includes(column) ||
@@ -31,13 +31,30 @@ export function formatTable(
       line
         .map((cell, column) => {
           const width = widths[column]!;
-          const fitted = cell.length > width ? `${cell.slice(0, width - 1)}…` : cell;
-          return isRight[column] ? fitted.padStart(width) : fitted.padEnd(width);
+          const fitted = truncate(cell, width);
+          const padding = ' '.repeat(width - stringWidth(fitted));
+          return isRight[column] ? `${padding}${fitted}` : `${fitted}${padding}`;
         })
         .join(' '.repeat(GAP))
         .trimEnd(),
     )
     .join('\n');
+}
+
+/** Cuts text to so many columns of a terminal, where 币 takes two, and marks the cut with …. */
+export function truncate(text: string, width: number): string {
+  if (stringWidth(text) <= width) return text;
+  let kept = '';
+  for (const character of text) {
+    if (stringWidth(kept + character) > width - 1) break;
+    kept += character;
+  }
+  return `${kept}…`;
+}
+
+/** Math.max(...numbers) ends in a RangeError from about 120,000 numbers on. 0 for none. */
+function highest<T>(items: readonly T[], pick: (item: T) => number): number {
+  return items.reduce((most, item) => Math.max(most, pick(item)), 0);
 }
 
 function showCell(cell: string | number): string {
@@ -75,8 +92,8 @@ export function alignDecimals(
     const kept = fraction.replace(/0+$/, '');
     return [whole, kept === '' ? '' : `.${kept}`] as const;
   });
-  const before = Math.max(0, ...split.map(([whole]) => whole.length));
-  const after = Math.max(0, ...split.map(([, fraction]) => fraction.length));
+  const before = highest(split, ([whole]) => whole.length);
+  const after = highest(split, ([, fraction]) => fraction.length);
   return {
     head: head.padStart(before + after),
     cells: split.map(([whole, fraction]) => whole.padStart(before) + fraction.padEnd(after)),

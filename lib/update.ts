@@ -125,7 +125,7 @@ export async function replaceSeries(
   await forEachPage(download, [range], async (page, slots) => {
     const encoder = encoderFor(series, page);
     await stage(session, encoder);
-    rejected.push(...encoder.rejected);
+    for (const each of encoder.rejected) rejected.push(each);
     download.onPage?.({
       slots,
       untilMs: page.asked.toMs,

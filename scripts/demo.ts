@@ -27,15 +27,15 @@ const STEPS = [
 
 const NEXT = `Now in a database of your own (the same server, another database):
 
-  npx just sync --market usdm                 the registry: all active perpetuals
-  npx just fetch BTC/USDT --since 1y          a year of 1m candles
-  npx just update                             every stored series, up to the last closed candle
-  npx just archive 365 --dry-run              what would move to the archive tables
-  npx just candles BTC/USDT 4h                any interval, rolled up; archived candles too
-  npx just status                             is everything fresh?
-  npx just report                             a page to look at, with charts
-  npx just verify                             is every candle there, once, closed and possible?
-  npx just db psql                            look at it in SQL: select * from all_klines limit 5`;
+  npx just sync --market usdm          register all active perpetuals
+  npx just fetch BTC/USDT --since 1y   fetch a year of 1m candles
+  npx just update                      update every series to its last closed candle
+  npx just archive 365 --dry-run       see what would move to the archive tables
+  npx just candles BTC/USDT 4h         read any interval, archived candles too
+  npx just status                      see whether everything is fresh
+  npx just report                      write a page with charts
+  npx just verify                      check every candle
+  npx just db psql                     use SQL: select * from all_klines limit 5`;
 
 /** Takes the whole way once: sync, fetch, update, archive, verify. */
 async function demo(context: Context): Promise<Holding[]> {
@@ -47,7 +47,7 @@ async function demo(context: Context): Promise<Holding[]> {
   const standIn = isLive ? undefined : await startStandIn();
   context.log.info(
     standIn
-      ? `Binance does not answer within ${LIVE_ANSWER_WITHIN_MS / 1000} s. THESE CANDLES ARE MADE UP: they come from a stand-in on this machine.`
+      ? `Binance does not answer within ${LIVE_ANSWER_WITHIN_MS / 1000} s. THESE CANDLES ARE MADE UP:\nthey come from a stand-in on this machine.`
       : `These are real candles, from ${context.env.spotUrl}.`,
   );
   try {

@@ -1,5 +1,13 @@
-import { Agent, type Dispatcher, EnvHttpProxyAgent, request } from 'undici';
-import { describeError } from '../errors.ts';
+import {
+  Agent,
+  type buildConnector,
+  type Dispatcher,
+  EnvHttpProxyAgent,
+  errors,
+  Pool,
+  request,
+} from 'undici';
+import { describeError, KlinekeepError } from '../errors.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
 /** Connects, asks and gives up after this long without an answer. */
@@ -10,12 +18,36 @@ const FILE_TIMEOUT_MS = 120_000;
 export function createDispatcher(proxy: string | undefined): Dispatcher {
   const options = { connections: 32, connect: { timeout: TIMEOUT_MS } };
   if (proxy === undefined) return new Agent(options);
-  return new EnvHttpProxyAgent({ ...options, httpProxy: proxy, httpsProxy: proxy });
+  return new EnvHttpProxyAgent({
+    ...options,
+    httpProxy: proxy,
+    httpsProxy: proxy,
+    factory: createPool,
+  });
+}
+
+/**
+ * A proxy that closes the connection fails the request. undici 7.29 takes that for a failure of a
+ * used connection and connects again at once, without end.
+ */
+function createPool(origin: URL | string, options: Pool.Options): Pool {
+  const { connect } = options;
+  if (typeof connect !== 'function') return new Pool(origin, options);
+  return new Pool(origin, {
+    ...options,
+    connect: (target, done) =>
+      connect(target, ((error, socket) => {
+        if (!(error instanceof errors.SocketError))
+          done(...([error, socket] as Parameters<typeof done>));
+        else done(new Error(`the proxy closed the connection (${error.message})`), null);
+      }) satisfies buildConnector.Callback),
+  });
 }
 
 /**
  * One GET, the whole body read; the time limit covers the body too.
- * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted.
+ * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
+ * KlinekeepError (1) when the dispatcher is closed.
  */
 export async function httpGet(
   url: string,
@@ -35,7 +67,8 @@ export async function httpGet(
 /**
  * One GET of a file.
  * @returns the body of a 200, undefined when it is larger than `maxBytes`; of others the status
- * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted.
+ * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
+ * KlinekeepError (1) when the dispatcher is closed.
  */
 export async function httpGetBytes(
   url: string,
@@ -64,16 +97,37 @@ async function get<T>(
 ): Promise<T> {
   const { host } = new URL(url);
   const limit = AbortSignal.timeout(timeoutMs);
+  const end = AbortSignal.any([signal, limit]);
   try {
-    const answer = await request(url, {
-      dispatcher,
-      headers: { 'user-agent': 'klinekeep' },
-      signal: AbortSignal.any([signal, limit]),
-    });
-    return await read(answer);
+    const options = { dispatcher, headers: { 'user-agent': 'klinekeep' }, signal: end };
+    return await read(await untilAborted(request(url, options), end));
   } catch (error) {
     signal.throwIfAborted();
+    if (isClosed(error)) {
+      throw new KlinekeepError('failed', `Cannot request ${url}: this run is ending.`, {
+        cause: error,
+      });
+    }
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
     throw new TransientError(`Binance is not to be reached at ${host}: ${found}.`, error);
   }
+}
+
+/** undici takes no notice of a signal while a request waits for a connection. */
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let stop = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason);
+    signal.addEventListener('abort', stop);
+  });
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+/** Whether our own side has closed the connections: Binance has nothing to do with it. */
+function isClosed(error: unknown): boolean {
+  return error instanceof errors.ClientDestroyedError || error instanceof errors.ClientClosedError;
 }

@@ -142,7 +142,7 @@ async function openGaps(
 ): Promise<TimeRange[]> {
   const lacking: TimeRange[] = [];
   for (const gap of clipRanges(gaps, window))
-    lacking.push(...(await missingRanges(sql, { instrument, interval }, gap)));
+    for (const each of await missingRanges(sql, { instrument, interval }, gap)) lacking.push(each);
   return lacking;
 }
 

@@ -87,7 +87,7 @@ export async function runScript(
 }
 
 /** No test asks the real Binance, or starts a server in the developer's `.klines`, by mistake. */
-const UNREACHABLE = {
+export const UNREACHABLE = {
   DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
   BINANCE_SPOT_URL: 'http://127.0.0.1:1',
   BINANCE_USDM_URL: 'http://127.0.0.1:1',

@@ -1,0 +1,16 @@
+// Loaded before all else (node --require), because on an old Node the rest does not even parse.
+// So it is written for old ones: no import, no const, no template.
+var wanted = require('../../package.json').engines.node;
+var found = process.versions.node.split('.').map(Number);
+var least = wanted.replace('>=', '').split('.').map(Number);
+var difference = found[0] - least[0] || found[1] - least[1] || found[2] - least[2];
+if (difference < 0) {
+  process.stderr.write(
+    'klinekeep: This is Node ' +
+      process.versions.node +
+      '; wanted ' +
+      wanted +
+      '. Install a newer one.\n',
+  );
+  process.exit(78);
+}

@@ -1,0 +1,23 @@
+/** A script that ends in an error which nobody catches, while its bar is on the screen. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { main, type Script } from '../../lib/cli.ts';
+import { z } from '../../lib/zod.ts';
+
+export const script: Script<object> = {
+  name: 'crashing-script',
+  summary: 'Crashes',
+  examples: [''],
+  args: {},
+  options: z.object({}),
+  async run(_, { progress }) {
+    progress.start(10, 'candles');
+    progress.advance(3, 'BTC/USDT');
+    setTimeout(() => {
+      throw new Error('nobody catches this');
+    }, 1_000);
+    await sleep(60_000);
+    return { json: {} };
+  },
+};
+
+await main(import.meta, script);
