@@ -64,7 +64,8 @@ export function loadEnv(source: NodeJS.ProcessEnv): Env {
   if (!parsed.success) {
     const problems = parsed.error.issues.map((issue) => {
       const name = String(issue.path[0]);
-      return `${name} is ${JSON.stringify(source[name])}: ${issue.message}`;
+      const value = source[name]?.replace(/\/\/[^@/]*@/, '//***@');
+      return `${name} is ${JSON.stringify(value)}: ${issue.message}`;
     });
     throw new KlinekeepError('config', problems.join('\n'), {
       hint: 'Mend it in the environment or in .env beside package.json (see .env.example).',

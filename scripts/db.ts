@@ -4,6 +4,7 @@ import { main, type Outcome, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded.ts';
 import { type ExitCode, KlinekeepError } from '../lib/errors.ts';
+import { parseAddress, withoutPassword } from '../lib/postgres/address.ts';
 import { z } from '../lib/zod.ts';
 
 const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
@@ -88,8 +89,12 @@ async function openPsql(
   context: Context,
 ): Promise<ExitCode> {
   context.leaveSignalsToChild();
-  const words = command === undefined ? [url] : ['--command', command, url];
-  const psql = spawn('psql', words, { stdio: 'inherit' });
+  const { password } = parseAddress(url, context.programEnv);
+  const address = withoutPassword(url);
+  const words = command === undefined ? [address] : ['--command', command, address];
+  // Everyone on this machine can read the words of a command, but not its environment.
+  const env = { ...context.programEnv, ...(password ? { PGPASSWORD: password } : {}) };
+  const psql = spawn('psql', words, { stdio: 'inherit', env });
   try {
     const [code] = await once(psql, 'exit');
     return (code ?? 1) as ExitCode;

@@ -3,7 +3,7 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT, type KlinekeepError } from '../lib/errors.ts';
-import { formatAddress, parseAddress } from '../lib/postgres/address.ts';
+import { formatAddress, parseAddress, withoutPassword } from '../lib/postgres/address.ts';
 
 const me = userInfo().username;
 const host = (name: string, port = 5432) => ({ host: name, hostaddr: undefined, port });
@@ -130,4 +130,15 @@ test('formatAddress(): names user, hosts and database, and no password', () => {
   expect(formatAddress(parseAddress('postgres://u:secret@[::1]:7,b/db', {}))).toBe(
     'u@[::1]:7,b:5432/db',
   );
+});
+
+test.each([
+  ['postgres://u:secret@h:5/db?sslmode=require', 'postgres://u@h:5/db?sslmode=require'],
+  ['postgres://h/db?password=secret&user=u', 'postgres://h/db?user=u'],
+  ['postgres:///db?user=u&password=secret', 'postgres:///db?user=u&'],
+  ["host=h password = 'a \\' secret' user=u", 'host=h  user=u'],
+  ['host=h password=secret', 'host=h '],
+  ['postgres://u@h/db', 'postgres://u@h/db'],
+])('withoutPassword(): %s', (text, wanted) => {
+  expect(withoutPassword(text)).toBe(wanted);
 });

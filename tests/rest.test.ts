@@ -76,7 +76,7 @@ test('an exchange that cannot be reached: 69, naming the address', async () => {
     DATABASE_URL: url,
   });
   expect(result.exitCode).toBe(EXIT.unavailable);
-  expect(result.stderr).toContain('Binance is not to be reached at 127.0.0.1:1');
+  expect(result.stderr).toContain('Cannot reach Binance at 127.0.0.1:1');
   expect(result.stderr).toContain('. Trying again in');
   expect(JSON.parse(result.stdout)).toMatchObject({
     exitCode: EXIT.unavailable,

@@ -265,7 +265,7 @@ test('one market that is down does not keep the other from its candles', async (
   });
   expect(result.exitCode).toBe(EXIT.failed);
   expect(result.stdout).toContain('1 series up to date: +1 candles');
-  expect(result.stdout).toContain('BTC/USDT:USDT: Binance is not to be reached');
+  expect(result.stdout).toContain('BTC/USDT:USDT: Cannot reach Binance');
 });
 
 test.each([

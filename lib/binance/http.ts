@@ -100,7 +100,12 @@ async function get<T>(
   const end = AbortSignal.any([signal, limit]);
   try {
     const options = { dispatcher, headers: { 'user-agent': 'klinekeep' }, signal: end };
-    return await read(await untilAborted(request(url, options), end));
+    const send = () => untilAborted(request(url, options), end);
+    const answer = await send().catch((error) => {
+      if (!hadBeenIdle(error)) throw error;
+      return send();
+    });
+    return await read(answer);
   } catch (error) {
     signal.throwIfAborted();
     if (isClosed(error)) {
@@ -109,7 +114,7 @@ async function get<T>(
       });
     }
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
-    throw new TransientError(`Binance is not to be reached at ${host}: ${found}.`, error);
+    throw new TransientError(`Cannot reach Binance at ${host}: ${found}.`, error);
   }
 }
 
@@ -125,6 +130,12 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
   } finally {
     signal.removeEventListener('abort', stop);
   }
+}
+
+/** Whether the server ended a connection that had served before: such a request never reached it. */
+function hadBeenIdle(error: unknown): boolean {
+  if (!(error instanceof errors.SocketError)) return false;
+  return error.message === 'other side closed' && (error.socket?.bytesRead ?? 0) > 0;
 }
 
 /** Whether our own side has closed the connections: Binance has nothing to do with it. */

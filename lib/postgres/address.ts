@@ -115,6 +115,14 @@ export function formatAddress({ hosts, user, database }: Address): string {
   return `${user}@${places.join(',')}/${database}`;
 }
 
+/** The same connection string without its password, for the command line of another program. */
+export function withoutPassword(text: string): string {
+  return text
+    .replace(/^(\s*postgres(?:ql)?:\/\/[^:@/?]*):[^@/?]*@/, '$1@')
+    .replace(/(?<=[?&])password=[^&]*&?/, '')
+    .replace(/(?<=^|\s)password\s*=\s*(?:'(?:\\.|[^'\\])*'|(?:\\.|[^\s'\\])*)/s, '');
+}
+
 function readParameters(text: string): Record<string, string> {
   const uri = /^postgres(?:ql)?:\/\/(.*)$/s.exec(text)?.[1];
   if (uri !== undefined) return readUri(uri);
