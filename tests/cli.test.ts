@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -7,7 +7,7 @@ import { loadEnv, PROJECT_DIR } from '../lib/env.ts';
 import { EXIT } from '../lib/errors.ts';
 import { createProgress } from '../lib/progress.ts';
 import { retry } from '../lib/retry.ts';
-import { runScript } from './support/script.ts';
+import { runScript, startScript } from './support/script.ts';
 
 const SCRIPTS = (await readdir(resolve(PROJECT_DIR, 'scripts'))).map((name) =>
   name.replace('.ts', ''),
@@ -125,4 +125,26 @@ test('retry gives up after its attempts, and at once on what is not transient', 
   const options = { attempts: 3, firstDelayMs: 1, isTransient: () => true };
   await expect(retry(failing, options)).rejects.toThrow('call 3');
   await expect(retry(failing, { ...options, isTransient: () => false })).rejects.toThrow('call 4');
+});
+
+test('db psql: gives psql the password where no other user can read it', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-psql-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const seen = join(folder, 'seen');
+  await writeFile(join(folder, 'psql'), `#!/bin/sh\necho "$PGPASSWORD: $*" > ${seen}\n`, {
+    mode: 0o755,
+  });
+  const env = { DATABASE_URL: 'postgres://u:secret@h/db', PATH: `${folder}:${process.env.PATH}` };
+  expect((await startScript('db', ['psql', '--command', 'select 1'], env).result).exitCode).toBe(
+    EXIT.done,
+  );
+  expect(await readFile(seen, 'utf8')).toBe('secret: --command select 1 postgres://u@h/db\n');
+});
+
+test('a setting that makes no sense: is printed without the password in it', async () => {
+  const { exitCode, stderr } = await runScript('status', [], {
+    HTTPS_PROXY: 'ftp://u:secret@proxy',
+  });
+  expect(exitCode).toBe(EXIT.config);
+  expect(stderr).toContain('HTTPS_PROXY is "ftp://***@proxy"');
 });
