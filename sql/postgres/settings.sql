@@ -12,6 +12,8 @@ from (
     ('TimeZone', 'UTC'),
     ('extra_float_digits', '1'),
     ('bytea_output', 'hex'),
+    ('lc_monetary', 'C'),
+    ('lc_numeric', 'C'),
     ('standard_conforming_strings', 'on'),
     ('escape_string_warning', 'off'),
     ('quote_all_identifiers', 'off'),
@@ -45,4 +47,4 @@ union all
 -- Only Linux has these two. The server looks every five seconds whether a killed script is still there.
 select set_config(name, value, false)
 from (values ('tcp_user_timeout', '30s'), ('client_connection_check_interval', '5s')) as wanted (name, value)
-where pg_backend_pid() = :pid and version() ~ 'linux';
+where pg_backend_pid() = :pid and current_setting(name, true) is not null and version() ~ 'linux';
