@@ -2,10 +2,8 @@
 import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
 import postgres from 'postgres';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
-import { copyIn } from '../lib/db.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
 import { EXIT } from '../lib/errors.ts';
 import { listInstruments } from '../lib/instruments.ts';
@@ -198,30 +196,31 @@ describe.skipIf(!isPair)(`versions${note}`, () => {
 
 /** Copies all rows of all tables, as a dump and its restore would. */
 async function copyAll(source: TestDatabase, target: TestDatabase): Promise<void> {
-  const { sql } = source;
-  await target.sql.unsafe(
-    `insert into instruments overriding system value
-    select * from jsonb_populate_recordset(null::instruments, $1)`,
-    [(await sql`select jsonb_agg(to_jsonb(i)) as rows from instruments i`)[0]!.rows],
-  );
+  const copy = async (table: string) => {
+    const [found] = await source.sql.unsafe(
+      `select coalesce(jsonb_agg(to_jsonb(t)), '[]')::text as rows from "${table}" t`,
+    );
+    await target.sql.unsafe(
+      `insert into "${table}" overriding system value
+      select * from jsonb_populate_recordset(null::"${table}", $1::text::jsonb)`,
+      [found!.rows],
+    );
+  };
+  await copy('instruments');
   for (const instrument of await listInstruments(target.sql)) {
     const tables = { hot: instrument.tableName, archive: `${instrument.tableName}_archive` };
     const values = { ...tables, instrument_id: instrument.id };
     await runSql(target.sql, 'klines/create_table.sql', values);
     await runSql(target.sql, 'archive/create_table.sql', values);
   }
-  const tables = await sql<{ name: string }[]>`
+  const tables = await source.sql`
     select relname as name from pg_class
     where relnamespace = 'public'::regnamespace and relkind = 'r'
       and relname not in ('instruments', 'schema_files')`;
-  const [reader, writer] = [source.openSession(), target.openSession()];
-  for (const { name } of tables) {
-    const rows: Readable = await reader`copy ${reader(name)} to stdout`.readable();
-    await copyIn(writer, `copy "${name}" from stdin`, rows);
-  }
-  await writer.unsafe(`
+  for (const { name } of tables) await copy(name);
+  await target.sql`
     select setval(pg_get_serial_sequence(table_name, column_name), 1000)
-    from information_schema.columns where table_schema = 'public' and is_identity = 'YES'`);
+    from information_schema.columns where table_schema = 'public' and is_identity = 'YES'`;
 }
 
 describe('checkServer()', () => {
