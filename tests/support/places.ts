@@ -5,3 +5,6 @@
 export const PLACES: readonly string[] = process.env.KLINEKEEP_TEST_URL
   ? ['given']
   : (process.env.KLINEKEEP_TEST_VERSIONS ?? '18,14').split(',');
+
+/** Whether the second place gets only those files whose SQL is most likely to differ. */
+export const isShort = !process.env.KLINEKEEP_TEST_URL && !process.env.KLINEKEEP_TEST_VERSIONS;
