@@ -9,7 +9,7 @@ import { startEmbedded, stopEmbedded } from '../../lib/embedded.ts';
 import { migrate } from '../../lib/migrate.ts';
 import { checkServer } from '../../lib/postgres/server.ts';
 import { PLACES } from './places.ts';
-import { findVersion } from './versions.ts';
+import { fetchVersion, findVersion } from './versions.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
@@ -57,6 +57,7 @@ async function startVersion(major: string): Promise<TestServer> {
     await rm(home, { recursive: true, force: true });
   };
   try {
+    await fetchVersion(major);
     const programs = await findVersion(major);
     const templateUrl = await startEmbedded(home, { database: 'template_klines', programs });
     await fillTemplate(templateUrl);
