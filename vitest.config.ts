@@ -1,34 +1,58 @@
 import { defineConfig } from 'vitest/config';
 import { isWriteAfterLoss } from './lib/db.ts';
+import { isShort, PLACES } from './tests/support/places.ts';
+
+/** These ask no server, or start one of their own. */
+const WITHOUT_SERVER = [
+  ...['archive-pace', 'cli', 'completion', 'embedded', 'fake-binance', 'intervals', 'symbols'],
+  ...['time', 'versions'],
+].map((name) => `tests/${name}.test.ts`);
+
+/** These run on the oldest PostgreSQL as well in every `npm test`: each verb, and most SQL. */
+const ON_OLDEST = ['candles', 'kline-codec', 'migrate', 'restore', 'verbs'].map(
+  (name) => `tests/${name}.test.ts`,
+);
+
+const shared = {
+  pool: 'forks',
+  testTimeout: 120_000,
+  hookTimeout: 60_000,
+} as const;
 
 export default defineConfig({
   test: {
     globalSetup: 'tests/support/server.ts',
-    pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 120_000,
-    hookTimeout: 60_000,
     // A script ignores it where it is started; see lib/db.ts.
     onUnhandledError: (error) => !isWriteAfterLoss(error),
-    projects: [
-      {
-        extends: true,
-        test: {
-          name: 'utc',
-          include: ['tests/*.test.ts'],
-          exclude: ['tests/archive.test.ts'],
-          env: { TZ: 'UTC' },
+    projects: PLACES.flatMap((place, index) => {
+      const isFirst = index === 0;
+      const isShortened = isShort && !isFirst;
+      return [
+        {
+          test: {
+            ...shared,
+            name: `postgres-${place}`,
+            provide: { place },
+            include: isShortened ? ON_OLDEST : ['tests/*.test.ts'],
+            exclude: ['tests/archive.test.ts', ...(isFirst ? [] : WITHOUT_SERVER)],
+            env: { TZ: 'UTC' },
+          },
         },
-      },
-      {
-        extends: true,
-        // In a zone with daylight saving: what reads times, once more, and archive, whose other files are above.
-        test: {
-          name: 'new-york',
-          include: ['tests/{time,intervals,archive}.test.ts'],
-          env: { TZ: 'America/New_York' },
+        {
+          // In a zone with daylight saving: what reads times, once more, and archive, whose other files are above.
+          test: {
+            ...shared,
+            name: `postgres-${place}-new-york`,
+            provide: { place },
+            include: [
+              'tests/archive.test.ts',
+              ...(isFirst ? ['tests/{time,intervals}.test.ts'] : []),
+            ],
+            env: { TZ: 'America/New_York' },
+          },
         },
-      },
-    ],
+      ];
+    }),
   },
 });

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Database, lossOf, type Session } from './db.ts';
 import { wait } from './retry.ts';
 import { runSql, type Sql } from './sql-file.ts';
-import { formatDuration } from './time.ts';
+import { formatDuration, spanForSql } from './time.ts';
 
 const LOOK_EVERY_MS = 500;
 const MAX_LAG_MS = 10_000;
@@ -57,7 +57,7 @@ export function watchPressure(database: Database): Pressure {
     }>(session, 'archive/pressure.sql', {
       ...watched,
       pids: watched.pids.join(','),
-      active_within: `${ACTIVE_WITHIN_MS} milliseconds`,
+      active_within: spanForSql(ACTIVE_WITHIN_MS),
     });
     if (found === undefined) return;
     isShared = found.active_sessions > 0;
@@ -103,7 +103,7 @@ export function watchPressure(database: Database): Pressure {
 /** Transactions that keep VACUUM from cleaning up, in words: those open for five minutes or more. */
 export async function oldSnapshots(sql: Sql): Promise<string[]> {
   const rows = await runSql<{ holder: string }>(sql, 'archive/old_snapshots.sql', {
-    older_than: `${OLD_MS} milliseconds`,
+    older_than: spanForSql(OLD_MS),
   });
   return rows.map((row) => row.holder);
 }

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ensureDatabase, withConnection } from './embedded/databases.ts';
 import { assertOurs, DB_USER, readPassword } from './embedded/pgdata.ts';
 import { findPostmaster } from './embedded/postmaster.ts';
+import type { Programs } from './embedded/programs.ts';
 import { launch } from './embedded/start.ts';
 import { describeError, KlinekeepError } from './errors.ts';
 
@@ -20,12 +21,13 @@ const STOP_TIMEOUT_MS = 60_000;
  * process and is reused by the next one, which then takes a few milliseconds.
  * @param home the folder of the data (`pgdata`), the password, the port and the log
  * @param options.database default `klines`; letters, digits, `_` and `-` only
+ * @param options.programs another PostgreSQL than the one that is installed with this project
  * @returns the address, `postgres://klinekeep:<password>@127.0.0.1:<port>/<database>`
  * @throws KlinekeepError (78) when this user cannot run or reach it, (69) when it does not start.
  */
 export async function startEmbedded(
   home: string,
-  options: { database?: string } = {},
+  options: { database?: string; programs?: Programs } = {},
 ): Promise<string> {
   const { database = DEFAULT_DATABASE } = options;
   // postgres.js takes the name from the address as it stands there, %20 and all.
@@ -37,7 +39,7 @@ export async function startEmbedded(
   return await explainingAccess(home, async (folder) => {
     const pgdata = join(folder, 'pgdata');
     const found = await findPostmaster(pgdata);
-    const { port } = found.state === 'running' ? found : await launch(folder);
+    const { port } = found.state === 'running' ? found : await launch(folder, options.programs);
     const password = await readPassword(folder);
     await ensureDatabase(pgdata, urlOf(password, port, 'postgres'), database);
     return urlOf(password, port, database);

@@ -1,4 +1,4 @@
-import { addMonths, startOfMonth, toUtc } from './time.ts';
+import { addMonths, spanForSql, startOfMonth, toUtc } from './time.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -65,7 +65,7 @@ export function divides(part: Interval, whole: Interval): boolean {
 /** The distance between two open times as PostgreSQL writes it; months are those of the calendar. */
 export function stepForSql(interval: Interval): string {
   const grid: Grid = GRIDS[interval];
-  return grid.calendarMonths ? '1 month' : `${grid.stepMs} milliseconds`;
+  return grid.calendarMonths ? '1 month' : spanForSql(grid.stepMs);
 }
 
 /** The last open time of the grid at or before `timeMs`, Unix ms. */

@@ -1,12 +1,13 @@
 import { connectDatabase, type Database } from './db.ts';
 import { type Env, loadEnv } from './env.ts';
 import { migrate } from './migrate.ts';
+import { checkServer } from './postgres/server.ts';
 
 /**
  * Opens the database that the settings name, the embedded server if they name none, and applies
  * pending schema files. Close it when done: `await klines.close()`.
  * @param name shown in pg_stat_activity after `klinekeep`
- * @throws KlinekeepError (69) when no server answers, (78) when the settings or the schema make no sense.
+ * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server or the schema do not fit.
  */
 export async function openKlines(
   name = 'script',
@@ -17,6 +18,7 @@ export async function openKlines(
     ? await connectDatabase(env.databaseUrl, application, process.env)
     : await connectDatabase(await startEmbeddedServer(env), application);
   try {
+    await checkServer(database.sql);
     await migrate(database.sql);
     return database;
   } catch (error) {

@@ -11,6 +11,7 @@ import {
 } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { runSql, type Sql } from './sql-file.ts';
+import { spanForSql } from './time.ts';
 
 /** What is stored of one series, hot and archived together. Open times, Unix ms. */
 export interface StoredSeries {
@@ -125,7 +126,7 @@ export async function missingRanges(
     before_time: new Date(addSteps(interval, fromMs, -1)),
     from_time: new Date(fromMs),
     to_time: new Date(toMs),
-    max_step: `${maxStepMs(interval)} milliseconds`,
+    max_step: spanForSql(maxStepMs(interval)),
   });
   return missingBetween(
     interval,

@@ -38,6 +38,11 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 86_400)}d ${pad(Math.floor((seconds % 86_400) / 3600))}h`;
 }
 
+/** A span as PostgreSQL reads it. In seconds: version 14 cannot read 25 days in milliseconds. */
+export function spanForSql(spanMs: number): string {
+  return `${spanMs / 1000} seconds`;
+}
+
 /** `45s`, `12m`, `3h`, `4d`: the largest unit alone. */
 export function formatSpan(durationMs: number): string {
   for (const [unit, unitMs] of [

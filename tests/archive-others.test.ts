@@ -142,7 +142,11 @@ test('a candle that is corrected while its batch waits for it: the batch is trie
 
 test('a deadlock with another writer ends well for both or is tried again', async () => {
   const { database, sql, archive } = await setUp();
-  await sql`alter database ${sql(new URL(database.url).pathname.slice(1))} set deadlock_timeout = '20ms'`;
+  await sql`alter database ${sql(new URL(database.url).pathname.slice(1))} set deadlock_timeout = '20ms'`.catch(
+    () => {
+      // Only a superuser may; for others the test takes longer.
+    },
+  );
   const writer = database.openSession();
   const running: Promise<unknown>[] = [];
   await writer

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { connectDatabase, copyIn, lossOf } from '../lib/db.ts';
 import { EXIT } from '../lib/errors.ts';
@@ -103,18 +104,25 @@ test.each([
   expect(result.stderr).not.toMatch(/secret|sec\/ret/);
 });
 
-test('a wrong password or database name ends with 69', async () => {
-  const { url } = await freshDatabase();
-  const wrongPassword = new URL(url);
-  wrongPassword.password = 'wrong';
-  const wrongName = new URL(url);
-  wrongName.pathname = '/not_there';
-  for (const [wrong, found] of [
-    [wrongPassword, 'password authentication failed'],
-    [wrongName, 'database "not_there" does not exist'],
-  ] as const) {
-    const result = await runScript('verify-integrity', [], { DATABASE_URL: wrong.href });
-    expect(result.exitCode).toBe(EXIT.unavailable);
-    expect(result.stderr).toContain(found);
-  }
+test('a wrong database name ends with 69', async () => {
+  const url = new URL((await freshDatabase()).url);
+  url.pathname = '/not_there';
+  const result = await runScript('verify-integrity', [], { DATABASE_URL: url.href });
+  expect(result.exitCode).toBe(EXIT.unavailable);
+  expect(result.stderr).toContain('database "not_there" does not exist');
+});
+
+test('a wrong password ends with 69', async ({ skip }) => {
+  const url = new URL((await freshDatabase()).url);
+  url.password = 'wrong';
+  const sql = postgres(url.href, { max: 1 });
+  const isTrusted = await sql`select 1`.then(
+    () => true,
+    () => false,
+  );
+  await sql.end();
+  skip(isTrusted, 'this server asks for no password');
+  const result = await runScript('verify-integrity', [], { DATABASE_URL: url.href });
+  expect(result.exitCode).toBe(EXIT.unavailable);
+  expect(result.stderr).toContain('password authentication failed');
 });

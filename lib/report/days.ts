@@ -13,7 +13,7 @@ import {
 import { runSql } from '../sql-file.ts';
 import { streamSql } from '../sql-stream.ts';
 import type { SeriesStatus } from '../status.ts';
-import { DAY_MS } from '../time.ts';
+import { DAY_MS, spanForSql } from '../time.ts';
 
 /** One UTC day of one series. */
 export interface Day {
@@ -87,8 +87,8 @@ export async function sampleDays(
     from_time: new Date(window.fromMs),
     to_time: new Date(window.toMs),
     moments,
-    apart: `${apartMs} milliseconds`,
-    step: `${maxStepMs(series.interval)} milliseconds`,
+    apart: spanForSql(apartMs),
+    step: spanForSql(maxStepMs(series.interval)),
   });
   return fillIn(rows, window, (day) => {
     const times = Array.from({ length: moments }, (_, number) => day.fromMs + number * apartMs);

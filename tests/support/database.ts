@@ -7,35 +7,49 @@ export interface TestDatabase extends Database {
   url: string;
 }
 
-/** A new database with the schema in it, gone when the test ends. */
-export async function freshDatabase(): Promise<TestDatabase> {
-  const name = `test_${randomBytes(6).toString('hex')}`;
-  const url = await createDatabase(name, 'template_klines');
+/**
+ * A new database with the schema in it, gone when the test ends.
+ * @param place on another server than the project's own, e.g. '14'
+ */
+export async function freshDatabase(place = inject('place')): Promise<TestDatabase> {
+  const template = new URL(templateUrl(place)).pathname.slice(1);
+  const url = await createDatabase('test', place, `template ${template}`);
   const database = await connectDatabase(url, 'klinekeep tests');
-  onTestFinished(async () => {
-    await database.close();
-    await asAdmin((admin) => admin.unsafe(`drop database "${name}" with (force)`));
-  });
+  onTestFinished(() => database.close());
   return { ...database, url };
 }
 
 /** A new database without anything in it. */
-export async function emptyDatabase(): Promise<string> {
-  const name = `empty_${randomBytes(6).toString('hex')}`;
-  onTestFinished(() => asAdmin((admin) => admin.unsafe(`drop database "${name}" with (force)`)));
-  return await createDatabase(name, 'template0');
+export async function emptyDatabase(
+  place = inject('place'),
+  options = `encoding 'UTF8'`,
+): Promise<string> {
+  return await createDatabase('empty', place, `template template0 ${options}`);
 }
 
-async function createDatabase(name: string, template: string): Promise<string> {
-  await asAdmin((admin) => admin.unsafe(`create database "${name}" template ${template}`));
-  const url = new URL(inject('templateUrl'));
+async function createDatabase(prefix: string, place: string, options: string): Promise<string> {
+  const name = `${prefix}_${randomBytes(6).toString('hex')}`;
+  await asAdmin(place, (admin) => admin.unsafe(`create database "${name}" ${options}`));
+  onTestFinished(() =>
+    asAdmin(place, (admin) => admin.unsafe(`drop database if exists "${name}" with (force)`)),
+  );
+  const url = new URL(templateUrl(place));
   url.pathname = `/${name}`;
   return url.href;
 }
 
-async function asAdmin(work: (admin: postgres.Sql) => Promise<unknown>): Promise<void> {
-  const url = new URL(inject('templateUrl'));
-  url.pathname = '/postgres';
+function templateUrl(place: string): string {
+  const url = inject('templateUrls')[place];
+  if (url === undefined) throw new Error(`No server ${place} was started for the tests.`);
+  return url;
+}
+
+async function asAdmin(
+  place: string,
+  work: (admin: postgres.Sql) => Promise<unknown>,
+): Promise<void> {
+  const url = new URL(process.env.KLINEKEEP_TEST_URL ?? templateUrl(place));
+  if (!process.env.KLINEKEEP_TEST_URL) url.pathname = '/postgres';
   const admin = postgres(url.href, { max: 1, onnotice: () => {} });
   try {
     await work(admin);
