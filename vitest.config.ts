@@ -2,10 +2,11 @@ import { defineConfig } from 'vitest/config';
 import { isWriteAfterLoss } from './lib/db.ts';
 import { isShort, PLACES } from './tests/support/places.ts';
 
-/** These ask no server, or start one of their own. */
+/** These need no server, start one of their own, or look at the terminal. */
 const WITHOUT_SERVER = [
   ...['archive-pace', 'cli', 'completion', 'embedded', 'fake-binance', 'intervals', 'symbols'],
-  ...['time', 'versions'],
+  ...['time', 'versions', 'address', 'http-closed', 'many-tables', 'node-version', 'table'],
+  ...['terminal', 'tls', 'waiting', 'whole-file'],
 ].map((name) => `tests/${name}.test.ts`);
 
 /** These run on the oldest PostgreSQL as well in every `npm test`: each verb, and most SQL. */

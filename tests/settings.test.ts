@@ -143,13 +143,15 @@ async function storedLines(url: string): Promise<string[]> {
   }
 }
 
+const templateUrl = (): string => inject('templateUrls')[inject('place')] as string;
+
 /** A database and a role of their own with these settings; both are dropped afterwards. */
 async function withDatabase<T>(
   settings: readonly Setting[],
   work: (url: string) => Promise<T>,
 ): Promise<T> {
   const name = `settings_${randomBytes(6).toString('hex')}`;
-  const admin = postgres(inject('templateUrl').replace(/[^/]*$/, 'postgres'), {
+  const admin = postgres(templateUrl().replace(/[^/]*$/, 'postgres'), {
     max: 1,
     onnotice: () => {},
   });
@@ -163,7 +165,7 @@ async function withDatabase<T>(
       const given = setting === 'search_path' ? value : `'${value}'`;
       await admin.unsafe(`alter ${where} set ${setting} = ${given}`);
     }
-    const url = new URL(inject('templateUrl'));
+    const url = new URL(templateUrl());
     Object.assign(url, { username: name, password: name, pathname: `/${name}` });
     return await work(url.href);
   } finally {
