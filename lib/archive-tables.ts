@@ -52,11 +52,11 @@ export async function prepareTables(session: Session, instrument: Instrument): P
 export async function assertFit(sql: Sql, instrument: Instrument): Promise<void> {
   const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
   assertShortName(hot);
-  for (const tier of ['klines', 'klines_archive'] as const) {
-    const found = await findTable(sql, instrument, tier);
-    if (found.state === 'absent') return;
-    if (found.state === 'taken') throw found.problem;
-  }
+  const source = await findTable(sql, instrument, 'klines');
+  if (source.state === 'taken') throw source.problem;
+  const found = await findTable(sql, instrument, 'klines_archive');
+  if (source.state === 'absent' || found.state === 'absent') return;
+  if (found.state === 'taken' && !found.isTable) throw found.problem;
   const differences = await compareShapes(sql, instrument);
   if (differences.length > 0) {
     throw new KlinekeepError(
@@ -65,6 +65,7 @@ export async function assertFit(sql: Sql, instrument: Instrument): Promise<void>
       { hint: `Alter ${archive} until both are the same, then run it again.` },
     );
   }
+  if (found.state === 'taken') throw found.problem;
 }
 
 function assertShortName(hot: string): void {

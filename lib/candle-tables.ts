@@ -14,7 +14,7 @@ export type CandleTable =
   /** There is none yet. `home`: the schema of the tier, when a new table would land in another one. */
   | { state: 'absent'; home: string | undefined }
   /** Something else has the name. `hasShape`: it has the columns of klines, so it may hold candles. */
-  | { state: 'taken'; problem: KlinekeepError; hasShape: boolean };
+  | { state: 'taken'; problem: KlinekeepError; isTable: boolean; hasShape: boolean };
 
 const known = new WeakSet<Instrument>();
 
@@ -48,6 +48,7 @@ export async function findTable(
       symbol: instrument.symbol,
       partition: partition?.name,
     }),
+    isTable: !isFree && found.kind === 'table',
     hasShape: !isFree && found.has_shape,
   };
 }

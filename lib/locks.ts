@@ -165,7 +165,7 @@ export async function instrumentHolder(
     join pg_stat_activity a on a.pid = l.pid
     where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
       and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId}
-      and a.application_name in ('klinekeep fetch-history', 'klinekeep update-klines')
+      and a.application_name in ('klinekeep fetch-history', 'klinekeep update-klines', 'klinekeep db-adopt')
     limit 1`;
   return row?.name.replace('klinekeep ', '');
 }
