@@ -2,7 +2,7 @@
 import type { Database } from '../db.ts';
 import { describeError, KlinekeepError } from '../errors.ts';
 import { runSql, sqlState } from '../sql-file.ts';
-import { findHome, quote, whyReadOnly } from './home.ts';
+import { findHome, type Home, quote, whyReadOnly } from './home.ts';
 
 const READ_ONLY = '25006';
 const INSUFFICIENT_PRIVILEGE = '42501';
@@ -42,7 +42,7 @@ export async function explainRefusal(
   }
   const missing =
     database && home
-      ? await missingPrivilege(said, database, home.role).catch(() => undefined)
+      ? await missingPrivilege(said, database, home).catch(() => undefined)
       : undefined;
   return new KlinekeepError('config', `PostgreSQL does not allow it: ${said}`, {
     hint:
@@ -56,7 +56,7 @@ export async function explainRefusal(
 async function missingPrivilege(
   said: string,
   { sql }: Database,
-  role: string,
+  { role, schema = '' }: Home,
 ): Promise<string | undefined> {
   const to = quote(role);
   const rows = await runSql<{
@@ -71,5 +71,7 @@ async function missingPrivilege(
       ? `${name} belongs to ${owner}: connect as ${owner}, or: grant ${quote(owner)} to ${to};`
       : `Missing: ${privileges.toUpperCase()} on ${name}. As ${owner}: grant ${privileges} on ${kind} ${name} to ${to};`,
   );
+  if (rows.some(({ privileges }) => privileges === 'select'))
+    lines.push(`Or of all tables: grant select on all tables in schema ${quote(schema)} to ${to};`);
   return lines.length > 0 ? lines.join('\n') : undefined;
 }

@@ -33,7 +33,8 @@ async function createDatabase(name: string, template: string): Promise<string> {
   return url.href;
 }
 
-async function asAdmin(work: (admin: postgres.Sql) => Promise<unknown>): Promise<void> {
+/** Runs something as superuser, in the database postgres. */
+export async function asAdmin(work: (admin: postgres.Sql) => Promise<unknown>): Promise<void> {
   const url = new URL(inject('templateUrl'));
   url.pathname = '/postgres';
   const admin = postgres(url.href, { max: 1, onnotice: () => {} });
