@@ -232,7 +232,7 @@ function noCounts(): AdoptCounts {
 
 /** Pages of rows; rows of one open time are never parted. */
 async function* readPages({ reader, series, source, plan }: AdoptWork) {
-  const batches = streamSql<{ open_time: string; line: string }>(
+  const batches = streamSql<{ open_time_text: string; line: string }>(
     reader,
     'adopt/rows.sql',
     { ...rowValues(plan), table: new SqlText(source.quoted) },
@@ -245,20 +245,17 @@ async function* readPages({ reader, series, source, plan }: AdoptWork) {
   for await (const rows of batches) {
     if (isFirst)
       assertSpacing(
-        rows.map((row) => Number(row.open_time)),
+        rows.map((row) => Number(row.open_time_text)),
         series.interval,
       );
     isFirst = false;
-    for (const { open_time, line } of rows) {
-      if (
-        lines.length >= ROWS_PER_PAGE &&
-        (open_time !== last || lines.length >= 2 * ROWS_PER_PAGE)
-      ) {
+    for (const { open_time_text: time, line } of rows) {
+      if (lines.length >= ROWS_PER_PAGE && (time !== last || lines.length >= 2 * ROWS_PER_PAGE)) {
         yield page();
         lines = [];
       }
       lines.push(line);
-      last = open_time;
+      last = time;
     }
   }
   if (lines.length > 0) yield page();
@@ -278,6 +275,8 @@ async function takePage(work: AdoptWork, page: Page, rejectedBefore: number): Pr
   const { session, series, writes } = work;
   const encoder = encoderFor(series, page);
   const take = async (tx: postgres.TransactionSql) => {
+    // The planner knows nothing of rows that have just come, and would compare each with each.
+    await tx`set local enable_nestloop = off`;
     await runSql(tx, 'klines/create_staging.sql');
     await stage(tx, encoder);
     if (writes) {
