@@ -20,7 +20,7 @@ default:
 @demo *options:
     {{ tsx }} {{ scripts }}/demo.ts "$@"
 
-# The embedded PostgreSQL: start, stop, status, psql, url; or copy another program's table: just db adopt btc_usdt --symbol BTC/USDT --interval 1m
+# The embedded PostgreSQL: start, stop, status, psql, url; adopt copies another program's table
 [group('begin')]
 @db action *options:
     if [ "$1" = adopt ]; then shift; {{ tsx }} {{ scripts }}/db-adopt.ts "$@"; else {{ tsx }} {{ scripts }}/db.ts "$@"; fi
