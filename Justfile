@@ -21,10 +21,10 @@ default:
 @demo *options:
     {{ tsx }} {{ scripts }}/demo.ts "$@"
 
-# The embedded PostgreSQL: start, stop, status, psql, url
+# The embedded PostgreSQL: start, stop, status, psql, url; adopt copies another program's table
 [group('begin')]
 @db action *options:
-    {{ tsx }} {{ scripts }}/db.ts "$@"
+    if [ "$1" = adopt ]; then shift; {{ tsx }} {{ scripts }}/db-adopt.ts "$@"; else {{ tsx }} {{ scripts }}/db.ts "$@"; fi
 
 # Register the symbols of a market, or refresh who is still traded: just sync --market usdm
 [group('candles')]

@@ -99,6 +99,7 @@ export function createMover({ dues, options, events, runId, untilMs, pressure }:
     await lookUpUnanswered(session);
     const due = dues.find((each) => each.instrument === instrument);
     if (due === undefined) return undefined;
+    if (due.refused !== undefined) throw due.refused;
     const tables = tablesOf(instrument, direction);
     await pressure.watch({ pids: [pid], ...tables });
     // Two batches at a time use two cores, so others must not need one. One batch, or a gentle run, is

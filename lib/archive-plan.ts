@@ -1,6 +1,6 @@
 import type { Direction } from './archive-log.ts';
 import { tablesOf } from './archive-tables.ts';
-import { tableExists } from './candle-tables.ts';
+import { findTable } from './candle-tables.ts';
 import { subtractRanges } from './gaps.ts';
 import type { Instrument } from './instruments.ts';
 import { INTERVALS, type Interval, type TimeRange } from './intervals.ts';
@@ -24,6 +24,8 @@ export interface Due {
   ranges: DueRange[];
   rows: number;
   bytes: number;
+  /** Why nothing of it can move: its table is not ours. */
+  refused?: unknown;
 }
 
 export interface MoveRequest {
@@ -47,7 +49,15 @@ export async function findDue(
 ): Promise<Due> {
   const { source } = tablesOf(instrument, direction);
   const ranges: DueRange[] = [];
-  if (range.fromMs < range.toMs && (await tableExists(sql, source))) {
+  const table = await findTable(
+    sql,
+    instrument,
+    direction === 'archive' ? 'klines' : 'klines_archive',
+  );
+  // What does not look like a candle table holds no candles of ours: nothing is due.
+  if (table.state === 'taken' && table.hasShape)
+    return { instrument, ranges, rows: 0, bytes: 0, refused: table.problem };
+  if (range.fromMs < range.toMs && table.state === 'ready') {
     const kept = direction === 'archive' ? await keptRanges(sql, instrument) : [];
     const asked = intervals.flatMap((interval) => {
       const holes = kept.filter((each) => each.interval === interval).map((each) => each.range);

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Database, lossOf, type Session } from './db.ts';
+import { quote } from './postgres/home.ts';
 import { wait } from './retry.ts';
 import { runSql, type Sql } from './sql-file.ts';
 import { formatDuration, spanForSql } from './time.ts';
@@ -97,6 +98,23 @@ export function watchPressure(database: Database): Pressure {
       return was;
     },
     stop: () => stopped.abort(),
+  };
+}
+
+/** What a move cannot take into account as this role, in words; undefined: nothing. */
+export async function blindSpot(
+  sql: Sql,
+): Promise<{ message: string; hasReplicas: boolean } | undefined> {
+  const [row] = await runSql<{ role: string; sees_others: boolean; replicas: number }>(
+    sql,
+    'archive/sees_others.sql',
+  );
+  if (row === undefined || row.sees_others) return undefined;
+  return {
+    message:
+      `role ${row.role} sees neither replica lag nor what other roles' sessions do, so it does not slow down for them: ` +
+      `grant pg_monitor to ${quote(row.role)}`,
+    hasReplicas: row.replicas > 0,
   };
 }
 

@@ -1,7 +1,7 @@
 import { type BatchSums, beginRun, endRun, type RunOutcome, sumBatches } from './archive-log.ts';
 import { createMover } from './archive-mover.ts';
 import type { Due, MoveRequest } from './archive-plan.ts';
-import { oldSnapshots, watchPressure } from './archive-pressure.ts';
+import { blindSpot, oldSnapshots, watchPressure } from './archive-pressure.ts';
 import { tablesOf } from './archive-tables.ts';
 import { type Database, isConnectionLost, lossOf } from './db.ts';
 import { eachInstrument } from './each-instrument.ts';
@@ -33,6 +33,8 @@ export interface RunEvents {
   /** Stopped before all was moved. */
   onStopped?: (instrument: Instrument, reason: string) => void;
   onWarning?: (message: string) => void;
+  /** Worth knowing, not worth a mail from cron. */
+  onNote?: (message: string) => void;
 }
 
 /** What one run did. */
@@ -67,6 +69,8 @@ export async function runMove(
   for (const holder of await oldSnapshots(database.sql)) {
     events.onWarning?.(`${holder}: until it ends, VACUUM cannot remove what is moved now`);
   }
+  const blind = await blindSpot(database.sql);
+  if (blind) (blind.hasReplicas ? events.onWarning : events.onNote)?.(blind.message);
   const runId = await beginRun(
     database.sql,
     direction,

@@ -1,16 +1,17 @@
 import type { Direction } from './archive-log.ts';
-import { tableExists } from './candle-tables.ts';
+import { findTable, tableIn } from './candle-tables.ts';
 import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import type { Instrument } from './instruments.ts';
 import { lockedTransaction } from './locks.ts';
+import { createIn } from './postgres/home.ts';
 import { columnList, runSql, type Sql, SqlText } from './sql-file.ts';
 
 /** A candle table name over 55 bytes: with _archive PostgreSQL would cut it, at worst to itself. */
 const MAX_TABLE_NAME_BYTES = 55;
 
 export function archiveTableOf(instrument: Instrument): string {
-  return `${instrument.tableName}_archive`;
+  return tableIn('klines_archive', instrument);
 }
 
 /** The tables that candles move from and to. */
@@ -32,8 +33,10 @@ export function tablesOf(
 export async function prepareTables(session: Session, instrument: Instrument): Promise<Columns> {
   const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
   assertShortName(hot);
-  if (!(await tableExists(session, archive))) {
+  const found = await findTable(session, instrument, 'klines_archive');
+  if (found.state === 'absent') {
     await lockedTransaction(session, instrument.id, '', async (tx) => {
+      await createIn(tx, found.home);
       await runSql(tx, 'archive/create_table.sql', { hot, archive, instrument_id: instrument.id });
     });
   }
@@ -49,7 +52,11 @@ export async function prepareTables(session: Session, instrument: Instrument): P
 export async function assertFit(sql: Sql, instrument: Instrument): Promise<void> {
   const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
   assertShortName(hot);
-  if (!(await tableExists(sql, archive))) return;
+  const source = await findTable(sql, instrument, 'klines');
+  if (source.state === 'taken') throw source.problem;
+  const found = await findTable(sql, instrument, 'klines_archive');
+  if (source.state === 'absent' || found.state === 'absent') return;
+  if (found.state === 'taken' && !found.isTable) throw found.problem;
   const differences = await compareShapes(sql, instrument);
   if (differences.length > 0) {
     throw new KlinekeepError(
@@ -58,18 +65,7 @@ export async function assertFit(sql: Sql, instrument: Instrument): Promise<void>
       { hint: `Alter ${archive} until both are the same, then run it again.` },
     );
   }
-  const [place] = await sql`
-    select
-      pg_partition_root(format('%I', ${hot}::text)::regclass)::text as hot_root,
-      pg_partition_root(format('%I', ${archive}::text)::regclass)::text as archive_root`;
-  if (place?.hot_root !== 'klines' || place?.archive_root !== 'klines_archive') {
-    throw new KlinekeepError(
-      'config',
-      `${hot} is a partition of ${place?.hot_root ?? 'nothing'} and ${archive} of ${place?.archive_root ?? 'nothing'}; ` +
-        'wanted klines and klines_archive. No row was moved.',
-      { hint: 'Attach what was detached, or rename the table that is in the way.' },
-    );
-  }
+  if (found.state === 'taken') throw found.problem;
 }
 
 function assertShortName(hot: string): void {

@@ -9,8 +9,8 @@ import { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts'
 import { isColored } from './log.ts';
 import { OutputClosed } from './output.ts';
 import { explainFullLockTable } from './postgres/lock-table.ts';
+import { explainRefusal } from './postgres/refusals.ts';
 import type { Ending } from './runs.ts';
-import { sqlState } from './sql-file.ts';
 
 /** What a script hands back: stdout is one of `json` and `text`. */
 export interface Outcome {
@@ -31,6 +31,8 @@ export interface Script<Options> {
   args: ArgsDef;
   /** Takes what was typed, makes values of it. Positional words arrive as `_`. */
   options: z.ZodType<Options>;
+  /** Whether it writes to the database: then it fails at once where it cannot. */
+  writes?: (options: Options) => boolean;
   run(options: Options, context: Context): Promise<Outcome>;
 }
 
@@ -89,6 +91,7 @@ export async function execute<Options>(
       quiet: Boolean(quiet),
       wantsJson,
       isDryRun: Boolean(values['dry-run']),
+      writes: script.writes?.(options) ?? false,
       ...surroundings,
     });
     const outcome = await script.run(options, context);
@@ -108,7 +111,7 @@ export async function execute<Options>(
       ending = { exitCode: EXIT.done };
       return ending.exitCode;
     }
-    const failure = describeEnd(explainServer(thrown), context);
+    const failure = describeEnd(await explainServer(thrown, context), context);
     ending = { exitCode: failure.exitCode, message: failure.text };
     reportFailure(failure, script.name, wantsJson, context, surroundings);
     return ending.exitCode;
@@ -154,24 +157,15 @@ function reportFailure(
   stderr.write(`${name}: ${text}\n${hint ? `  ${hint.replaceAll('\n', '\n  ')}\n` : ''}`);
 }
 
-/** read_only_sql_transaction, insufficient_privilege */
-const NOT_ALLOWED = ['25006', '42501'];
-
-/** Where the server or the role is the reason, says so. */
-function explainServer(error: unknown): unknown {
+/** Where the server or the role is the reason, says so, and what to do. */
+async function explainServer(error: unknown, context: Context | undefined): Promise<unknown> {
   if (isConnectionLost(error) && !(error instanceof KlinekeepError)) {
     return new KlinekeepError('unavailable', 'The connection to PostgreSQL was lost', {
       hint: 'What was committed stays. Run it again when the server is back.',
       cause: error,
     });
   }
-  if (NOT_ALLOWED.includes(sqlState(error) ?? '')) {
-    return new KlinekeepError('config', `PostgreSQL does not allow it: ${describeError(error)}`, {
-      hint: 'Wanted in DATABASE_URL: a server that can be written, no replica, and a role that owns the tables.',
-      cause: error,
-    });
-  }
-  return explainFullLockTable(error);
+  return explainFullLockTable(await explainRefusal(error, () => context?.openedDatabase()));
 }
 
 function describeFailure(error: unknown): string {

@@ -4,10 +4,10 @@ import type { Database } from './db.ts';
 import { type Env, loadEnv } from './env.ts';
 import { pingHealthcheck } from './healthcheck.ts';
 import { createLog, type Log } from './log.ts';
-import { openKlines } from './open-klines.ts';
+import { type Klines, openKlines } from './open-klines.ts';
 import { writeOut } from './output.ts';
 import { createProgress, type Progress } from './progress.ts';
-import { createRequestLedger } from './request-ledger.ts';
+import { createPrivateLedger, createRequestLedger } from './request-ledger.ts';
 import { closeRun, type Ending, openRun } from './runs.ts';
 
 /** What a script works with. Nothing is opened before it is asked for. */
@@ -27,6 +27,8 @@ export interface Context {
   leaveSignalsToChild(): void;
   /** The database, with all pending schema files applied. */
   database(): Promise<Database>;
+  /** The database if it was opened, to look up why it refused something. */
+  openedDatabase(): Promise<Database> | undefined;
   rest(): Promise<RestSource>;
   bulk(): Promise<BulkSource>;
   /**
@@ -46,6 +48,8 @@ export function createContext(
     wantsJson: boolean;
     /** Changes nothing, so it is not written down as a run, and no watch hears of it. */
     isDryRun: boolean;
+    /** It fails at once where nothing can be written. */
+    writes: boolean;
     env: NodeJS.ProcessEnv;
     stdout: NodeJS.WritableStream;
     stderr: NodeJS.WritableStream;
@@ -58,23 +62,24 @@ export function createContext(
   const progress = createProgress(log.info, quiet ? undefined : { stderr, stdout });
   const signals = listenForSignals(log);
   const isOnWatch = healthcheckUrl ? pingHealthcheck(healthcheckUrl, 'start') : undefined;
-  let database: Promise<Database> | undefined;
+  let database: Promise<Klines> | undefined;
   let runId: string | undefined;
   let rest: Promise<RestSource> | undefined;
   let bulk: Promise<BulkSource> | undefined;
 
-  const openDatabase = (): Promise<Database> => {
-    database ??= openKlines(name, env).then(async (opened) => {
-      if (!isDryRun) runId = await openRun(opened.sql, name);
+  const openDatabase = (): Promise<Klines> => {
+    database ??= openKlines(name, env, { writes: options.writes }).then(async (opened) => {
+      if (!isDryRun && opened.notesRuns) runId = await openRun(opened.sql, name);
       return opened;
     });
     return database;
   };
   const openRest = async (): Promise<RestSource> => {
-    const { sql } = await openDatabase();
+    const { sql, notesRuns } = await openDatabase();
     const { createRestSource } = await import('./binance/rest.ts');
     return createRestSource(env, {
-      ledger: createRequestLedger(sql),
+      // A role that only reads cannot share the budget of requests.
+      ledger: notesRuns ? createRequestLedger(sql) : createPrivateLedger(),
       signal: signals.signal,
       onWait: log.warn,
     });
@@ -95,6 +100,7 @@ export function createContext(
       process.on('SIGINT', () => {});
     },
     database: openDatabase,
+    openedDatabase: () => database,
     rest: () => {
       rest ??= openRest();
       return rest;

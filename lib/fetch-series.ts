@@ -2,6 +2,7 @@ import type { BulkSource } from './binance/bulk.ts';
 import type { RestSource } from './binance/rest.ts';
 import { type BulkResult, loadBulk, refreshBulk } from './bulk-history.ts';
 import type { BulkDownload } from './bulk-loading.ts';
+import { tableExists } from './candle-tables.ts';
 import type { Turn } from './each-instrument.ts';
 import { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs, subtractRanges } from './gaps.ts';
 import { addCounts, type Downloaded, downloadTwice, listedAtMs, trueGaps } from './history.ts';
@@ -75,6 +76,8 @@ export async function fetchSeries(
     onPage: listener.onPage,
     onBadFile: listener.onBadFile,
   };
+  // Before anything is downloaded that could not be stored.
+  await tableExists(session, instrument, 'klines');
   const nowMs = await download.source.serverTimeMs(instrument.market);
   const listedMs = (await listedAtMs(download)) ?? since;
   const range: TimeRange = {

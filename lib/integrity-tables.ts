@@ -1,4 +1,5 @@
-import { archiveTableOf, compareShapes } from './archive-tables.ts';
+import { compareShapes } from './archive-tables.ts';
+import { findTable } from './candle-tables.ts';
 import { type Finding, findingOf } from './findings.ts';
 import type { Instrument } from './instruments.ts';
 import { rangeValues, type TierTable } from './integrity-days.ts';
@@ -6,30 +7,21 @@ import { INTERVALS, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { runSql, type Sql } from './sql-file.ts';
 
-/** Tables of the instrument that are there and no part of klines or klines_archive: no reader sees their candles. */
+/** Names of the instrument's tables that stand for anything but its partitions: no reader sees candles there. */
 export async function checkAttached(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  const rows = await sql`
-    select name, parent
-    from (
-      values (${instrument.tableName}::text, 'klines'), (${archiveTableOf(instrument)}, 'klines_archive')
-    ) as wanted (name, parent)
-    where to_regclass(format('%I', name)) is not null
-      and pg_partition_root(to_regclass(format('%I', name))) is distinct from parent::regclass`;
+  const rows: { fromMs: number; detail: string }[] = [];
+  for (const tier of ['klines', 'klines_archive'] as const) {
+    const table = await findTable(sql, instrument, tier);
+    if (table.state === 'taken') rows.push({ fromMs: 0, detail: table.problem.message });
+  }
   if (rows.length === 0) return [];
-  const details = rows.map(({ name, parent }) => ({
-    fromMs: 0,
-    detail: `${name} is no partition of ${parent}`,
-  }));
-  return [findingOf({ instrument, interval: '-' }, 'not-attached', rows.length, details)];
+  return [findingOf({ instrument, interval: '-' }, 'not-attached', rows.length, rows)];
 }
 
 /** Whether the instrument's archive table, if there is one, has the shape of its candle table. */
 export async function checkArchiveShape(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  const [found] = await sql`
-    select
-      to_regclass(format('%I', ${instrument.tableName}::text)) is not null
-      and to_regclass(format('%I', ${archiveTableOf(instrument)}::text)) is not null as both`;
-  if (!found?.both) return [];
+  for (const tier of ['klines', 'klines_archive'] as const)
+    if ((await findTable(sql, instrument, tier)).state !== 'ready') return [];
   const differences = await compareShapes(sql, instrument);
   if (differences.length === 0) return [];
   const rows = differences.map((detail) => ({ fromMs: 0, detail }));

@@ -15,8 +15,9 @@ import {
 import { clipRanges, INTERVALS, type Interval, type TimeRange } from './intervals.ts';
 import type { Series } from './klines.ts';
 import { instrumentHolder } from './locks.ts';
+import { retry } from './retry.ts';
 import { type StoredSeries, storedSeries } from './series.ts';
-import type { Sql } from './sql-file.ts';
+import { type Sql, sqlState } from './sql-file.ts';
 import { DAY_MS } from './time.ts';
 
 export interface CheckOptions {
@@ -57,6 +58,19 @@ export async function checkInstrument(
   sql: postgres.Sql,
   instrument: Instrument,
   options: CheckOptions = {},
+): Promise<InstrumentReport> {
+  // A standby cancels a check that needs rows which the primary has removed meanwhile.
+  return await retry(() => checkOnce(sql, instrument, options), {
+    isTransient: (error) => sqlState(error) === SERIALIZATION_FAILURE,
+  });
+}
+
+const SERIALIZATION_FAILURE = '40001';
+
+async function checkOnce(
+  sql: postgres.Sql,
+  instrument: Instrument,
+  options: CheckOptions,
 ): Promise<InstrumentReport> {
   const busyBefore = await instrumentHolder(sql, instrument.id);
   const report = await sql.begin('isolation level repeatable read read only', async (tx) => {

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { ensureTable } from './candle-tables.ts';
+import { assertTable, ensureTable } from './candle-tables.ts';
 import { copyIn, type Session } from './db.ts';
 import type { Instrument } from './instruments.ts';
 import { countSlots, type Interval, type TimeRange } from './intervals.ts';
@@ -134,6 +134,8 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
         `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`,
         concat(first, chunks),
       );
+      // From here on PostgreSQL keeps the table as it is: nobody has detached or replaced it before either.
+      await assertTable(tx, series.instrument);
     }
     await storeRejected(tx, series, page.source, encoder.rejected);
     const slots =

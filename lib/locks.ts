@@ -3,7 +3,11 @@ import type { Session } from './db.ts';
 import { KlinekeepError } from './errors.ts';
 import { runSql, type Sql, type SqlValues, sqlState } from './sql-file.ts';
 
-/** First number of the two-number advisory locks; the second is the instrument's id. */
+/**
+ * First number of the two-number advisory locks, before `lock_class()` mixes in which klines it is about:
+ * two klinekeeps in schemas of one database number their instruments alike, and must not share locks.
+ * The second number is the instrument's id.
+ */
 const INSTRUMENT_LOCKS = 0x6b6c;
 /** Held, shared, by each transaction of a helper while it writes. */
 const HELPER_LOCKS = 0x6b6d;
@@ -30,7 +34,10 @@ export async function withInstrumentLock<T>(
     return await work();
   } finally {
     // A connection that is gone has given its lock back already.
-    await session`select pg_advisory_unlock(${INSTRUMENT_LOCKS}, ${instrumentId})`.catch(() => {});
+    await runSql(session, 'locks/release.sql', {
+      lock_class: INSTRUMENT_LOCKS,
+      instrument_id: instrumentId,
+    }).catch(() => {});
   }
 }
 
@@ -91,7 +98,7 @@ function lockLost(): KlinekeepError {
 
 /** Lets one transaction at a time make the instrument's table; the others wait for it to end. */
 export async function lockTable(tx: Sql, instrumentId: number): Promise<void> {
-  await tx`select pg_advisory_xact_lock(${TABLE_LOCKS}, ${instrumentId})`;
+  await tx`select pg_advisory_xact_lock(lock_class(${TABLE_LOCKS}), ${instrumentId})`;
 }
 
 /**
@@ -132,13 +139,13 @@ async function takeLock(tx: Sql, instrumentId: number): Promise<boolean> {
  * so either it waits for this transaction, or this transaction sees that its owner is gone.
  */
 async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<boolean> {
-  await tx`select pg_advisory_xact_lock_shared(${HELPER_LOCKS}, ${instrumentId})`;
+  await tx`select pg_advisory_xact_lock_shared(lock_class(${HELPER_LOCKS}), ${instrumentId})`;
   const [row] = await tx`
     select exists (
       select from pg_locks l
       join pg_database d on d.oid = l.database and d.datname = current_database()
       where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
-        and l.classid = ${INSTRUMENT_LOCKS} and l.objid = ${instrumentId} and l.pid = ${owner}
+        and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId} and l.pid = ${owner}
     ) as held`;
   return row?.held;
 }
@@ -157,8 +164,8 @@ export async function instrumentHolder(
     join pg_database d on d.oid = l.database and d.datname = current_database()
     join pg_stat_activity a on a.pid = l.pid
     where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
-      and l.classid = ${INSTRUMENT_LOCKS} and l.objid = ${instrumentId}
-      and a.application_name in ('klinekeep fetch-history', 'klinekeep update-klines')
+      and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId}
+      and a.application_name in ('klinekeep fetch-history', 'klinekeep update-klines', 'klinekeep db-adopt')
     limit 1`;
   return row?.name.replace('klinekeep ', '');
 }

@@ -111,6 +111,9 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
 
 /** What all scripts together spent this minute; it is the exchange's, which may be ahead of ours. */
 async function spentWeights(sql: postgres.Sql): Promise<Metric['samples']> {
+  // The table is unlogged, so a standby has nothing of it and cannot read it.
+  const [server] = await sql`select pg_is_in_recovery() as is_standby`;
+  if (server?.is_standby) return [];
   const rows = await sql`
     select market, case when minute > now() - interval '1 minute' then spent else 0 end as spent
     from request_budget

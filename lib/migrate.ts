@@ -4,9 +4,22 @@ import { resolve } from 'node:path';
 import type postgres from 'postgres';
 import { PROJECT_DIR } from './env.ts';
 import { KlinekeepError } from './errors.ts';
+import {
+  assertCanInstall,
+  assertNamesFree,
+  assertNotHidden,
+  createIn,
+  findHome,
+  type Home,
+  readNames,
+  whyReadOnly,
+} from './postgres/home.ts';
 import { explainSqlError, type Sql } from './sql-file.ts';
 
-/** 'klin' in ASCII; instrument locks use the two-number form, so the two never meet. */
+/**
+ * 'klin' in ASCII; instrument locks use the two-number form, so the two never meet. Two klinekeeps in
+ * schemas of one database share it: one waits while the other applies its files, and both go on.
+ */
 const MIGRATION_LOCK = 0x6b6c696e;
 
 interface SchemaFile {
@@ -27,13 +40,27 @@ export async function migrate(
   folder = resolve(PROJECT_DIR, 'sql/schema'),
 ): Promise<string[]> {
   const files = readSchemaFiles(folder);
-  if (pendingFiles(files, await appliedHashes(sql)).length === 0) return [];
+  const names = readNames(files.map((file) => file.text));
+  const home = await findHome(sql);
+  if (home.schema === undefined) await assertCanInstall(sql, home);
+  else {
+    await assertNotHidden(sql, home, names);
+    // A role that may read candles only cannot know, and need not.
+    if (!home.mayReadFiles) return [];
+    const pending = pendingFiles(files, await appliedHashes(sql));
+    if (pending.length === 0) return [];
+    assertCanExtend(home, pending);
+  }
 
   const applied: string[] = [];
   while (true) {
     const name = await sql.begin(async (tx) => {
       await tx`set local lock_timeout = '60s'`;
       await tx`select pg_advisory_xact_lock(${MIGRATION_LOCK})`;
+      // Another script may have created everything while this one waited.
+      const { schema, currentSchema } = await findHome(tx);
+      if (schema === undefined) await assertNamesFree(tx, home, names);
+      else await createIn(tx, schema === currentSchema ? undefined : schema);
       await tx`
         create table if not exists schema_files (
           name text primary key,
@@ -55,6 +82,27 @@ export async function migrate(
   }
 }
 
+/** @throws KlinekeepError (78) when this role, or this server, cannot apply what is pending */
+function assertCanExtend(home: Home, pending: readonly SchemaFile[]): void {
+  const readOnly = whyReadOnly(home);
+  if (!readOnly && home.isOwner && home.mayExtend) return;
+  const found = readOnly
+    ? readOnly.found
+    : home.isOwner
+      ? `role ${home.role} may not create tables in schema ${home.schema}`
+      : `role ${home.role} does not own the tables`;
+  throw new KlinekeepError(
+    'config',
+    `Schema files are pending (${pending.map((file) => file.name).join(', ')}), and ${found}.`,
+    {
+      hint:
+        home.isOwner && !readOnly
+          ? `Allow it: grant create on schema ${home.schema} to ${home.role};`
+          : `Run any verb, such as status, on the primary server as ${home.owner}: it applies them.`,
+    },
+  );
+}
+
 function readSchemaFiles(folder: string): SchemaFile[] {
   return readdirSync(folder)
     .filter((name) => /^\d{3}_\w+\.sql$/.test(name))
@@ -66,8 +114,6 @@ function readSchemaFiles(folder: string): SchemaFile[] {
 }
 
 async function appliedHashes(sql: Sql): Promise<Map<string, string>> {
-  const [found] = await sql`select to_regclass('schema_files') is not null as there`;
-  if (!found?.there) return new Map();
   const rows = await sql`select name, sha256 from schema_files`;
   return new Map(rows.map((row) => [row.name, row.sha256]));
 }

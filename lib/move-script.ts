@@ -75,7 +75,7 @@ export async function planMove(
   for (const instrument of instruments) {
     context.signal.throwIfAborted();
     const due = await findDue(sql, instrument, move);
-    if (due.rows > 0) dues.push(due);
+    if (due.rows > 0 || due.refused !== undefined) dues.push(due);
   }
   return dues;
 }
@@ -99,6 +99,7 @@ export async function moveDues(
     onFailed: ({ symbol }, error) => log.error(`${symbol}: ${describeError(error)}`),
     onStopped: ({ symbol }, reason) => log.warn(`${symbol}: stopped, ${reason}`),
     onWarning: log.warn,
+    onNote: log.info,
   });
   progress.stop();
   if (signal.aborted)

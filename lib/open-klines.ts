@@ -1,18 +1,27 @@
 import { connectDatabase, type Database } from './db.ts';
 import { type Env, loadEnv } from './env.ts';
 import { migrate } from './migrate.ts';
+import { assertWritable, findHome, mayNoteRuns } from './postgres/home.ts';
 import { checkServer } from './postgres/server.ts';
+
+export interface Klines extends Database {
+  /** Whether this session may note its runs: not on a standby, nor as a role that only reads. */
+  notesRuns: boolean;
+}
 
 /**
  * Opens the database that the settings name, the embedded server if they name none, and applies
  * pending schema files. Close it when done: `await klines.close()`.
  * @param name shown in pg_stat_activity after `klinekeep`
- * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server or the schema do not fit.
+ * @param options.writes fail at once where nothing can be written
+ * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or the schema
+ * do not fit.
  */
 export async function openKlines(
   name = 'script',
   env: Env = loadEnv(process.env),
-): Promise<Database> {
+  { writes = false }: { writes?: boolean } = {},
+): Promise<Klines> {
   const application = `klinekeep ${name}`;
   const database = env.databaseUrl
     ? await connectDatabase(env.databaseUrl, application, process.env)
@@ -20,7 +29,9 @@ export async function openKlines(
   try {
     await checkServer(database.sql);
     await migrate(database.sql);
-    return database;
+    const home = await findHome(database.sql);
+    if (writes) await assertWritable(database.sql, home);
+    return { ...database, notesRuns: await mayNoteRuns(database.sql, home) };
   } catch (error) {
     await database.close();
     throw error;

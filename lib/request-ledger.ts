@@ -51,3 +51,24 @@ export function createRequestLedger(sql: Sql): RequestLedger {
     },
   };
 }
+
+/** A ledger for one run alone, where nothing can be written: `verify --compare` on a standby. */
+export function createPrivateLedger(): RequestLedger {
+  const spent = new Map<Market, { minuteMs: number; weight: number }>();
+  const pauses = new Map<Market, { untilMs: number; isBan: boolean }>();
+  return {
+    async reserve({ market, minuteMs, seen, wanted, allowance }) {
+      const pause = pauses.get(market);
+      const pauseMs = Math.max(0, (pause?.untilMs ?? 0) - Date.now());
+      if (pauseMs > 0) return { granted: 0, pauseMs, isBan: pause?.isBan ?? false };
+      const last = spent.get(market);
+      const before = Math.max(seen, last?.minuteMs === minuteMs ? last.weight : 0);
+      const granted = Math.max(0, Math.min(wanted, allowance - before));
+      spent.set(market, { minuteMs, weight: before + granted });
+      return { granted, pauseMs: 0, isBan: false };
+    },
+    async pause(market, pauseMs, isBan) {
+      pauses.set(market, { untilMs: Date.now() + pauseMs, isBan });
+    },
+  };
+}

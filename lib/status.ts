@@ -1,5 +1,4 @@
 import type postgres from 'postgres';
-import { archiveTableOf } from './archive-tables.ts';
 import type { Instrument } from './instruments.ts';
 import {
   addSteps,
@@ -11,7 +10,7 @@ import {
   type Interval,
   type TimeRange,
 } from './intervals.ts';
-import { renderSql, runSql } from './sql-file.ts';
+import { columnList, renderSql, runSql, SqlText } from './sql-file.ts';
 
 /** What is stored of one series. Times are open times, Unix ms. */
 export interface SeriesStatus {
@@ -61,21 +60,24 @@ export async function storeStatus(
   nowMs: number,
   intervals: readonly Interval[] = INTERVALS,
 ): Promise<InstrumentStatus[]> {
+  const access = await readAccess(sql);
   const [tables, gaps] = await Promise.all([
-    runSql<{ table_name: string; bytes: number }>(sql, 'status/tables.sql'),
-    allGaps(sql),
+    runSql<TableRow>(sql, 'status/tables.sql'),
+    access.has('confirmed_gaps') ? allGaps(sql) : new Map<string, TimeRange[]>(),
   ]);
-  const bytes = new Map(tables.map((table) => [table.table_name, table.bytes]));
-  const holding = instruments.filter((instrument) => bytes.has(instrument.tableName));
+  const table = (tier: TableRow['tier']) =>
+    new Map(tables.filter((each) => each.tier === tier).map((each) => [each.instrument_id, each]));
+  const [hot, archive] = [table('hot'), table('archive')];
+  const holding = instruments.filter(({ id }) => hot.has(id));
   const series = new Map<number, EndsRow[]>();
-  for (const row of await ends(sql, holding, bytes, intervals)) {
+  for (const row of await ends(sql, holding, { hot, archive, access }, intervals)) {
     series.set(row.instrument_id, [...(series.get(row.instrument_id) ?? []), row]);
   }
   return holding.map((instrument) => ({
     instrument,
     bytes: {
-      hot: bytes.get(instrument.tableName) ?? 0,
-      archive: bytes.get(archiveTableOf(instrument)) ?? 0,
+      hot: hot.get(instrument.id)?.bytes ?? 0,
+      archive: archive.get(instrument.id)?.bytes ?? 0,
     },
     series: (series.get(instrument.id) ?? []).map((row) =>
       describe(row, gaps.get(`${instrument.id} ${row.interval}`) ?? [], nowMs),
@@ -83,11 +85,77 @@ export async function storeStatus(
   }));
 }
 
+interface TableRow {
+  tier: 'hot' | 'archive';
+  instrument_id: number;
+  table_name: string;
+  is_readable: boolean;
+  bytes: number;
+}
+
+interface Sources {
+  hot: ReadonlyMap<number, TableRow>;
+  archive: ReadonlyMap<number, TableRow>;
+  access: ReadonlySet<string>;
+}
+
+/** Of the tables that status looks at, those that this role may read. */
+export async function readAccess(sql: postgres.Sql): Promise<Set<string>> {
+  const rows = await runSql<{ name: string; may: boolean }>(sql, 'status/readable.sql');
+  return new Set(rows.filter(({ may }) => may).map(({ name }) => name));
+}
+
+/**
+ * The instruments that have a table, for a role that may not read `instruments`: by the symbol that
+ * all_klines shows, else by the name of the table.
+ */
+export async function instrumentsByTable(
+  sql: postgres.Sql,
+  access: ReadonlySet<string>,
+): Promise<Instrument[]> {
+  const tables = await runSql<TableRow>(sql, 'status/tables.sql');
+  const found: Instrument[] = [];
+  for (const { tier, instrument_id: id, table_name: tableName } of tables) {
+    if (tier !== 'hot') continue;
+    const [named] = access.has('all_klines')
+      ? await sql`select symbol, market from all_klines where instrument_id = ${id} limit 1`
+      : [];
+    found.push({
+      id,
+      tableName,
+      market: named?.market ?? 'spot',
+      symbol: named?.symbol ?? tableName,
+      exchangeSymbol: '',
+      status: 'active',
+      listedAtMs: undefined,
+      isDoubted: false,
+    });
+  }
+  return found.sort((a, b) => (a.symbol < b.symbol ? -1 : 1));
+}
+
+/**
+ * Where to read an instrument's candles of one tier: its own table, which is the quickest, else what
+ * the role may read, else the tier itself, where PostgreSQL then says what is missing.
+ */
+function readFrom(tier: 'hot' | 'archive', { id }: Instrument, sources: Sources): SqlText {
+  const table = sources[tier].get(id);
+  if (table?.is_readable) return columnList([table.table_name]);
+  const parent = tier === 'hot' ? 'klines' : 'klines_archive';
+  if (sources.access.has(parent)) return columnList([parent]);
+  if (sources.access.has('all_klines'))
+    return new SqlText(`(select * from all_klines where tier = '${tier}') as ${parent}`);
+  // Nothing of this tier can be read: it is shown without.
+  return tier === 'archive' && sources.access.has('klines')
+    ? new SqlText('(select * from klines where false) as klines_archive')
+    : columnList([parent]);
+}
+
 /** First and last candle of each series, in each tier. */
 async function ends(
   sql: postgres.Sql,
   instruments: readonly Instrument[],
-  tables: ReadonlyMap<string, unknown>,
+  sources: Sources,
   intervals: readonly Interval[],
 ): Promise<EndsRow[]> {
   const statements: string[] = [];
@@ -95,11 +163,9 @@ async function ends(
     const selects = instruments.slice(at, at + INSTRUMENTS_AT_ONCE).map((instrument) =>
       renderSql('status/series.sql', {
         instrument_id: instrument.id,
-        hot: instrument.tableName,
+        hot: readFrom('hot', instrument, sources),
         // The parent holds nothing of an instrument that has no partition there.
-        archive: tables.has(archiveTableOf(instrument))
-          ? archiveTableOf(instrument)
-          : 'klines_archive',
+        archive: readFrom('archive', instrument, sources),
         intervals: intervals.join(','),
       }),
     );

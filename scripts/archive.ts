@@ -82,6 +82,7 @@ export const script: Script<Options> = {
         range: { fromMs: 0, toMs: cutoffMs(options['as-of'], days.data ?? 1) },
       };
     }),
+  writes: ({ dryRun }) => !dryRun,
   async run(options, context) {
     const { sql } = await context.database();
     const dues = await planMove(options, await chooseInstruments(sql, options), context);

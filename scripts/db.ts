@@ -34,7 +34,8 @@ export const script: Script<Options> = {
     .transform(({ _: [word], command }, context) => {
       const action = ACTIONS.find((name) => name === word);
       const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-      if (!action)
+      if (word === 'adopt') refuse('!adopt is a script of its own: scripts/db-adopt.ts');
+      else if (!action)
         refuse(`!The action is ${JSON.stringify(word)}; wanted one of ${ACTIONS.join(' ')}`);
       else if (action !== 'psql' && command !== undefined)
         refuse('!--command is given without psql');

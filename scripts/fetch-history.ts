@@ -127,6 +127,7 @@ export const script: Script<Options> = {
       const { source, refresh, 'recheck-gaps': recheckGaps, concurrency } = options;
       return { symbols, interval, since, until, source, refresh, recheckGaps, concurrency };
     }),
+  writes: () => true,
   async run(options, context) {
     const runs = await fetchHistory(options, context);
     throwIfOnlyFailure(runs);

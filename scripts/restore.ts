@@ -78,6 +78,7 @@ export const script: Script<Options> = {
         keepUntilMs,
       };
     }),
+  writes: ({ dryRun }) => !dryRun,
   async run(options, context) {
     const { sql } = await context.database();
     const dues = await planMove(options, await findInstruments(sql, options.symbols), context);

@@ -4,7 +4,13 @@ import { EXIT } from '../lib/errors.ts';
 import { chooseInstruments } from '../lib/instruments.ts';
 import { CHOICE_ARGS, type Choice, choiceOptions, readChoice, spanOption } from '../lib/options.ts';
 import { lastRuns, type Run } from '../lib/runs.ts';
-import { type InstrumentStatus, type SeriesStatus, storeStatus } from '../lib/status.ts';
+import {
+  type InstrumentStatus,
+  instrumentsByTable,
+  readAccess,
+  type SeriesStatus,
+  storeStatus,
+} from '../lib/status.ts';
 import { formatCount, formatRough, formatTable } from '../lib/table.ts';
 import { formatShort, formatSpan, formatTime } from '../lib/time.ts';
 import { z } from '../lib/zod.ts';
@@ -25,10 +31,14 @@ export interface StatusLine extends SeriesStatus {
 export async function status(options: Options, context: Context) {
   const { sql } = await context.database();
   const nowMs = Date.now();
-  const instruments = await chooseInstruments(sql, options);
+  const access = await readAccess(sql);
+  const isNameless = !access.has('instruments') && options.symbols.length === 0;
+  const instruments = isNameless
+    ? await instrumentsByTable(sql, access)
+    : await chooseInstruments(sql, options);
   const [stored, runs] = await Promise.all([
     storeStatus(sql, instruments, nowMs, options.interval && [options.interval]),
-    lastRuns(sql),
+    access.has('runs') ? lastRuns(sql) : [],
   ]);
   const lines: StatusLine[] = stored.flatMap((each) =>
     each.series.map((series) => ({

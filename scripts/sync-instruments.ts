@@ -66,6 +66,7 @@ export const script: Script<Options> = {
       message:
         '!--quote is given without --market; wanted both, or neither to refresh what is registered',
     }),
+  writes: (options) => !options['dry-run'],
   async run(options, context) {
     const changes = await syncInstruments(options, context);
     const would = options['dry-run'] ? 'would be ' : '';

@@ -132,6 +132,7 @@ export const script: Script<Options> = {
       force,
       concurrency,
     })),
+  writes: () => true,
   async run(options, context) {
     const runs = await updateKlines(options, context);
     throwIfOnlyFailure(runs);

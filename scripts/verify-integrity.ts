@@ -191,6 +191,7 @@ export const script: Script<Options> = {
       }
       return { ...readChoice(options, context), fromMs, toMs, compare, repair, deep, failOn };
     }),
+  writes: ({ repair }) => repair,
   async run(options, context) {
     const { reports, runs } = await verifyIntegrity(options, context);
     const { done, held, failed } = sortRuns(runs);

@@ -55,7 +55,7 @@ async function startStallingProxy(databaseUrl: string): Promise<string> {
 async function endHolders({ sql }: Pick<Database, 'sql'>, lockClass: number): Promise<number> {
   const ended = await sql`
     select pg_terminate_backend(pid) from pg_locks
-    where locktype = 'advisory' and classid = ${lockClass} and granted
+    where locktype = 'advisory' and classid = lock_class(${lockClass})::oid and granted
       and database = (select oid from pg_database where datname = current_database())`;
   return ended.length;
 }
@@ -193,7 +193,7 @@ test('a helper of a run that is gone still writes: the instrument counts as held
   const { database, archive } = await setUp();
   const other = database.openSession();
   await other.begin(async (tx) => {
-    await tx`select pg_advisory_xact_lock_shared(${HELPER_LOCKS}, 1)`;
+    await tx`select pg_advisory_xact_lock_shared(lock_class(${HELPER_LOCKS}), 1)`;
     const result = await archive(`${database.url}?options=-clock_timeout%3D200`);
     expect(result.exitCode).toBe(EXIT.later);
     expect(JSON.parse(result.stdout)).toMatchObject({ held: ['BTC/USDT'], failed: [] });

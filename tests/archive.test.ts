@@ -166,7 +166,7 @@ test('an instrument that another run works on is skipped: 75, and the rest moves
   });
   const [eth] = await sql`select id from instruments where symbol = 'ETH/USDT'`;
   const other = database.openSession();
-  await other`select pg_advisory_lock(${0x6b6c}, ${eth!.id})`;
+  await other`select pg_advisory_lock(lock_class(${0x6b6c}), ${eth!.id})`;
   const result = await archive('30', ...AS_OF);
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1 held by another run, skipped: ETH/USDT');

@@ -235,7 +235,7 @@ test('an instrument that another run works on: 75, and nothing moves', async () 
   const { database, restore } = await setUp();
   const other = database.openSession();
   onTestFinished(() => void other.end());
-  await other`select pg_advisory_lock(${0x6b6c}, 1)`;
+  await other`select pg_advisory_lock(lock_class(${0x6b6c}), 1)`;
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1,440 candles left; run it again to go on');

@@ -176,7 +176,7 @@ test('an instrument that another run works on is skipped, and the run ends with 
   await update('--symbol', 'BTC/USDT,ETH/USDT', '--interval', '1h');
   const [eth] = await sql`select id from instruments where symbol = 'ETH/USDT'`;
   const other = database.openSession();
-  await other`select pg_advisory_lock(${0x6b6c}, ${eth!.id})`;
+  await other`select pg_advisory_lock(lock_class(${0x6b6c}), ${eth!.id})`;
   const result = await update();
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1 series up to date');

@@ -18,3 +18,5 @@ create table :"archive" (like :"hot" including all) with (
 );
 
 alter table klines_archive attach partition :"archive" for values in (:'instrument_id');
+
+select inherit_access('klines_archive', format('%I', :'archive'::text)::regclass);

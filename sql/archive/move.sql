@@ -54,7 +54,10 @@ select
   (wanted.row_count, wanted.content_hash) = (gained.row_count, gained.content_hash)
     -- Asked of the present, not of the transaction's snapshot: no one can detach them any more.
     and (
-      pg_partition_root(format('%I', :'source'::text)::regclass)::text,
-      pg_partition_root(format('%I', :'target'::text)::regclass)::text
-    ) in (('klines', 'klines_archive'), ('klines_archive', 'klines')) as is_proven
+      pg_partition_root(format('%I', :'source'::text)::regclass)::oid,
+      pg_partition_root(format('%I', :'target'::text)::regclass)::oid
+    ) in (
+      ('klines'::regclass::oid, 'klines_archive'::regclass::oid),
+      ('klines_archive'::regclass::oid, 'klines'::regclass::oid)
+    ) as is_proven
 from wanted, gained;

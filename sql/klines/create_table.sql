@@ -6,3 +6,5 @@
 create table :"hot" (like klines including all);
 
 alter table klines attach partition :"hot" for values in (:'instrument_id');
+
+select inherit_access('klines', format('%I', :'hot'::text)::regclass);

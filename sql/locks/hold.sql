@@ -2,11 +2,11 @@
 -- A helper of a run that lost the lock may still be writing: its transaction is waited for.
 
 with lock as materialized (
-  select pg_try_advisory_lock(:'lock_class'::int, :'instrument_id'::int) as taken
+  select pg_try_advisory_lock(lock_class(:'lock_class'::int), :'instrument_id'::int) as taken
 ),
 helpers as materialized (
-  select taken, case when taken then pg_advisory_lock(:'helper_class'::int, :'instrument_id'::int)::text end as waited
+  select taken, case when taken then pg_advisory_lock(lock_class(:'helper_class'::int), :'instrument_id'::int)::text end as waited
   from lock
 )
-select taken, waited is not null and pg_advisory_unlock(:'helper_class'::int, :'instrument_id'::int) as is_free
+select taken, waited is not null and pg_advisory_unlock(lock_class(:'helper_class'::int), :'instrument_id'::int) as is_free
 from helpers;

@@ -1,29 +1,30 @@
 -- The stored series of one instrument: first and last candle in each tier
 -- Locks nothing. Can be run again. Reads two index entries per interval and tier, whatever is stored.
 -- For many instruments at once, many of these with UNION ALL: to go by their tables rather than by
--- klines spares PostgreSQL half of the planning.
+-- klines spares PostgreSQL half of the planning. `hot` and `archive` are tables, or whatever else holds
+-- the candles of that tier for a role that may not read the tables.
 
 select :'instrument_id'::int as instrument_id, ends.*
 from (
   select
     v.interval,
     (
-      select open_time from :"hot"
+      select open_time from :hot
       where instrument_id = :'instrument_id'::int and interval = v.interval
       order by open_time limit 1
     ) as first_hot_time,
     (
-      select open_time from :"hot"
+      select open_time from :hot
       where instrument_id = :'instrument_id'::int and interval = v.interval
       order by open_time desc limit 1
     ) as last_hot_time,
     (
-      select open_time from :"archive"
+      select open_time from :archive
       where instrument_id = :'instrument_id'::int and interval = v.interval
       order by open_time limit 1
     ) as first_archived_time,
     (
-      select open_time from :"archive"
+      select open_time from :archive
       where instrument_id = :'instrument_id'::int and interval = v.interval
       order by open_time desc limit 1
     ) as last_archived_time

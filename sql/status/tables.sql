@@ -1,11 +1,17 @@
--- The candle tables of each tier with their bytes, indexes included
+-- The candle tables of each tier by the instrument that they hold, with their bytes, indexes included
 -- Locks nothing. Can be run again. Bytes are as of the last VACUUM or ANALYZE; a table that has seen
--- neither is measured, which takes a look at its files.
+-- neither is measured, which takes a look at its files. `is_readable`: by its name, as this role.
 
 with tables as (
-  select inhrelid as table_id
-  from pg_inherits
-  where inhparent in ('klines'::regclass, 'klines_archive'::regclass)
+  select
+    i.inhrelid as table_id,
+    case when i.inhparent = 'klines'::regclass then 'hot' else 'archive' end as tier,
+    substring(pg_get_expr(c.relpartbound, 0) from '^FOR VALUES IN \((\d+)\)$')::int as instrument_id,
+    pg_table_is_visible(c.oid) and has_table_privilege(c.oid, 'select') as is_readable,
+    c.relname as table_name
+  from pg_inherits i
+  join pg_class c on c.oid = i.inhrelid
+  where i.inhparent in ('klines'::regclass, 'klines_archive'::regclass)
 ),
 files as (
   select table_id, table_id as file_id
@@ -28,6 +34,7 @@ sizes as (
   join pg_class c on c.oid = file_id
   group by table_id
 )
-select c.relname as table_name, bytes
-from sizes
-join pg_class c on c.oid = table_id;
+select t.tier, t.instrument_id, t.table_name, t.is_readable, s.bytes
+from tables t
+join sizes s using (table_id)
+where t.instrument_id is not null;

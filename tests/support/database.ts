@@ -29,9 +29,9 @@ export async function emptyDatabase(
 
 async function createDatabase(prefix: string, place: string, options: string): Promise<string> {
   const name = `${prefix}_${randomBytes(6).toString('hex')}`;
-  await asAdmin(place, (admin) => admin.unsafe(`create database "${name}" ${options}`));
+  await asAdmin((admin) => admin.unsafe(`create database "${name}" ${options}`), place);
   onTestFinished(() =>
-    asAdmin(place, (admin) => admin.unsafe(`drop database if exists "${name}" with (force)`)),
+    asAdmin((admin) => admin.unsafe(`drop database if exists "${name}" with (force)`), place),
   );
   const url = new URL(templateUrl(place));
   url.pathname = `/${name}`;
@@ -44,9 +44,10 @@ function templateUrl(place: string): string {
   return url;
 }
 
-async function asAdmin(
-  place: string,
+/** Runs something in the database postgres as the role that makes the databases. */
+export async function asAdmin(
   work: (admin: postgres.Sql) => Promise<unknown>,
+  place = inject('place'),
 ): Promise<void> {
   const url = new URL(process.env.KLINEKEEP_TEST_URL ?? templateUrl(place));
   if (!process.env.KLINEKEEP_TEST_URL) url.pathname = '/postgres';
