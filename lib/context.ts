@@ -68,10 +68,12 @@ export function createContext(
   let bulk: Promise<BulkSource> | undefined;
 
   const openDatabase = (): Promise<Klines> => {
-    database ??= openKlines(name, env, { writes: options.writes }).then(async (opened) => {
-      if (!isDryRun && opened.notesRuns) runId = await openRun(opened.sql, name);
-      return opened;
-    });
+    database ??= openKlines(name, env, { writes: options.writes, connections: 1 }).then(
+      async (opened) => {
+        if (!isDryRun && opened.notesRuns) runId = await openRun(opened.sql, name);
+        return opened;
+      },
+    );
     return database;
   };
   const openRest = async (): Promise<RestSource> => {

@@ -1,10 +1,11 @@
+import type { Socket } from 'node:net';
 import { pipeline } from 'node:stream/promises';
 import postgres from 'postgres';
 import { describeError, EXIT, KlinekeepError } from './errors.ts';
 import { type Address, formatAddress, parseAddress } from './postgres/address.ts';
 import { type ConnectOptions, connect } from './postgres/connect.ts';
 import { failedSocket, handOver } from './postgres/driver-socket.ts';
-import { type Watched, watchConnection } from './postgres/heartbeat.ts';
+import { watchConnection } from './postgres/heartbeat.ts';
 import type { Sql } from './sql-file.ts';
 
 /** One connection of its own, for work that needs session state: locks and the staging table. */
@@ -13,7 +14,10 @@ export type Session = postgres.Sql;
 export interface Database {
   /** For other programs, such as psql. It may hold a password. */
   url: string;
-  /** One connection for reads and bookkeeping. Queries at the same time share it. */
+  /**
+   * For reads and bookkeeping. Scripts have one connection here, which queries share: none of them may
+   * wait for another one, as a query inside a transaction or a cursor would.
+   */
   sql: postgres.Sql;
   /** @param patienceMs how long to wait where the server has no room. Default: half a minute. */
   openSession(patienceMs?: number): Session;
@@ -25,34 +29,41 @@ export interface Database {
  * Connects to PostgreSQL.
  * @param url any form that psql takes; see `parseAddress`
  * @param name shown in pg_stat_activity as application_name, e.g. `klinekeep archive`
- * @param env for what the url leaves out: PGHOST, PGSSLMODE, … Default: nothing.
+ * @param options.env for what the url leaves out: PGHOST, PGSSLMODE, … Default: nothing.
+ * @param options.connections how many `sql` may have at most. Default: one.
  * @throws KlinekeepError (78) when the address cannot work, (69) when no server answers there.
  */
 export async function connectDatabase(
   url: string,
   name: string,
-  env: NodeJS.ProcessEnv = {},
+  { env = {}, connections = 1 }: { env?: NodeJS.ProcessEnv; connections?: number } = {},
 ): Promise<Database> {
   const address = parseAddress(url, env);
-  const connections: Watched[] = [];
+  const sessions: Session[] = [];
+  const sockets = new Set<Socket>();
   const closing = new AbortController();
-  const open = (patienceMs = PATIENCE_MS): Session => {
+  const open = (patienceMs = PATIENCE_MS, max = 1): Session => {
     const options = { applicationName: name, signal: closing.signal, patienceMs };
-    const connection = openConnection(address, options);
-    connections.push(connection);
-    return connection.session;
+    const session = openSession(address, options, max, sockets);
+    sessions.push(session);
+    return session;
   };
 
   const close = async (timeoutS: number) => {
     closing.abort(lost);
-    await Promise.all(connections.map(({ session }) => session.end({ timeout: timeoutS })));
+    await Promise.all(sessions.map((session) => session.end({ timeout: timeoutS })));
     // A peer that has gone away does not answer the farewell either.
-    for (const connection of connections) connection.socket?.destroy();
+    for (const socket of sockets) socket.destroy();
   };
-  const sql = open();
+  const sql = open(PATIENCE_MS, connections);
   try {
     await sql`select 1`;
-    return { url, sql, openSession: open, close: () => close(CLOSE_WITHIN_S) };
+    return {
+      url,
+      sql,
+      openSession: (patienceMs) => open(patienceMs),
+      close: () => close(CLOSE_WITHIN_S),
+    };
   } catch (error) {
     await close(0);
     throw unavailable(address, error);
@@ -63,16 +74,24 @@ const CLOSE_WITHIN_S = 5;
 /** Connections to a full server are tried again for so long. */
 const PATIENCE_MS = 30_000;
 
-function openConnection(address: Address, options: ConnectOptions): Watched {
+function openSession(
+  address: Address,
+  options: ConnectOptions,
+  max: number,
+  sockets: Set<Socket>,
+): Session {
   const loss = new AbortController();
   const { hosts, database, user } = address;
   const session = postgres({
     host: hosts.map(({ host }) => host),
     port: hosts.map(({ port }) => port),
-    ...{ database, user, pass: '', max: 1 },
+    ...{ database, user, pass: '', max },
     socket: async () => {
-      connection.socket = await connect(address, options).then(handOver, failedSocket);
-      return connection.socket;
+      const socket = await connect(address, options).then(handOver, failedSocket);
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+      watchConnection(session, socket, address, options);
+      return socket;
     },
     // Whatever the environment says: the handshake is not the driver's.
     ...{ ssl: false, sslnegotiation: null, target_session_attrs: 'primary', connect_timeout: 0 },
@@ -86,10 +105,8 @@ function openConnection(address: Address, options: ConnectOptions): Watched {
     onnotice: () => {},
     onclose: () => loss.abort(lost),
   } as object) as Session;
-  const connection: Watched = { session, socket: undefined };
   losses.set(session, loss.signal);
-  watchConnection(connection, address, options, AbortSignal.any([options.signal, loss.signal]));
-  return connection;
+  return session;
 }
 
 const losses = new WeakMap<Session, AbortSignal>();

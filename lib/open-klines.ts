@@ -13,6 +13,7 @@ export interface Klines extends Database {
  * Opens the database that the settings name, the embedded server if they name none, and applies
  * pending schema files. Close it when done: `await klines.close()`.
  * @param name shown in pg_stat_activity after `klinekeep`
+ * @param options.connections how many connections `sql` may have at most
  * @param options.writes fail at once where nothing can be written
  * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or the schema
  * do not fit.
@@ -20,12 +21,12 @@ export interface Klines extends Database {
 export async function openKlines(
   name = 'script',
   env: Env = loadEnv(process.env),
-  { writes = false }: { writes?: boolean } = {},
+  { writes = false, connections = 4 }: { writes?: boolean; connections?: number } = {},
 ): Promise<Klines> {
   const application = `klinekeep ${name}`;
   const database = env.databaseUrl
-    ? await connectDatabase(env.databaseUrl, application, process.env)
-    : await connectDatabase(await startEmbeddedServer(env), application);
+    ? await connectDatabase(env.databaseUrl, application, { env: process.env, connections })
+    : await connectDatabase(await startEmbeddedServer(env), application, { connections });
   try {
     await checkServer(database.sql);
     await migrate(database.sql);

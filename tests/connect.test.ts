@@ -11,7 +11,7 @@ import { runScript, startScript } from './support/script.ts';
 
 /** Connects with parts of a good address replaced, and asks one question. */
 async function ask<Row>(url: string, question: string, env = {}): Promise<Row> {
-  const database = await connectDatabase(url, 'klinekeep tests', env);
+  const database = await connectDatabase(url, 'klinekeep tests', { env });
   try {
     const [row] = await database.sql.unsafe(question);
     return row as Row;

@@ -62,7 +62,7 @@ async function untilEncrypted(): Promise<void> {
 async function connect(query: string, change: Partial<URL> = {}, env = {}): Promise<boolean> {
   const address = Object.assign(new URL(url), change);
   address.search = query;
-  const database = await connectDatabase(address.href, 'klinekeep tests', env);
+  const database = await connectDatabase(address.href, 'klinekeep tests', { env });
   try {
     const [row] = await database.sql`select ssl from pg_stat_ssl where pid = pg_backend_pid()`;
     return row!.ssl;

@@ -6,29 +6,21 @@ import { type ConnectOptions, connect, isUnreachable } from './connect.ts';
 /** Some proxies end connections that are silent for half a minute. */
 const BEAT_MS = 20_000;
 
-export interface Watched {
-  session: postgres.Sql;
-  /** Undefined before the first query. */
-  socket: Socket | undefined;
-}
-
 /**
- * Looks after a connection until the signal is aborted. One that is idle, for example while Binance
+ * Looks after a connection until it is closed. One that is idle, for example while Binance
  * makes us wait, gets a query, so that no proxy takes it for dead. One that waits for an answer
  * is dropped when the server cannot be reached over another connection either: TCP alone would
  * wait for a quarter of an hour.
  */
 export function watchConnection(
-  watched: Watched,
+  session: postgres.Sql,
+  socket: Socket,
   address: Address,
   options: ConnectOptions,
-  until: AbortSignal,
 ): void {
   let before = { written: 0, read: 0 };
   let isAnswered = true;
   const beat = async () => {
-    const { session, socket } = watched;
-    if (!socket) return;
     const now = { written: socket.bytesWritten, read: socket.bytesRead };
     const [hasWritten, hasRead] = [now.written > before.written, now.read > before.read];
     before = now;
@@ -39,7 +31,7 @@ export function watchConnection(
     else if (await isGone(address, options)) socket.destroy(silent(address));
   };
   const timer = setInterval(() => void beat().catch(() => {}), BEAT_MS).unref();
-  until.addEventListener('abort', () => clearInterval(timer), { once: true });
+  socket.once('close', () => clearInterval(timer));
 }
 
 async function isGone(address: Address, options: ConnectOptions): Promise<boolean> {

@@ -14,7 +14,7 @@ export interface TestDatabase extends Database {
 export async function freshDatabase(place = inject('place')): Promise<TestDatabase> {
   const template = new URL(templateUrl(place)).pathname.slice(1);
   const url = await createDatabase('test', place, `template ${template}`);
-  const database = await connectDatabase(url, 'klinekeep tests');
+  const database = await connectDatabase(url, 'klinekeep tests', { connections: 4 });
   onTestFinished(() => database.close());
   return { ...database, url };
 }
