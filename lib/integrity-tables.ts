@@ -20,8 +20,11 @@ export async function checkAttached(sql: Sql, instrument: Instrument): Promise<F
 
 /** Whether the instrument's archive table, if there is one, has the shape of its candle table. */
 export async function checkArchiveShape(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  for (const tier of ['klines', 'klines_archive'] as const)
-    if ((await findTable(sql, instrument, tier)).state !== 'ready') return [];
+  for (const tier of ['klines', 'klines_archive'] as const) {
+    const table = await findTable(sql, instrument, tier);
+    // One that was detached is compared as well: it has to fit before it is attached again.
+    if (table.state === 'absent' || (table.state === 'taken' && !table.hasShape)) return [];
+  }
   const differences = await compareShapes(sql, instrument);
   if (differences.length === 0) return [];
   const rows = differences.map((detail) => ({ fromMs: 0, detail }));

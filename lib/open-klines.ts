@@ -26,7 +26,10 @@ export async function openKlines(
   const application = `klinekeep ${name}`;
   const database = env.databaseUrl
     ? await connectDatabase(env.databaseUrl, application, { env: process.env, connections })
-    : await connectDatabase(await startEmbeddedServer(env), application, { connections });
+    : await connectDatabase(await startEmbeddedServer(env), application, {
+        env: { PGSSLMODE: 'disable' },
+        connections,
+      });
   try {
     await checkServer(database.sql);
     await migrate(database.sql);

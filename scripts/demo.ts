@@ -19,7 +19,7 @@ const TSX = resolve(PROJECT_DIR, 'node_modules/.bin/tsx');
 const STEPS = [
   ['sync', 'sync-instruments', '--market', 'spot', '--quote', 'USDT'],
   ['fetch', 'fetch-history', 'BTC/USDT', '--interval', '1h', '--since', '400d'],
-  ['fetch', 'fetch-history', 'BTC/USDT', 'ETH/USDT', '--interval', '1m', '--since', '30d'],
+  ['fetch', 'fetch-history', 'BTC/USDT', 'ETH/USDT', '--interval', '1m', '--since', '7d'],
   ['update', 'update-klines'],
   ['archive', 'archive', '365'],
   ['verify', 'verify-integrity'],
@@ -29,7 +29,7 @@ const NEXT = `Now in a database of your own (the same server, another database):
 
   npx just sync --market usdm          register all active perpetuals
   npx just fetch BTC/USDT --since 1y   fetch a year of 1m candles
-  npx just update                      update every series to its last closed candle
+  npx just update                      bring every stored series up to date
   npx just archive 365 --dry-run       see what would move to the archive tables
   npx just candles BTC/USDT 4h         read any interval, archived candles too
   npx just status                      see whether everything is fresh

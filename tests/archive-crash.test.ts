@@ -64,6 +64,25 @@ function warmUp(verb: keyof typeof WORDS): ChildProcess {
   );
 }
 
+/** Waits until the next batch has moved, or now and then not so long, and a moment longer. */
+async function someMoment(
+  { sql }: Database,
+  script: Pick<ChildProcess, 'exitCode'>,
+  random: () => number,
+): Promise<void> {
+  const countBatches = async () => {
+    const [row] = await sql`select count(*)::int as count from archive_batches`;
+    return row!.count;
+  };
+  const before = await countBatches();
+  const giveUpMs = performance.now() + (random() < 0.2 ? random() * 300 : 10_000);
+  while (performance.now() < giveUpMs && script.exitCode === null) {
+    if ((await countBatches()) > before) break;
+    await sleep(5);
+  }
+  await sleep(random() * 100);
+}
+
 test(`${KILLS} times killed, archive and restore leave every candle in exactly one tier`, async () => {
   const database = await freshDatabase();
   await makeCandles(database, { rows: ROWS, from: FROM });
@@ -83,7 +102,7 @@ test(`${KILLS} times killed, archive and restore leave every candle in exactly o
     child.stdin!.write(
       `${JSON.stringify({ words: WORDS[verb], env: { DATABASE_URL: database.url } })}\n`,
     );
-    await sleep(40 + random() * 350);
+    await someMoment(database, child, random);
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     const { hot, archive } = await expectReference(database);
@@ -139,11 +158,11 @@ test(`${STOPS} times the server stops at once, and comes back with every candle 
   let verb: keyof typeof WORDS = 'archive';
   for (let round = 0; round < STOPS; round++) {
     verb = await nextVerb(database, verb);
-    await database.close();
     const running = runScript(verb, WORDS[verb], { DATABASE_URL: url });
-    await sleep(60 + random() * 350);
+    await someMoment(database, { exitCode: null }, random);
     const pid = Number.parseInt(await readFile(join(home, 'pgdata', 'postmaster.pid'), 'utf8'), 10);
     process.kill(pid, round % 2 === 0 ? 'SIGQUIT' : 'SIGKILL');
+    await database.close();
     while (isAlive(pid)) await sleep(5);
     await startEmbedded(home);
     database = await connectDatabase(url, 'klinekeep tests');

@@ -33,7 +33,7 @@ test.each([3, 5, 10])('every verb works with %i connections', async (limit) => {
   const range = ['--since', '2024-03-01', '--until', '2024-03-10'];
   for (const [name, ...words] of [
     ['sync-instruments', '--market', 'usdm'],
-    ['fetch-history', ...symbols, '--interval', '15m', '--concurrency', '4', ...range],
+    ['fetch-history', ...symbols, '--interval', '4h', '--concurrency', '4', ...range],
     [
       'update-klines',
       '--market',
@@ -41,11 +41,11 @@ test.each([3, 5, 10])('every verb works with %i connections', async (limit) => {
       '--interval',
       '1h',
       '--limit',
-      '200',
+      '20',
       '--concurrency',
       '8',
     ],
-    ['archive', '1', '--as-of', '2024-03-09', '--batch', '100'],
+    ['archive', '1', '--as-of', '2024-03-09', '--batch', '10'],
     ['restore', 'BTC/USDT', '--from', '2024-03-02', '--to', '2024-03-03'],
     ['verify-integrity', '--deep', '--compare', '2', '--repair', '--to', '2024-03-09'],
     ['candles', 'BTC/USDT', '4h', '--from', '2024-03-02'],
@@ -64,7 +64,7 @@ test.each([3, 5, 10])('every verb works with %i connections', async (limit) => {
 test('two updates with three connections between them both end well', async () => {
   const { env, sql } = await setUp(3);
   await runScript('sync-instruments', ['--market', 'usdm'], env);
-  const words = ['--market', 'usdm', '--interval', '1h', '--limit', '300', '--json'];
+  const words = ['--market', 'usdm', '--interval', '1h', '--limit', '20', '--json'];
   const runs = await Promise.all([1, 2].map(() => startScript('update-klines', words, env).result));
   for (const { exitCode, stderr } of runs) expect(exitCode, stderr).toBe(EXIT.done);
   expect(await sql`select 1`).toHaveLength(1);

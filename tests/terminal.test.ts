@@ -49,7 +49,7 @@ async function setUp() {
 /** Nothing of the bar is left, nothing was wrapped, the cursor waits below the last line. */
 function expectTidy(screen: Screen): void {
   expect(screen.lines().filter((line) => BAR.test(line))).toEqual([]);
-  expect(screen.wrapped()).toBe(0);
+  expect(screen.wrapped(), screen.lines().join('\n')).toBe(0);
   expect(screen.cursor()).toEqual({ row: screen.lines().length, column: 0 });
   // The cursor was neither hidden nor saved: nobody has to restore it after a crash.
   for (const trick of ['7', '8', '[s', '[u', '[?25l'])
@@ -160,7 +160,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
       expect(await screen.ended).toBe(130);
     });
     const lines = screen.lines().filter((line) => line !== '^C');
-    expect(lines).toEqual([expect.stringContaining('(once more to stop at once)')]);
+    expect(lines[0]).toContain('(once more to stop at once)');
     expectTidy(screen);
   });
 
@@ -229,10 +229,10 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     for (const result of [
       /just sync .+\nspot: 8 registered/,
       /400d\nBTC\/USDT 1h: \+9,600 candles, .+\n\n/,
-      /30d\nBTC\/USDT 1m: \+43,200 candles, .+\nETH\/USDT 1m: \+43,200 candles, .+\n\n/,
+      /7d\nBTC\/USDT 1m: \+10,080 candles, .+\nETH\/USDT 1m: \+10,080 candles, .+\n\n/,
       /update\n([^$]+\n)?3 series up to date: .+\n\n/,
       /365\nBTC\/USDT: [\d,]+ candles moved to btc_usdt_archive\n.+ moved\n\n/,
-      /verify\n3 series, 96,.+\n\nsymbol {4}/,
+      /verify\n3 series, 29,.+\n\nsymbol {4}/,
     ])
       expect(text).toMatch(result);
     expectTidy(screen);

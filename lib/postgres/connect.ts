@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import pg from 'pg';
 import passwordFile from 'pgpass/lib/helper.js';
 import { KlinekeepError } from '../errors.ts';
-import { wait } from '../retry.ts';
+import { allowWaiters, wait } from '../retry.ts';
 import { renderSql, SqlText } from '../sql-file.ts';
 import { type Address, formatAddress, type Host } from './address.ts';
 import { internalsOf } from './driver-socket.ts';
@@ -25,6 +25,9 @@ const BUSY = new Set(['53300', '57P03']);
 const NOT_THIS_WAY = '28000';
 const NO_TLS = /server does not support SSL/;
 const KEEPALIVE_AFTER_MS = 15_000;
+
+/** Servers that have said that they do not know TLS: sslmode=prefer asks them only once. */
+const withoutTls = new Set<string>();
 
 /**
  * Opens one connection and gives it the settings that klinekeep depends on.
@@ -72,12 +75,14 @@ async function connectToHost(
   host: Host,
   options: ConnectOptions,
 ): Promise<pg.Client> {
+  const place = `${host.host}:${host.port}`;
   const [first, second] = tlsAttempts(address, host);
-  let tls = first!;
+  let tls = second !== undefined && withoutTls.has(place) ? second : first!;
   const open = () => logIn(address, host, tls, options);
   const client = await open().catch((error) => {
     const hasOtherWay = NO_TLS.test(error.message) || codeOf(error) === NOT_THIS_WAY;
-    if (second === undefined || !hasOtherWay) throw error;
+    if (second === undefined || tls === second || !hasOtherWay) throw error;
+    if (NO_TLS.test(error.message)) withoutTls.add(place);
     tls = second;
     return open();
   });
@@ -145,6 +150,7 @@ async function withDeadline(
   };
   const onAbort = () => cut(signal.reason);
   const deadline = setTimeout(() => cut(timeoutError(address)), address.connectTimeoutMs);
+  allowWaiters(signal);
   signal.addEventListener('abort', onAbort);
   try {
     signal.throwIfAborted();

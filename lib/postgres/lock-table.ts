@@ -1,4 +1,3 @@
-import type postgres from 'postgres';
 import { KlinekeepError } from '../errors.ts';
 
 /** out_of_memory; PostgreSQL raises it also when its lock table is full. */
@@ -33,8 +32,8 @@ class FullLockTable extends KlinekeepError {
 
 function fullTable(error: unknown): { setting: string; error: Error } | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
-    const { code, hint } = at as postgres.PostgresError;
-    if (at.name !== 'PostgresError' || code !== OUT_OF_MEMORY) continue;
+    const { code, hint } = at as { code?: string; hint?: string };
+    if (code !== OUT_OF_MEMORY) continue;
     // The hint is in the server's language; the name of the setting is the same in all of them.
     const setting = /max_(pred_)?locks_per_transaction/.exec(hint ?? '')?.[0];
     if (setting !== undefined) return { setting, error: at };

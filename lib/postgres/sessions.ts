@@ -1,4 +1,5 @@
 import { type Database, isConnectionLost, type Session } from '../db.ts';
+import { allowWaiters } from '../retry.ts';
 
 /** Sessions that are used again, as many as the server gives. */
 export interface SessionPool {
@@ -37,6 +38,7 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
         signal.removeEventListener('abort', onAbort);
         settle();
       };
+      allowWaiters(signal);
       signal.addEventListener('abort', onAbort, { once: true });
       waiting.add(onTurn);
     });

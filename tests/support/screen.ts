@@ -56,9 +56,10 @@ export async function showScript(
     lastWrite = new Promise((settle) => terminal.write(data, settle));
   });
   const ended = new Promise<number>((settle) =>
-    child.onExit(async ({ exitCode }) => {
+    child.onExit(async ({ exitCode, signal }) => {
       await lastWrite;
-      settle(exitCode);
+      // As a shell reports it.
+      settle(signal ? 128 + signal : exitCode);
     }),
   );
   const buffer = () => terminal.buffer.active;
