@@ -39,15 +39,15 @@ export async function findTable(
   if (found === undefined) throw new Error(`${tier} was not found`);
   if (found.is_partition && found.holds_instrument) return { state: 'ready' };
   const isFree = found.schema === null || found.comes_later === true;
-  const [partition] = await runSql<{ name: string }>(sql, 'klines/partition_of.sql', values);
-  if (isFree && !found.is_type && partition === undefined)
+  if (isFree && !found.is_type && found.partition === null)
     return { state: 'absent', home: found.is_elsewhere ? found.home : undefined };
   return {
     state: 'taken',
-    problem: describeTaken({ ...found, kind: isFree ? 'type' : found.kind }, values, {
-      symbol: instrument.symbol,
-      partition: partition?.name,
-    }),
+    problem: describeTaken(
+      { ...found, kind: isFree ? 'type' : found.kind },
+      values,
+      instrument.symbol,
+    ),
     isTable: !isFree && found.kind === 'table',
     hasShape: !isFree && found.has_shape,
   };

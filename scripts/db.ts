@@ -4,7 +4,7 @@ import { main, type Outcome, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
 import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded.ts';
 import { type ExitCode, KlinekeepError } from '../lib/errors.ts';
-import { parseAddress, withoutPassword } from '../lib/postgres/address.ts';
+import { formatAddress, parseAddress, withoutPassword } from '../lib/postgres/address.ts';
 import { z } from '../lib/zod.ts';
 
 const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
@@ -52,8 +52,15 @@ export const script: Script<Options> = {
         const wasRunning = await stopEmbedded(home);
         return { json: { stopped: wasRunning }, text: wasRunning ? 'stopped' : 'was not running' };
       }
-      case 'status':
-        return await describeStatus(home);
+      case 'status': {
+        const status = await describeStatus(home);
+        if (databaseUrl === undefined) return status;
+        const address = formatAddress(parseAddress(databaseUrl, context.programEnv));
+        return {
+          json: { ...status.json, databaseUrl: address },
+          text: `DATABASE_URL is in use: ${address}\nThe embedded server is not: ${status.text}`,
+        };
+      }
       case 'url': {
         const url = databaseUrl ?? (await startEmbedded(home));
         return { json: { url }, text: url };

@@ -34,7 +34,7 @@ async function setUp(options: { nowMs: number; recordings?: string }) {
       [symbol, '--interval', interval, ...range],
       env,
     );
-    expect(result.exitCode).toBe(EXIT.done);
+    expect(result.exitCode, result.stderr).toBe(EXIT.done);
   };
   const ask = (...words: string[]) => runScript('candles', words, env);
   const json = async (...words: string[]) => JSON.parse((await ask(...words, '--json')).stdout);

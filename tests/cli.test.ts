@@ -148,3 +148,15 @@ test('a setting that makes no sense: is printed without the password in it', asy
   expect(exitCode).toBe(EXIT.config);
   expect(stderr).toContain('HTTPS_PROXY is "ftp://***@proxy"');
 });
+
+test('db status: names the server of DATABASE_URL, without its password', async () => {
+  const DATABASE_URL = 'postgres://u:secret@h:5433/candles';
+  const { exitCode, stdout } = await runScript('db', ['status'], {
+    DATABASE_URL,
+    KLINES_HOME: '/nowhere',
+  });
+  expect(exitCode).toBe(EXIT.done);
+  expect(stdout).toBe(
+    'DATABASE_URL is in use: u@h:5433/candles\nThe embedded server is not: no database yet in /nowhere\n',
+  );
+});

@@ -31,7 +31,7 @@ const SETTINGS: Record<string, readonly string[]> = {
   client_encoding: ['LATIN1', 'SQL_ASCII', 'WIN1252'],
   client_min_messages: ['debug1', 'error'],
   log_min_duration_statement: ['0'],
-  search_path: ['"$user", public, pg_catalog', 'elsewhere, public', 'public, elsewhere'],
+  search_path: ['"$user", public, pg_catalog', 'public, elsewhere'],
   default_transaction_isolation: ['serializable', 'repeatable read'],
   default_transaction_deferrable: ['on'],
   default_transaction_read_only: ['off'],

@@ -26,8 +26,8 @@ const NOT_THIS_WAY = '28000';
 const NO_TLS = /server does not support SSL/;
 const KEEPALIVE_AFTER_MS = 15_000;
 
-/** Servers that have said that they do not know TLS: sslmode=prefer asks them only once. */
-const withoutTls = new Set<string>();
+/** Servers that have said that they do not know TLS: a run asks them only once. */
+const withoutTls = new WeakSet<Host>();
 
 /**
  * Opens one connection and gives it the settings that klinekeep depends on.
@@ -75,14 +75,13 @@ async function connectToHost(
   host: Host,
   options: ConnectOptions,
 ): Promise<pg.Client> {
-  const place = `${host.host}:${host.port}`;
   const [first, second] = tlsAttempts(address, host);
-  let tls = second !== undefined && withoutTls.has(place) ? second : first!;
+  let tls = second !== undefined && withoutTls.has(host) ? second : first!;
   const open = () => logIn(address, host, tls, options);
   const client = await open().catch((error) => {
     const hasOtherWay = NO_TLS.test(error.message) || codeOf(error) === NOT_THIS_WAY;
     if (second === undefined || tls === second || !hasOtherWay) throw error;
-    if (NO_TLS.test(error.message)) withoutTls.add(place);
+    if (NO_TLS.test(error.message)) withoutTls.add(host);
     tls = second;
     return open();
   });

@@ -16,6 +16,8 @@ export interface FoundName {
   bound: string | null;
   parent: string | null;
   has_shape: boolean;
+  /** The partition that holds the instrument, whatever its name. */
+  partition: string | null;
   /** A type that is no table has the name in the schema of klines. */
   is_type: boolean;
 }
@@ -24,12 +26,13 @@ export interface FoundName {
 export function describeTaken(
   found: FoundName,
   wanted: { name: string; parent: string; instrument_id: number },
-  { symbol, partition }: { symbol: string; partition: string | undefined },
+  symbol: string,
 ): KlinekeepError {
   const { name, parent, instrument_id } = wanted;
+  const { partition } = found;
   const taken = `${quote(found.schema ?? found.home)}.${quote(name)}`;
   const wish = `a partition of ${parent} for ${symbol} (instrument ${instrument_id})`;
-  if (partition !== undefined) {
+  if (partition !== null) {
     return refuse(
       symbol,
       found.schema === null

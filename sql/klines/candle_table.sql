@@ -40,6 +40,14 @@ select
     except
     select attname from pg_attribute where attrelid = found.oid and attnum > 0 and not attisdropped
   ) as has_shape,
+  -- In the same snapshot: another session may be creating the table.
+  (
+    select p.oid::regclass::text
+    from pg_inherits h
+    join pg_class p on p.oid = h.inhrelid
+    where h.inhparent = home.oid
+      and pg_get_expr(p.relpartbound, 0) = format('FOR VALUES IN (%s)', :'instrument_id'::int)
+  ) as partition,
   exists (
     select from pg_type t
     where t.typname = :'name' and t.typnamespace = home.relnamespace and t.typrelid = 0 and t.typcategory <> 'A'
