@@ -69,16 +69,20 @@ test('a session that lost its connection, and with it the lock, cannot write bes
   });
 });
 
-test('a database that ends idle sessions does not end ours', async () => {
-  const { sql, url } = await freshDatabase();
-  await sql.unsafe(`do $$ begin
-    execute format('alter database %I set idle_session_timeout = 50', current_database());
-  end $$`);
-  const database = await connectDatabase(url, 'klinekeep tests');
-  onTestFinished(() => database.close());
-  await sleep(300);
-  expect(lossOf(database.sql).aborted).toBe(false);
-});
+test.each(['statement_timeout', 'idle_session_timeout'])(
+  'connectDatabase(): %s of the database ends neither statements nor sessions',
+  async (setting) => {
+    const { sql, url } = await freshDatabase();
+    await sql.unsafe(`do $$ begin
+      execute format('alter database %I set ${setting} = 50', current_database());
+    end $$`);
+    const database = await connectDatabase(url, 'klinekeep tests');
+    onTestFinished(() => database.close());
+    await database.sql`select pg_sleep(0.2)`;
+    await sleep(200);
+    expect(lossOf(database.sql).aborted).toBe(false);
+  },
+);
 
 test('values are quoted into SQL files, never pasted', () => {
   const text = renderSql('archive/create_table.sql', {

@@ -24,6 +24,7 @@ const BUSY = new Set(['53300', '57P03']);
 /** invalid_authorization_specification: pg_hba.conf may allow it with, or without, TLS. */
 const NOT_THIS_WAY = '28000';
 const NO_TLS = /server does not support SSL/;
+const BROKEN_TLS = /^(ERR_SSL|EPROTO)/;
 const KEEPALIVE_AFTER_MS = 15_000;
 
 /** Servers that have said that they do not know TLS: a run asks them only once. */
@@ -79,7 +80,10 @@ async function connectToHost(
   let tls = second !== undefined && withoutTls.has(host) ? second : first!;
   const open = () => logIn(address, host, tls, options);
   const client = await open().catch((error) => {
-    const hasOtherWay = NO_TLS.test(error.message) || codeOf(error) === NOT_THIS_WAY;
+    const hasOtherWay =
+      NO_TLS.test(error.message) ||
+      codeOf(error) === NOT_THIS_WAY ||
+      BROKEN_TLS.test(codeOf(error));
     if (second === undefined || tls === second || !hasOtherWay) throw error;
     if (NO_TLS.test(error.message)) withoutTls.add(host);
     tls = second;
