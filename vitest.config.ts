@@ -10,7 +10,7 @@ const WITHOUT_SERVER = [
 ].map((name) => `tests/${name}.test.ts`);
 
 /** These run on the oldest PostgreSQL as well in every `npm test`: each verb, and most SQL. */
-const ON_OLDEST = ['candles', 'kline-codec', 'migrate', 'restore', 'verbs'].map(
+const ON_OLDEST = ['candles', 'kline-codec', 'migrate', 'verbs'].map(
   (name) => `tests/${name}.test.ts`,
 );
 

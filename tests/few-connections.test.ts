@@ -1,3 +1,4 @@
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -29,6 +30,8 @@ async function setUp(limit: number) {
 
 test.each([3, 5, 10])('every verb works with %i connections', async (limit) => {
   const { env } = await setUp(limit);
+  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-few-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
   const symbols = ['BTC/USDT', 'ETH/USDT', 'SOL/USDT', 'BNB/USDT'];
   const range = ['--since', '2024-03-01', '--until', '2024-03-10'];
   for (const [name, ...words] of [
@@ -50,7 +53,7 @@ test.each([3, 5, 10])('every verb works with %i connections', async (limit) => {
     ['verify-integrity', '--deep', '--compare', '2', '--repair', '--to', '2024-03-09'],
     ['candles', 'BTC/USDT', '4h', '--from', '2024-03-02'],
     ['archive-log'],
-    ['report', '--output', join(tmpdir(), 'klinekeep-few-connections.html')],
+    ['report', '--output', join(folder, 'report.html')],
     ['metrics'],
     ['status'],
   ] as const) {
