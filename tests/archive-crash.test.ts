@@ -160,14 +160,17 @@ test(`${STOPS} times the server stops at once, and comes back with every candle 
     verb = await nextVerb(database, verb);
     const running = runScript(verb, WORDS[verb], { DATABASE_URL: url });
     await someMoment(database, { exitCode: null }, random);
+    // Looked at before: the script goes on by itself as soon as the server is back.
+    const [row] = await database.sql`
+      select exists (select from klines) and exists (select from klines_archive) as both`;
+    if (row!.both) inTheMiddle += 1;
     const pid = Number.parseInt(await readFile(join(home, 'pgdata', 'postmaster.pid'), 'utf8'), 10);
     process.kill(pid, round % 2 === 0 ? 'SIGQUIT' : 'SIGKILL');
     await database.close();
     while (isAlive(pid)) await sleep(5);
     await startEmbedded(home);
     database = await connectDatabase(url, 'klinekeep tests');
-    const { hot, archive } = await expectReference(database);
-    if (hot > 0 && archive > 0) inTheMiddle += 1;
+    await expectReference(database);
     const { exitCode } = await running;
     expect([EXIT.done, EXIT.failed, EXIT.unavailable, EXIT.later]).toContain(exitCode);
   }
