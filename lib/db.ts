@@ -99,8 +99,8 @@ function openSession(
     ...{ idle_timeout: 0, max_lifetime: 0 },
     // A prepared statement goes generic at its sixth run and then locks every partition.
     prepare: false,
-    // Only arrays need them, nothing here does, and a connection that is lost meanwhile rejects where
-    // nobody can catch it.
+    // Only arrays need them, and nothing here does. If the connection is lost meanwhile, the driver
+    // rejects a promise that no caller can reach.
     fetch_types: false,
     onnotice: () => {},
     onclose: () => loss.abort(lost),

@@ -134,7 +134,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
         `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`,
         concat(first, chunks),
       );
-      // From here on PostgreSQL keeps the table as it is: nobody has detached or replaced it before either.
+      // PostgreSQL keeps the table as it is from here on. This checks that it was not detached or replaced before.
       await assertTable(tx, series.instrument);
     }
     await storeRejected(tx, series, page.source, encoder.rejected);

@@ -21,9 +21,9 @@ const FROM = '2024-01-01';
 const ROWS = 3_000;
 const ROUNDS = process.env.KLINEKEEP_KILL_ROUNDS;
 /** For more of each: KLINEKEEP_KILL_ROUNDS=50 npx vitest run archive-crash */
-const KILLS = Number(ROUNDS ?? 20);
-const LOSSES = Number(ROUNDS ?? 6);
-const STOPS = Number(ROUNDS ?? 5);
+const KILLS = Number(ROUNDS ?? 40);
+const LOSSES = Number(ROUNDS ?? 10);
+const STOPS = Number(ROUNDS ?? 10);
 
 const WORDS = {
   archive: ['10', '--as-of', '2024-03-01', '--batch', '20'],

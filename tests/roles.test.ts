@@ -80,7 +80,7 @@ test('archive: says once that a role without pg_monitor cannot see replica lag',
   expect(await runScript('archive', [...words, '--quiet'], env)).toMatchObject({ stderr: '' });
 });
 
-test('a role that may create nothing is told what to grant', async () => {
+test('a role that may create nothing gets the grant statement', async () => {
   const role = await freshRole();
   const url = await emptyDatabase();
   const admin = await connect(url);
@@ -90,7 +90,7 @@ test('a role that may create nothing is told what to grant', async () => {
   expect(result.stderr).toContain(`create schema klines authorization ${role.name}`);
 });
 
-test('a role that looks for the tables in the wrong schema is told where they are', async () => {
+test('a role that looks for the tables in the wrong schema gets their location', async () => {
   const { admin, url } = await ownerOfSchema().then(async (made) => {
     await runScript('status', [], made.env);
     return made;
@@ -183,7 +183,7 @@ test('verify --compare: works for a read-only role, with a request budget of its
   expect(await writtenRows(sql)).toBe(before);
 });
 
-test('a read-only role is told which schema files are pending', async () => {
+test('a read-only role gets the names of pending schema files', async () => {
   const { sql, env } = await readOnlyRole();
   await sql`delete from schema_files where name = '041_lock_class.sql'`;
   const result = await runScript('status', [], env);

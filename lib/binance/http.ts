@@ -132,7 +132,7 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
   }
 }
 
-/** Whether the server ended a connection that had served before: such a request never reached it. */
+/** Whether the server ended a connection that had served before. A GET may be sent again. */
 function hadBeenIdle(error: unknown): boolean {
   if (!(error instanceof errors.SocketError)) return false;
   return error.message === 'other side closed' && (error.socket?.bytesRead ?? 0) > 0;

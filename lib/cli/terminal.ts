@@ -59,7 +59,7 @@ export function showLine(
   });
   const timer = setInterval(draw, REDRAW_EVERY_MS).unref();
   stderr.on('resize', redraw);
-  // After a second Ctrl-C, or an error that nobody caught, there is no other chance.
+  // After a second Ctrl-C or an uncaught error, nothing else runs.
   process.on('exit', erase);
 
   return () => {

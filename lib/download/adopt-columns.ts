@@ -160,7 +160,7 @@ function endOfCandle(open: { column: string; type: string }, interval: Interval)
     : `coalesce((${toMs(name)} + ${maxStepMs(interval) - 1})::text, '')`;
 }
 
-/** µs are told from ms by their size, as everywhere else. */
+/** µs and ms are distinguished by magnitude, as everywhere else. */
 function toMs(name: string): string {
   return `trunc(case when ${name} >= 100000000000000 then ${name} / 1000 else ${name} end)::bigint`;
 }

@@ -58,9 +58,9 @@ async function connectToAny(address: Address, options: ConnectOptions): Promise<
   for (const target of wanted === 'prefer-standby' ? ['standby', 'any'] : [wanted]) {
     for (const host of address.hosts) {
       try {
-        const client = await connectToHost(address, host, options);
-        if (await hasState(client, target)) return client;
-        await client.end();
+        const { client, fits } = await connectToHost(address, host, target, options);
+        if (fits) return client;
+        client.end().catch(() => {});
         failure = new KlinekeepError('unavailable', `${host.host}:${host.port} is not ${target}`);
       } catch (error) {
         failure = error;
@@ -74,8 +74,9 @@ async function connectToAny(address: Address, options: ConnectOptions): Promise<
 async function connectToHost(
   address: Address,
   host: Host,
+  target: string,
   options: ConnectOptions,
-): Promise<pg.Client> {
+): Promise<{ client: pg.Client; fits: boolean }> {
   const [first, second] = tlsAttempts(address, host);
   let tls = second !== undefined && withoutTls.has(host) ? second : first!;
   const open = () => logIn(address, host, tls, options);
@@ -89,8 +90,12 @@ async function connectToHost(
     tls = second;
     return open();
   });
-  await withDeadline(client, address, options.signal, () => prepare(client, address, open));
-  return client;
+  let fits = false;
+  await withDeadline(client, address, options.signal, async () => {
+    await prepare(client, address, open);
+    fits = await hasState(client, target);
+  });
+  return { client, fits };
 }
 
 async function logIn(

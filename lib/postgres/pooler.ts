@@ -40,7 +40,7 @@ async function compareProcesses(
     for (let look = 0; look < LOOKS; look += 1)
       if ((await processOf(client)) !== own) throw shared();
   } finally {
-    await second.end().catch(() => {});
+    second.end().catch(() => {});
   }
 }
 

@@ -1,4 +1,4 @@
--- Which privileges this role lacks on the objects that a message of PostgreSQL names
+-- Which privileges this role lacks on the objects named in an error message from PostgreSQL
 -- Locks nothing. Can be run again. `words` is the message without its quotes; a name in it counts as a word.
 
 with said as (
@@ -6,7 +6,7 @@ with said as (
 ),
 objects as (
   select 'table' as kind, c.oid::regclass::text as name, c.relowner as owner, (
-    -- Whoever cannot even read is offered that, and no more.
+    -- A role that cannot read yet is offered SELECT only.
     select case when not has_table_privilege(c.oid, 'select') then 'select' else string_agg(p, ', ' order by n) end
     from unnest('{insert,update,delete}'::text[]) with ordinality as wanted (p, n)
     where not has_table_privilege(c.oid, p)

@@ -24,7 +24,7 @@ begin
     begin
       execute format('alter table %s owner to %I', target, owner);
     exception when insufficient_privilege then
-      -- The owner may not create tables in this schema: then whoever made this one keeps it.
+      -- The owner may not create tables in this schema: then the creator keeps the table.
       null;
     end;
   end if;

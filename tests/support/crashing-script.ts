@@ -1,4 +1,4 @@
-/** A script that ends in an error which nobody catches, while its bar is on the screen. */
+/** A script that ends with an uncaught error, while its bar is on the screen. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { main, type Script } from '../../lib/cli.ts';
 import { z } from '../../lib/zod.ts';
@@ -13,7 +13,7 @@ export const script: Script<object> = {
     progress.start(10, 'candles');
     progress.advance(3, 'BTC/USDT');
     setTimeout(() => {
-      throw new Error('nobody catches this');
+      throw new Error('uncaught on purpose');
     }, 1_000);
     await sleep(60_000);
     return { json: {} };
