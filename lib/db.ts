@@ -3,9 +3,10 @@ import { pipeline } from 'node:stream/promises';
 import postgres from 'postgres';
 import { describeError, EXIT, KlinekeepError } from './errors.ts';
 import { type Address, formatAddress, parseAddress } from './postgres/address.ts';
-import { type ConnectOptions, connect } from './postgres/connect.ts';
+import { connect } from './postgres/connect.ts';
 import { failedSocket, handOver } from './postgres/driver-socket.ts';
 import { watchConnection } from './postgres/heartbeat.ts';
+import type { ConnectOptions } from './postgres/log-in.ts';
 import type { Sql } from './sql-file.ts';
 
 /** One connection of its own, for work that needs session state: locks and the staging table. */

@@ -7,7 +7,7 @@ import { COPY_COLUMNS, KlineEncoder } from './kline-codec.ts';
 import { readKlines } from './kline-row.ts';
 import { lockedTransaction, runLocked } from './locks.ts';
 import { storeRejected } from './rejected-klines.ts';
-import { runSql, sqlState } from './sql-file.ts';
+import { quoteIdentifier, runSql, sqlState } from './sql-file.ts';
 
 /** The candles of one instrument in one interval. */
 export interface Series {
@@ -128,7 +128,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
   if (encoder.count > 0) await ensureTable(session, series.instrument);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     if (encoder.count > 0) {
-      const table = `"${series.instrument.tableName.replaceAll('"', '""')}"`;
+      const table = quoteIdentifier(series.instrument.tableName);
       await copyIn(
         tx,
         `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`,

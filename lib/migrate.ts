@@ -4,16 +4,13 @@ import { resolve } from 'node:path';
 import type postgres from 'postgres';
 import { PROJECT_DIR } from './env.ts';
 import { KlinekeepError } from './errors.ts';
+import { createIn, findHome, type Home, whyReadOnly } from './postgres/home.ts';
 import {
   assertCanInstall,
   assertNamesFree,
   assertNotHidden,
-  createIn,
-  findHome,
-  type Home,
   readNames,
-  whyReadOnly,
-} from './postgres/home.ts';
+} from './postgres/home-checks.ts';
 import { explainSqlError, type Sql } from './sql-file.ts';
 
 /**

@@ -1,7 +1,8 @@
 import { connectDatabase, type Database } from './db.ts';
 import { type Env, loadEnv } from './env.ts';
 import { migrate } from './migrate.ts';
-import { assertWritable, findHome, mayNoteRuns } from './postgres/home.ts';
+import { findHome, mayNoteRuns } from './postgres/home.ts';
+import { assertWritable } from './postgres/home-checks.ts';
 import { checkServer } from './postgres/server.ts';
 
 export interface Klines extends Database {

@@ -18,9 +18,14 @@ export class SqlText {
   }
 }
 
+/** A name as SQL, in double quotes, whatever is in it. */
+export function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
 /** A list of columns, each quoted, for `:columns`. */
 export function columnList(names: readonly string[]): SqlText {
-  return new SqlText(names.map((name) => `"${name.replaceAll('"', '""')}"`).join(', '));
+  return new SqlText(names.map(quoteIdentifier).join(', '));
 }
 
 const VARIABLE = /(?<!:):(['"])([a-z_]+)\1|(?<=[\s(]):([a-z_]+)\b/g;

@@ -1,17 +1,15 @@
 import { main, type Script } from '../lib/cli.ts';
 import type { Context } from '../lib/context.ts';
+import { type AdoptCounts, type AdoptWork, copyCandles } from '../lib/download/adopt.ts';
+import { FIELD_NAMES, type Field } from '../lib/download/adopt-columns.ts';
 import {
-  type AdoptCounts,
-  type AdoptWork,
   claimTable,
-  copyCandles,
   type ForeignTable,
   findSource,
   planSource,
   renameTable,
   standsInTheWay,
-} from '../lib/download/adopt.ts';
-import { FIELD_NAMES, type Field } from '../lib/download/adopt-columns.ts';
+} from '../lib/download/adopt-source.ts';
 import { findOrRegisterOffline, plannedInstrument } from '../lib/download/register-offline.ts';
 import { eachInstrument, throwIfOnlyFailure } from '../lib/each-instrument.ts';
 import { EXIT, KlinekeepError } from '../lib/errors.ts';

@@ -266,3 +266,12 @@ test('adopt: a new name that is taken is refused, and the old table stays', asyn
   expect(result.stderr).toContain('Cannot rename public.btc_usdt: public.taken exists already');
   expect(await sql`select from btc_usdt`).toHaveLength(20);
 });
+
+test('adopt: copies a table named like a keyword, and gives it such a name', async () => {
+  const { sql, adopt } = await setUp();
+  await makeReference(sql, '"order"', 10);
+  const result = await adopt('order', '--rename', 'user', '--json');
+  expect(result, result.stderr).toMatchObject({ exitCode: EXIT.done });
+  expect(JSON.parse(result.stdout)).toMatchObject({ inserted: 10, table: 'public."user"' });
+  expect(await sql`select from "user"`).toHaveLength(10);
+});

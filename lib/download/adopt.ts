@@ -1,16 +1,16 @@
 /** Copies the candles of another program's table into the store. */
 import type postgres from 'postgres';
-import { ensureTable, findTable } from '../candle-tables.ts';
+import { ensureTable } from '../candle-tables.ts';
 import type { Session } from '../db.ts';
 import { KlinekeepError } from '../errors.ts';
 import type { KlineEncoder } from '../kline-codec.ts';
 import { encoderFor, type Page, type Series, stage } from '../klines.ts';
 import { lockedTransaction } from '../locks.ts';
-import { quote } from '../postgres/home.ts';
 import { storeRejected } from '../rejected-klines.ts';
-import { runSql, type Sql, SqlText, sqlState } from '../sql-file.ts';
+import { runSql, SqlText } from '../sql-file.ts';
 import { streamSql } from '../sql-stream.ts';
-import { type Field, planRows, type RowSource } from './adopt-columns.ts';
+import type { RowSource } from './adopt-columns.ts';
+import type { ForeignTable } from './adopt-source.ts';
 import { assertSpacing } from './adopt-spacing.ts';
 
 /** Binance's first candle opened in 2017: what is older is no time in ms or µs. */
@@ -19,7 +19,6 @@ const ROWS_PER_PAGE = 20_000;
 const ROWS_PER_BATCH = 2_000;
 /** Rejected rows that are kept of one table: enough to see what is wrong with it. */
 const MAX_KEPT = 10_000;
-const DUPLICATE_TABLE = '42P07';
 
 export interface AdoptCounts {
   /** Rows of the table that belong to the series. */
@@ -43,135 +42,8 @@ export interface AdoptCounts {
   reasons: string[];
 }
 
-export interface ForeignTable {
-  schema: string;
-  name: string;
-  /** Its name as SQL. */
-  quoted: string;
-  columns: Record<string, string>;
-}
-
 export interface AdoptListener {
   onRows?: (rows: number, untilMs: number) => void;
-}
-
-/**
- * Finds the table that candles are to be copied from.
- * @param name as in SQL, with its schema if it is not on search_path
- * @throws KlinekeepError (65) when there is none, or it is one of ours
- */
-export async function findForeignTable(sql: Sql, name: string): Promise<ForeignTable> {
-  const [found] = await runSql<{
-    schema: string;
-    name: string;
-    is_readable: boolean;
-    is_ours: boolean;
-    columns: string | null;
-  }>(sql, 'adopt/table.sql', { name });
-  if (found === undefined) {
-    throw new KlinekeepError('data', `There is no table ${name} in this database.`, {
-      hint: 'Name it as in SQL, with its schema if that is not on search_path: old_bot.btc_usdt',
-    });
-  }
-  const quoted = `${quote(found.schema)}.${quote(found.name)}`;
-  if (found.is_ours) {
-    throw new KlinekeepError('data', `${quoted} belongs to klinekeep already.`, {
-      hint: 'Name the table of the other program.',
-    });
-  }
-  if (!found.is_readable || found.columns === null) {
-    throw new KlinekeepError('data', `${quoted} is no table that rows can be read from.`);
-  }
-  return { schema: found.schema, name: found.name, quoted, columns: JSON.parse(found.columns) };
-}
-
-/**
- * The table to copy from, renamed first where it has the very name that the instrument's own table
- * needs. A run that was killed after that finds it under its new name.
- * @param rename the new name; undefined: it keeps its name
- * @throws KlinekeepError (78) when the name is needed and no new one is given
- */
-export async function claimTable(
-  session: Session,
-  series: Series,
-  name: string,
-  rename: string | undefined,
-): Promise<ForeignTable> {
-  const source = await findSource(session, name, rename);
-  const isInTheWay = await standsInTheWay(session, series, source, rename);
-  return isInTheWay ? await renameTable(session, source, rename as string) : source;
-}
-
-/**
- * Whether the table has the very name that the instrument's own table needs.
- * @throws KlinekeepError (78) when it has and no new name is given, or when something else is in the way
- */
-export async function standsInTheWay(
-  sql: Sql,
-  { instrument }: Series,
-  source: ForeignTable,
-  rename: string | undefined,
-): Promise<boolean> {
-  const own = await findTable(sql, instrument);
-  if (own.state !== 'taken') return false;
-  if (source.name !== instrument.tableName) throw own.problem;
-  if (rename !== undefined && rename !== source.name) return true;
-  throw new KlinekeepError(
-    'config',
-    `${source.quoted} has the name that the table of ${instrument.symbol} needs.`,
-    { hint: `Have it renamed: --rename ${instrument.tableName}_old` },
-  );
-}
-
-/** The table by its name, or by its new one if an earlier run has renamed it. */
-export async function findSource(
-  sql: Sql,
-  name: string,
-  rename: string | undefined,
-): Promise<ForeignTable> {
-  try {
-    return await findForeignTable(sql, name);
-  } catch (error) {
-    if (rename === undefined || !(error instanceof KlinekeepError)) throw error;
-    const schema = /^(.+)\.[^.]+$/.exec(name)?.[1];
-    const renamed = schema ? `${schema}.${quote(rename)}` : rename;
-    return await findForeignTable(sql, renamed).catch(() => {
-      throw error;
-    });
-  }
-}
-
-/** @throws KlinekeepError (78) when something else has the new name */
-export async function renameTable(
-  sql: Sql,
-  source: ForeignTable,
-  rename: string,
-): Promise<ForeignTable> {
-  if (source.name === rename) return source;
-  try {
-    await sql.unsafe(`alter table ${source.quoted} rename to ${quote(rename)}`);
-  } catch (error) {
-    if (sqlState(error) !== DUPLICATE_TABLE) throw error;
-    throw new KlinekeepError(
-      'config',
-      `Cannot rename ${source.quoted}: ${quote(source.schema)}.${quote(rename)} exists already.`,
-      { hint: 'Choose another name with --rename.', cause: error },
-    );
-  }
-  return { ...source, name: rename, quoted: `${quote(source.schema)}.${quote(rename)}` };
-}
-
-/** How the rows of the table are read as candles of a series. @throws as `planRows` */
-export function planSource(
-  source: ForeignTable,
-  { instrument, interval }: Series,
-  map: Readonly<Partial<Record<Field, string>>>,
-): RowSource {
-  return planRows(source.columns, map, {
-    interval,
-    symbol: instrument.symbol,
-    exchangeSymbol: instrument.exchangeSymbol,
-  });
 }
 
 export interface AdoptWork {

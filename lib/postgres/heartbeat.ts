@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net';
 import type postgres from 'postgres';
 import { type Address, formatAddress } from './address.ts';
-import { type ConnectOptions, connect, isUnreachable } from './connect.ts';
+import { connect, isUnreachable } from './connect.ts';
+import type { ConnectOptions } from './log-in.ts';
 
 /** Some proxies end connections that are silent for half a minute. */
 const BEAT_MS = 20_000;

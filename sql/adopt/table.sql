@@ -13,7 +13,7 @@ with source as (
   )
 )
 select
-  s.nspname as schema, s.relname as name,
+  s.nspname as schema, s.relname as name, format('%I.%I', s.nspname, s.relname) as quoted,
   s.relkind in ('r', 'p', 'f', 'v', 'm') as is_readable,
   exists (
     select from pg_inherits i
