@@ -1,7 +1,11 @@
 import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
+import xterm from '@xterm/headless';
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { showLine } from '../lib/cli/terminal.ts';
 import { EXIT } from '../lib/errors.ts';
 import { freshDatabase } from './support/database.ts';
 import { startFakeBinance } from './support/fake-binance/server.ts';
@@ -242,4 +246,30 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
       expect(text).toMatch(result);
     expectTidy(screen);
   }, 240_000);
+});
+
+test('showLine(): leaves nothing on a window narrower than it knows of', async () => {
+  const terminal = new xterm.Terminal({ cols: 34, rows: 5, allowProposedApi: true });
+  const print = (text: string) => new Promise<void>((settle) => terminal.write(text, settle));
+  let printed = Promise.resolve();
+  let count = 0;
+  const stderr = {
+    columns: 80,
+    isTTY: true,
+    write: (text: string) => {
+      count += 1;
+      printed = print(text);
+      return true;
+    },
+    on: () => {},
+    off: () => {},
+  } as unknown as NodeJS.WriteStream;
+  const stop = showLine({ stderr, stdout: new PassThrough() }, () => 'x'.repeat(70));
+  while (count < 2) await sleep(20);
+  stop();
+  await printed;
+  const rows = Array.from({ length: 5 }, (_, row) =>
+    terminal.buffer.active.getLine(row)?.translateToString(true),
+  );
+  expect(rows).toEqual(['', '', '', '', '']);
 });

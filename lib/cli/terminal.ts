@@ -2,6 +2,9 @@ import { truncate } from '../table.ts';
 
 const REDRAW_EVERY_MS = 200;
 const ERASE_BELOW = '\u001b[J';
+/** The window may have become narrower a moment ago, before this process is notified. */
+const NO_WRAP = '\u001b[?7l';
+const WRAP = '\u001b[?7h';
 
 /** Whether a person may be watching this stream on a terminal that can move its cursor. */
 export function isScreen(stream: NodeJS.WritableStream): stream is NodeJS.WriteStream {
@@ -35,7 +38,7 @@ export function showLine(
     if (isMidLine) return;
     // A terminal that does not know its size reports 0. The last column is where some wrap.
     const columns = (stderr.columns || 80) - 1;
-    print(`\r${truncate(render(columns), columns)}${ERASE_BELOW}\r`);
+    print(`\r${NO_WRAP}${truncate(render(columns), columns)}${ERASE_BELOW}${WRAP}\r`);
     isShown = true;
   };
   const redraw = () => {
