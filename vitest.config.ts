@@ -1,18 +1,22 @@
 import { defineConfig } from 'vitest/config';
-import { isWriteAfterLoss } from './lib/db.ts';
+import { isWriteAfterLoss } from './lib/postgres/connection.ts';
 import { isShort, PLACES } from './tests/support/places.ts';
 
 /** These need no server, start one of their own, or look at the terminal. */
 const WITHOUT_SERVER = [
-  ...['archive-pace', 'cli', 'completion', 'embedded', 'fake-binance', 'intervals', 'symbols'],
-  ...['time', 'versions', 'address', 'http-closed', 'many-tables', 'node-version', 'table'],
-  ...['terminal', 'tls', 'waiting', 'whole-file'],
-].map((name) => `tests/${name}.test.ts`);
+  'tests/{base,market,embedded,cli}/*.test.ts',
+  'tests/archive/pace.test.ts',
+  'tests/binance/{fake-binance,http-closed}.test.ts',
+  'tests/postgres/{address,many-tables,tls,versions}.test.ts',
+];
 
 /** These run on the oldest PostgreSQL as well in every `npm test`: each verb, and most SQL. */
-const ON_OLDEST = ['candles', 'kline-codec', 'migrate', 'verbs'].map(
-  (name) => `tests/${name}.test.ts`,
-);
+const ON_OLDEST = [
+  'tests/postgres/migrate.test.ts',
+  'tests/read/candles.test.ts',
+  'tests/scripts/verbs.test.ts',
+  'tests/store/kline-copy.test.ts',
+];
 
 const shared = {
   pool: 'forks',
@@ -25,7 +29,7 @@ export default defineConfig({
     globalSetup: 'tests/support/server.ts',
     // One more than cores: tests that wait for a clock leave theirs to others.
     maxWorkers: 3,
-    // A script ignores it where it is started; see lib/db.ts.
+    // A script ignores it where it is started; see lib/postgres/connection.ts.
     onUnhandledError: (error) => !isWriteAfterLoss(error),
     projects: PLACES.flatMap((place, index) => {
       const isFirst = index === 0;
@@ -36,8 +40,8 @@ export default defineConfig({
             ...shared,
             name: `postgres-${place}`,
             provide: { place },
-            include: isShortened ? ON_OLDEST : ['tests/*.test.ts'],
-            exclude: ['tests/archive.test.ts', ...(isFirst ? [] : WITHOUT_SERVER)],
+            include: isShortened ? ON_OLDEST : ['tests/*/*.test.ts'],
+            exclude: ['tests/archive/archive.test.ts', ...(isFirst ? [] : WITHOUT_SERVER)],
             env: { TZ: 'UTC' },
           },
         },
@@ -51,8 +55,8 @@ export default defineConfig({
                   name: `postgres-${place}-new-york`,
                   provide: { place },
                   include: [
-                    'tests/archive.test.ts',
-                    ...(isFirst ? ['tests/{time,intervals}.test.ts'] : []),
+                    'tests/archive/archive.test.ts',
+                    ...(isFirst ? ['tests/{base/time,market/intervals}.test.ts'] : []),
                   ],
                   env: { TZ: 'America/New_York' },
                 },

@@ -21,11 +21,11 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
-import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
-import { PROJECT_DIR } from '../lib/env.ts';
-import { migrate } from '../lib/migrate.ts';
-import { renderSql } from '../lib/sql-file.ts';
-import { formatBytes, formatCount, formatTable } from '../lib/table.ts';
+import { formatBytes, formatCount, formatTable } from '../lib/base/format.ts';
+import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
+import { migrate } from '../lib/postgres/migrate.ts';
+import { renderSql } from '../lib/postgres/sql-file.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const ROWS = 1_000_000;
@@ -113,10 +113,10 @@ async function makeCandles(sql: postgres.Sql): Promise<void> {
     await sql`
       insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
       values ('spot', ${`${base}/USDT`}, ${`${base}USDT`}, ${base}, 'USDT', 'active', ${table})`;
-    await sql.unsafe(renderSql('klines/create_table.sql', { hot: table, instrument_id: id }));
+    await sql.unsafe(renderSql('store/create_table.sql', { hot: table, instrument_id: id }));
   }
   await sql.unsafe(
-    renderSql('archive/create_table.sql', {
+    renderSql('archive/create_archive_table.sql', {
       hot: 'btc_usdt',
       archive: 'btc_usdt_archive',
       instrument_id: 1,

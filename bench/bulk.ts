@@ -13,10 +13,10 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import postgres from 'postgres';
-import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
-import { PROJECT_DIR } from '../lib/env.ts';
-import { COPY_COLUMNS } from '../lib/kline-codec.ts';
-import { formatTable } from '../lib/table.ts';
+import { formatTable } from '../lib/base/format.ts';
+import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
+import { COPY_COLUMNS } from '../lib/store/kline-copy.ts';
 import { publish } from '../tests/support/fake-binance/bulk.ts';
 import { type FakeBinance, startFakeBinance } from '../tests/support/fake-binance/server.ts';
 

@@ -13,12 +13,12 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type postgres from 'postgres';
-import { candles } from '../lib/candles.ts';
-import { connectDatabase } from '../lib/db.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
-import { PROJECT_DIR } from '../lib/env.ts';
-import { migrate } from '../lib/migrate.ts';
-import { formatTable } from '../lib/table.ts';
+import { formatTable } from '../lib/base/format.ts';
+import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
+import { connectDatabase } from '../lib/postgres/connection.ts';
+import { migrate } from '../lib/postgres/migrate.ts';
+import { candles } from '../lib/read/candles.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
 const HOURS = 365 * 24;

@@ -17,10 +17,10 @@ import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
+import { formatTable } from '../lib/base/format.ts';
+import { PROJECT_DIR } from '../lib/base/settings.ts';
 import { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from '../lib/binance/weights.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
-import { PROJECT_DIR } from '../lib/env.ts';
-import { formatTable } from '../lib/table.ts';
+import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import type { RawRow } from '../tests/support/fake-binance/candles.ts';
 
 const SYMBOLS = Number(process.env.BENCH_SYMBOLS ?? 500);

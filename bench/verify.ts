@@ -12,13 +12,13 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type postgres from 'postgres';
-import { connectDatabase } from '../lib/db.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded.ts';
-import { chooseInstruments, type Instrument } from '../lib/instruments.ts';
-import { checkInstrument } from '../lib/integrity.ts';
-import { migrate } from '../lib/migrate.ts';
-import { runSql } from '../lib/sql-file.ts';
-import { formatCount, formatTable } from '../lib/table.ts';
+import { formatCount, formatTable } from '../lib/base/format.ts';
+import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
+import { connectDatabase } from '../lib/postgres/connection.ts';
+import { migrate } from '../lib/postgres/migrate.ts';
+import { runSql } from '../lib/postgres/sql-file.ts';
+import { chooseInstruments, type Instrument } from '../lib/store/instruments.ts';
+import { checkInstrument } from '../lib/verify/instrument.ts';
 import { runScript } from '../tests/support/script.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
@@ -72,8 +72,8 @@ async function makeInstrument(sql: postgres.Sql, base: string): Promise<Instrume
     insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
     values ('spot', ${`${base}/USDT`}, ${`${base}USDT`}, ${base}, 'USDT', 'active', ${hot})
     returning id`;
-  await runSql(sql, 'klines/create_table.sql', { hot, instrument_id: row?.id });
-  await runSql(sql, 'archive/create_table.sql', {
+  await runSql(sql, 'store/create_table.sql', { hot, instrument_id: row?.id });
+  await runSql(sql, 'archive/create_archive_table.sql', {
     hot,
     archive: `${hot}_archive`,
     instrument_id: row?.id,

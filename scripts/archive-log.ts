@@ -1,12 +1,12 @@
-import { batchesOf, type LoggedBatch, type LoggedRun, latestRuns } from '../lib/archive-log.ts';
-import { main, type Script } from '../lib/cli.ts';
-import { EXIT, KlinekeepError } from '../lib/errors.ts';
-import { findInstruments } from '../lib/instruments.ts';
-import { marketOption, readSymbols, wholeNumber } from '../lib/options.ts';
-import type { SymbolName } from '../lib/symbols.ts';
-import { formatCount, formatTable } from '../lib/table.ts';
-import { formatDuration, formatShort } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+import { batchesOf, type LoggedBatch, type LoggedRun, latestRuns } from '../lib/archive/log.ts';
+import { EXIT, KlinekeepError } from '../lib/base/errors.ts';
+import { formatCount, formatTable } from '../lib/base/format.ts';
+import { formatDuration, formatShort } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import { marketOption, readSymbols, wholeNumber } from '../lib/cli/options.ts';
+import type { SymbolName } from '../lib/market/symbols.ts';
+import { findInstruments } from '../lib/store/instruments.ts';
 
 interface Options {
   symbols: readonly SymbolName[];

@@ -1,6 +1,15 @@
-import { cutoffMs } from '../lib/archive-plan.ts';
-import { main, type Script } from '../lib/cli.ts';
-import { chooseInstruments, type InstrumentChoice } from '../lib/instruments.ts';
+import { cutoffMs } from '../lib/archive/plan.ts';
+import { formatShort } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import {
+  CHOICE_ARGS,
+  choiceOptions,
+  instantOption,
+  readChoice,
+  wholeNumber,
+} from '../lib/cli/options.ts';
+import { chooseInstruments, type InstrumentChoice } from '../lib/store/instruments.ts';
 import {
   MOVE_ARGS,
   type Move,
@@ -10,16 +19,7 @@ import {
   planMove,
   planOutcome,
   readMove,
-} from '../lib/move-script.ts';
-import {
-  CHOICE_ARGS,
-  choiceOptions,
-  instantOption,
-  readChoice,
-  wholeNumber,
-} from '../lib/options.ts';
-import { formatShort } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+} from './_move.ts';
 
 interface Options extends Move, InstrumentChoice {}
 

@@ -1,14 +1,14 @@
-import { type CandlePlan, type CandleRange, planCandles } from '../lib/candle-sources.ts';
-import { type Candle, readCandles } from '../lib/candles.ts';
-import { main, type Outcome, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import { findInstruments, type Instrument } from '../lib/instruments.ts';
-import { INTERVALS, type Interval, isInterval } from '../lib/intervals.ts';
-import { instantOption, marketOption, readSymbols, wholeNumber } from '../lib/options.ts';
-import type { SymbolName } from '../lib/symbols.ts';
-import { alignDecimals, formatTable } from '../lib/table.ts';
-import { formatShort, formatTime } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+import { alignDecimals, formatTable } from '../lib/base/format.ts';
+import { formatShort, formatTime } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Outcome, type Script } from '../lib/cli/main.ts';
+import { instantOption, marketOption, readSymbols, wholeNumber } from '../lib/cli/options.ts';
+import { INTERVALS, type Interval, isInterval } from '../lib/market/intervals.ts';
+import type { SymbolName } from '../lib/market/symbols.ts';
+import { type CandlePlan, type CandleRange, planCandles } from '../lib/read/candle-plan.ts';
+import { type Candle, readCandles } from '../lib/read/candles.ts';
+import { findInstruments, type Instrument } from '../lib/store/instruments.ts';
 
 const FORMATS = ['table', 'csv', 'ndjson'] as const;
 const CHUNK_CHARACTERS = 64 * 1024;

@@ -1,6 +1,11 @@
-import { main, type Script } from '../lib/cli.ts';
-import { bashCompletion, type Described, fishCompletion, readVerbs } from '../lib/completion.ts';
-import { z } from '../lib/zod.ts';
+import { z } from '../lib/base/zod.ts';
+import {
+  bashCompletion,
+  type Described,
+  fishCompletion,
+  readVerbs,
+} from '../lib/cli/completion.ts';
+import { main, type Script } from '../lib/cli/main.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
-import { main, type Script } from '../lib/cli.ts';
-import { crontabBlock, readCrontab, replaceBlock, writeCrontab } from '../lib/crontab.ts';
-import { PROJECT_DIR } from '../lib/env.ts';
-import { flag, wholeNumber } from '../lib/options.ts';
-import { z } from '../lib/zod.ts';
+import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { z } from '../lib/base/zod.ts';
+import { crontabBlock, readCrontab, replaceBlock, writeCrontab } from '../lib/cli/crontab.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import { flag, wholeNumber } from '../lib/cli/options.ts';
 
 interface Options {
   archiveDays: number;

@@ -1,5 +1,10 @@
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
+import { EXIT, KlinekeepError } from '../lib/base/errors.ts';
+import { formatCount } from '../lib/base/format.ts';
+import { formatShort } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import { flag, intervalOption, marketOption, readSymbols } from '../lib/cli/options.ts';
 import { type AdoptCounts, type AdoptWork, copyCandles } from '../lib/download/adopt.ts';
 import { FIELD_NAMES, type Field } from '../lib/download/adopt-columns.ts';
 import {
@@ -11,15 +16,10 @@ import {
   standsInTheWay,
 } from '../lib/download/adopt-source.ts';
 import { findOrRegisterOffline, plannedInstrument } from '../lib/download/register-offline.ts';
-import { eachInstrument, throwIfOnlyFailure } from '../lib/each-instrument.ts';
-import { EXIT, KlinekeepError } from '../lib/errors.ts';
-import type { Instrument } from '../lib/instruments.ts';
-import type { Interval } from '../lib/intervals.ts';
-import { flag, intervalOption, marketOption, readSymbols } from '../lib/options.ts';
-import type { SymbolName } from '../lib/symbols.ts';
-import { formatCount } from '../lib/table.ts';
-import { formatShort } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+import type { Interval } from '../lib/market/intervals.ts';
+import type { SymbolName } from '../lib/market/symbols.ts';
+import type { Instrument } from '../lib/store/instruments.ts';
+import { eachInstrument, throwIfOnlyFailure } from '../lib/store/turns.ts';
 
 interface Options {
   table: string;

@@ -1,11 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { main, type Outcome, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded.ts';
-import { type ExitCode, KlinekeepError } from '../lib/errors.ts';
+import { type ExitCode, KlinekeepError } from '../lib/base/errors.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Outcome, type Script } from '../lib/cli/main.ts';
+import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import { formatAddress, parseAddress, withoutPassword } from '../lib/postgres/address.ts';
-import { z } from '../lib/zod.ts';
 
 const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 

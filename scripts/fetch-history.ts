@@ -1,21 +1,9 @@
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import {
-  describeUndone,
-  eachInstrument,
-  exitCodeOf,
-  sortRuns,
-  throwIfOnlyFailure,
-} from '../lib/each-instrument.ts';
-import { describeError } from '../lib/errors.ts';
-import {
-  type FetchedSeries,
-  type FetchOptions,
-  fetchSeries,
-  SOURCES,
-  type Source,
-} from '../lib/fetch-series.ts';
-import { findOrRegister } from '../lib/instruments.ts';
+import { describeError } from '../lib/base/errors.ts';
+import { formatCount } from '../lib/base/format.ts';
+import { formatShort } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
 import {
   flag,
   instantOption,
@@ -23,11 +11,23 @@ import {
   marketOption,
   readSymbols,
   wholeNumber,
-} from '../lib/options.ts';
-import type { SymbolName } from '../lib/symbols.ts';
-import { formatCount } from '../lib/table.ts';
-import { formatShort } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+} from '../lib/cli/options.ts';
+import {
+  type FetchedSeries,
+  type FetchOptions,
+  fetchSeries,
+  SOURCES,
+  type Source,
+} from '../lib/download/fetch.ts';
+import type { SymbolName } from '../lib/market/symbols.ts';
+import { findOrRegister } from '../lib/store/instruments.ts';
+import {
+  describeUndone,
+  eachInstrument,
+  exitCodeOf,
+  sortRuns,
+  throwIfOnlyFailure,
+} from '../lib/store/turns.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];

@@ -1,9 +1,9 @@
 import { resolve } from 'node:path';
-import { main, type Script } from '../lib/cli.ts';
-import { collectMetrics } from '../lib/metrics.ts';
-import { formatCount } from '../lib/table.ts';
-import { writeWholeFile } from '../lib/whole-file.ts';
-import { z } from '../lib/zod.ts';
+import { writeWholeFile } from '../lib/base/atomic-file.ts';
+import { formatCount } from '../lib/base/format.ts';
+import { z } from '../lib/base/zod.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import { collectMetrics } from '../lib/read/metrics.ts';
 
 interface Options {
   /** Absolute path; undefined: stdout. */

@@ -1,20 +1,20 @@
 import { resolve } from 'node:path';
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import { PROJECT_DIR } from '../lib/env.ts';
-import { chooseInstruments } from '../lib/instruments.ts';
+import { writeWholeFile } from '../lib/base/atomic-file.ts';
+import { formatBytes, formatCount } from '../lib/base/format.ts';
+import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
 import {
   CHOICE_ARGS,
   type Choice,
   choiceOptions,
   readChoice,
   wholeNumber,
-} from '../lib/options.ts';
-import { collectReport } from '../lib/report/data.ts';
-import { renderReport } from '../lib/report/page.ts';
-import { formatBytes, formatCount } from '../lib/table.ts';
-import { writeWholeFile } from '../lib/whole-file.ts';
-import { z } from '../lib/zod.ts';
+} from '../lib/cli/options.ts';
+import { collectReport } from '../lib/read/report/data.ts';
+import { renderReport } from '../lib/read/report/page.ts';
+import { chooseInstruments } from '../lib/store/instruments.ts';
 
 interface Options extends Choice {
   days: number;

@@ -1,5 +1,9 @@
-import { main, type Script } from '../lib/cli.ts';
-import { findInstruments } from '../lib/instruments.ts';
+import { DAY_MS, formatShort } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import { instantOption, intervalOption, marketOption, readSymbols } from '../lib/cli/options.ts';
+import type { SymbolName } from '../lib/market/symbols.ts';
+import { findInstruments } from '../lib/store/instruments.ts';
 import {
   MOVE_ARGS,
   type Move,
@@ -9,11 +13,7 @@ import {
   planMove,
   planOutcome,
   readMove,
-} from '../lib/move-script.ts';
-import { instantOption, intervalOption, marketOption, readSymbols } from '../lib/options.ts';
-import type { SymbolName } from '../lib/symbols.ts';
-import { DAY_MS, formatShort } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+} from './_move.ts';
 
 interface Options extends Move {
   symbols: readonly SymbolName[];

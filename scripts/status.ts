@@ -1,19 +1,25 @@
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import { EXIT } from '../lib/errors.ts';
-import { chooseInstruments } from '../lib/instruments.ts';
-import { CHOICE_ARGS, type Choice, choiceOptions, readChoice, spanOption } from '../lib/options.ts';
-import { lastRuns, type Run } from '../lib/runs.ts';
+import { EXIT } from '../lib/base/errors.ts';
+import { formatCount, formatRough, formatTable } from '../lib/base/format.ts';
+import { formatShort, formatSpan, formatTime } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import {
+  CHOICE_ARGS,
+  type Choice,
+  choiceOptions,
+  readChoice,
+  spanOption,
+} from '../lib/cli/options.ts';
 import {
   type InstrumentStatus,
   instrumentsByTable,
   readAccess,
   type SeriesStatus,
   storeStatus,
-} from '../lib/status.ts';
-import { formatCount, formatRough, formatTable } from '../lib/table.ts';
-import { formatShort, formatSpan, formatTime } from '../lib/time.ts';
-import { z } from '../lib/zod.ts';
+} from '../lib/read/status.ts';
+import { chooseInstruments } from '../lib/store/instruments.ts';
+import { lastRuns, type Run } from '../lib/store/runs.ts';
 
 const WIDTH = 80;
 

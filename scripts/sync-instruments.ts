@@ -1,10 +1,10 @@
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import { listInstruments } from '../lib/instruments.ts';
-import { flag, marketOption } from '../lib/options.ts';
-import type { Market } from '../lib/symbols.ts';
-import { applySync, planSync, type SyncChanges } from '../lib/sync.ts';
-import { z } from '../lib/zod.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
+import { flag, marketOption } from '../lib/cli/options.ts';
+import { applySync, planSync, type SyncChanges } from '../lib/download/sync.ts';
+import type { Market } from '../lib/market/symbols.ts';
+import { listInstruments } from '../lib/store/instruments.ts';
 
 interface Options {
   market?: Market | undefined;

@@ -1,21 +1,8 @@
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import {
-  describeUndone,
-  eachInstrument,
-  exitCodeOf,
-  sortRuns,
-  throwIfOnlyFailure,
-} from '../lib/each-instrument.ts';
-import { describeError, EXIT, KlinekeepError } from '../lib/errors.ts';
-import {
-  findInstruments,
-  findOrRegister,
-  type Instrument,
-  listInstruments,
-} from '../lib/instruments.ts';
-import type { StoreCounts } from '../lib/klines.ts';
-import { findDownMarkets, refreshDoubted } from '../lib/market-status.ts';
+import { describeError, EXIT, KlinekeepError } from '../lib/base/errors.ts';
+import { formatCount } from '../lib/base/format.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
 import {
   CHOICE_ARGS,
   type Choice,
@@ -23,10 +10,23 @@ import {
   flag,
   readChoice,
   wholeNumber,
-} from '../lib/options.ts';
-import { formatCount } from '../lib/table.ts';
-import { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from '../lib/update-instrument.ts';
-import { z } from '../lib/zod.ts';
+} from '../lib/cli/options.ts';
+import { findDownMarkets, refreshDoubted } from '../lib/download/market-status.ts';
+import { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from '../lib/download/update.ts';
+import {
+  findInstruments,
+  findOrRegister,
+  type Instrument,
+  listInstruments,
+} from '../lib/store/instruments.ts';
+import type { StoreCounts } from '../lib/store/klines.ts';
+import {
+  describeUndone,
+  eachInstrument,
+  exitCodeOf,
+  sortRuns,
+  throwIfOnlyFailure,
+} from '../lib/store/turns.ts';
 
 interface Options extends Choice {
   /** Undefined: the default, or all with `--force`. */

@@ -1,16 +1,9 @@
-import { main, type Script } from '../lib/cli.ts';
-import type { Context } from '../lib/context.ts';
-import {
-  describeUndone,
-  eachInstrument,
-  type InstrumentRun,
-  sortRuns,
-} from '../lib/each-instrument.ts';
-import { describeError, EXIT, type ExitCode } from '../lib/errors.ts';
-import { byWorst, type Finding, isAtLeast } from '../lib/findings.ts';
-import { chooseInstruments } from '../lib/instruments.ts';
-import { type CheckOptions, checkInstrument, type InstrumentReport } from '../lib/integrity.ts';
-import { compareSeries } from '../lib/integrity-compare.ts';
+import { describeError, EXIT, type ExitCode } from '../lib/base/errors.ts';
+import { inParallel } from '../lib/base/parallel.ts';
+import { formatShort } from '../lib/base/time.ts';
+import { z } from '../lib/base/zod.ts';
+import type { Context } from '../lib/cli/context.ts';
+import { main, type Script } from '../lib/cli/main.ts';
 import {
   CHOICE_ARGS,
   type Choice,
@@ -19,13 +12,24 @@ import {
   instantOption,
   readChoice,
   wholeNumber,
-} from '../lib/options.ts';
-import { inParallel } from '../lib/parallel.ts';
-import { type InstrumentRepair, repairInstrument } from '../lib/repair.ts';
-import { isRepairable, type RepairTools } from '../lib/repair-series.ts';
-import { formatShort } from '../lib/time.ts';
-import { showFinding, showRepair, showReports } from '../lib/verify-text.ts';
-import { z } from '../lib/zod.ts';
+} from '../lib/cli/options.ts';
+import { chooseInstruments } from '../lib/store/instruments.ts';
+import {
+  describeUndone,
+  eachInstrument,
+  type InstrumentRun,
+  sortRuns,
+} from '../lib/store/turns.ts';
+import { compareSeries } from '../lib/verify/compare.ts';
+import { byWorst, type Finding, isAtLeast } from '../lib/verify/findings.ts';
+import {
+  type CheckOptions,
+  checkInstrument,
+  type InstrumentReport,
+} from '../lib/verify/instrument.ts';
+import { type InstrumentRepair, repairInstrument } from '../lib/verify/repair/instrument.ts';
+import { isRepairable, type RepairTools } from '../lib/verify/repair/series.ts';
+import { showFinding, showRepair, showReports } from './_findings.ts';
 
 interface Options extends Choice {
   fromMs: number | undefined;

@@ -1,5 +1,5 @@
-import { KlinekeepError } from '../errors.ts';
-import { formatTime } from '../time.ts';
+import { KlinekeepError } from '../base/errors.ts';
+import { formatTime } from '../base/time.ts';
 
 export interface HttpAnswer {
   status: number;

@@ -1,8 +1,8 @@
-import { oneAtATime } from '../parallel.ts';
-import type { RequestLedger } from '../request-ledger.ts';
-import { wait } from '../retry.ts';
-import type { Market } from '../symbols.ts';
-import { formatTime } from '../time.ts';
+import { oneAtATime } from '../base/parallel.ts';
+import { wait } from '../base/retry.ts';
+import { formatTime } from '../base/time.ts';
+import type { Market } from '../market/symbols.ts';
+import type { RequestLedger } from '../store/request-ledger.ts';
 import { BannedError, MAX_WAIT_MS } from './answer.ts';
 
 export interface BudgetOptions {

@@ -1,6 +1,6 @@
-import type { Interval, TimeRange } from '../intervals.ts';
-import type { Market } from '../symbols.ts';
-import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../time.ts';
+import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../base/time.ts';
+import type { Interval, TimeRange } from '../market/intervals.ts';
+import type { Market } from '../market/symbols.ts';
 
 /** One file of data.binance.vision: the candles that open in a month or on a day. */
 export interface BulkFile {

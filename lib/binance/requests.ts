@@ -1,7 +1,7 @@
-import type { Env } from '../env.ts';
-import type { RequestLedger } from '../request-ledger.ts';
-import { retry } from '../retry.ts';
-import type { Market } from '../symbols.ts';
+import { retry } from '../base/retry.ts';
+import type { Env } from '../base/settings.ts';
+import type { Market } from '../market/symbols.ts';
+import type { RequestLedger } from '../store/request-ledger.ts';
 import {
   BannedError,
   checkAnswer,

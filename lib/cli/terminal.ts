@@ -1,4 +1,4 @@
-import { truncate } from '../table.ts';
+import { truncate } from '../base/format.ts';
 
 const REDRAW_EVERY_MS = 200;
 const ERASE_BELOW = '\u001b[J';

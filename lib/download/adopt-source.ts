@@ -1,9 +1,10 @@
 /** The table of another program that candles are copied from: found, checked and renamed. */
-import { findTable } from '../candle-tables.ts';
-import type { Session } from '../db.ts';
-import { KlinekeepError } from '../errors.ts';
-import type { Series } from '../klines.ts';
-import { quoteIdentifier, runSql, type Sql, sqlState } from '../sql-file.ts';
+
+import { KlinekeepError } from '../base/errors.ts';
+import type { Session } from '../postgres/connection.ts';
+import { quoteIdentifier, runSql, type Sql, sqlState } from '../postgres/sql-file.ts';
+import type { Series } from '../store/klines.ts';
+import { findTable } from '../store/tables.ts';
 import { type Field, planRows, type RowSource } from './adopt-columns.ts';
 
 const DUPLICATE_TABLE = '42P07';
@@ -29,7 +30,7 @@ export async function findForeignTable(sql: Sql, name: string): Promise<ForeignT
     is_readable: boolean;
     is_ours: boolean;
     columns: string | null;
-  }>(sql, 'adopt/table.sql', { name });
+  }>(sql, 'download/foreign_table.sql', { name });
   if (found === undefined) {
     throw new KlinekeepError('data', `There is no table ${name} in this database.`, {
       hint: 'Name it as in SQL, with its schema if that is not on search_path: old_bot.btc_usdt',

@@ -1,5 +1,11 @@
-import { KlinekeepError } from '../errors.ts';
-import { addSteps, floorToGrid, INTERVALS, type Interval, isInterval } from '../intervals.ts';
+import { KlinekeepError } from '../base/errors.ts';
+import {
+  addSteps,
+  floorToGrid,
+  INTERVALS,
+  type Interval,
+  isInterval,
+} from '../market/intervals.ts';
 
 const FIRST_MICROSECONDS = 1e14;
 

@@ -1,14 +1,14 @@
 /** Copies the candles of another program's table into the store. */
 import type postgres from 'postgres';
-import { ensureTable } from '../candle-tables.ts';
-import type { Session } from '../db.ts';
-import { KlinekeepError } from '../errors.ts';
-import type { KlineEncoder } from '../kline-codec.ts';
-import { encoderFor, type Page, type Series, stage } from '../klines.ts';
-import { lockedTransaction } from '../locks.ts';
-import { storeRejected } from '../rejected-klines.ts';
-import { runSql, SqlText } from '../sql-file.ts';
-import { streamSql } from '../sql-stream.ts';
+import { KlinekeepError } from '../base/errors.ts';
+import type { Session } from '../postgres/connection.ts';
+import { runSql, SqlText } from '../postgres/sql-file.ts';
+import { streamSql } from '../postgres/sql-stream.ts';
+import type { KlineEncoder } from '../store/kline-copy.ts';
+import { encoderFor, type Page, type Series, stage } from '../store/klines.ts';
+import { lockedTransaction } from '../store/locks.ts';
+import { storeRejected } from '../store/rejected-klines.ts';
+import { ensureTable } from '../store/tables.ts';
 import type { RowSource } from './adopt-columns.ts';
 import type { ForeignTable } from './adopt-source.ts';
 import { assertSpacing } from './adopt-spacing.ts';
@@ -106,7 +106,7 @@ function noCounts(): AdoptCounts {
 async function* readPages({ reader, series, source, plan }: AdoptWork) {
   const batches = streamSql<{ open_time_text: string; line: string }>(
     reader,
-    'adopt/rows.sql',
+    'download/adopted_rows.sql',
     { ...rowValues(plan), table: new SqlText(source.quoted) },
     ROWS_PER_BATCH,
   );
@@ -149,7 +149,7 @@ async function takePage(work: AdoptWork, page: Page, rejectedBefore: number): Pr
   const take = async (tx: postgres.TransactionSql) => {
     // The planner knows nothing of rows that have just come, and would compare each with each.
     await tx`set local enable_nestloop = off`;
-    await runSql(tx, 'klines/create_staging.sql');
+    await runSql(tx, 'store/create_staging.sql');
     await stage(tx, encoder);
     if (writes) {
       const kept = encoder.rejected.slice(0, Math.max(0, MAX_KEPT - rejectedBefore));
@@ -183,7 +183,7 @@ async function merge(
   if (!range?.from_time) return { ...none, firstDifferentMs: undefined, untilMs: 0 };
   const [row] = await runSql<typeof none & { first_different: Date | null }>(
     tx,
-    'adopt/merge.sql',
+    'download/merge_adopted.sql',
     {
       instrument_id: instrument.id,
       interval,

@@ -1,14 +1,14 @@
+import { describeError, EXIT, KlinekeepError } from '../base/errors.ts';
 import type { RestSource } from '../binance/rest.ts';
-import { describeError, EXIT, KlinekeepError } from '../errors.ts';
+import { type SymbolName, tableNameFor } from '../market/symbols.ts';
+import type { Sql } from '../postgres/sql-file.ts';
 import {
   findInstruments,
   findOrRegister,
   type Instrument,
   listInstruments,
   registerInstruments,
-} from '../instruments.ts';
-import type { Sql } from '../sql-file.ts';
-import { type SymbolName, tableNameFor } from '../symbols.ts';
+} from '../store/instruments.ts';
 
 /**
  * The instrument of a name, registered through the exchange if it is new, or by its name alone where

@@ -15,8 +15,8 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { PROJECT_DIR } from '../env.ts';
-import { KlinekeepError } from '../errors.ts';
+import { KlinekeepError } from '../base/errors.ts';
+import { PROJECT_DIR } from '../base/settings.ts';
 import { isAlive } from './postmaster.ts';
 import { type Programs, runProgram } from './programs.ts';
 import { type ServerUser, userName } from './server-user.ts';

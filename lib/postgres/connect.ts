@@ -1,11 +1,11 @@
 import type pg from 'pg';
-import { KlinekeepError } from '../errors.ts';
-import { wait } from '../retry.ts';
-import { renderSql, SqlText } from '../sql-file.ts';
+import { KlinekeepError } from '../base/errors.ts';
+import { wait } from '../base/retry.ts';
 import type { Address, Host } from './address.ts';
 import { internalsOf } from './driver-socket.ts';
 import { type ConnectOptions, logIn, withDeadline } from './log-in.ts';
 import { assertOwnServerProcess } from './pooler.ts';
+import { renderSql, SqlText } from './sql-file.ts';
 import { tlsAttempts } from './tls.ts';
 
 /** too_many_connections; cannot_connect_now: the server starts or stops. */

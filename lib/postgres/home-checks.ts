@@ -1,7 +1,7 @@
 /** Whether klinekeep's tables can be created, found and written; if not, what to do. */
-import { KlinekeepError } from '../errors.ts';
-import { runSql, type Sql } from '../sql-file.ts';
+import { KlinekeepError } from '../base/errors.ts';
 import { type Home, quote, whyReadOnly } from './home.ts';
+import { runSql, type Sql } from './sql-file.ts';
 
 /**
  * That schema files can be applied to a database that has none of our tables yet.
@@ -46,7 +46,7 @@ async function missingSchema(
 ): Promise<KlinekeepError> {
   const [found] = await runSql<{ there: boolean; quoted: string; role: string }>(
     sql,
-    'home/missing_schema.sql',
+    'postgres/missing_schema.sql',
     { schema: first ?? home.role },
   );
   const { there = false, quoted = '', role = '' } = found ?? {};
@@ -101,7 +101,9 @@ export function readNames(texts: readonly string[]): SchemaNames {
  * @throws KlinekeepError (78) naming each
  */
 export async function assertNamesFree(sql: Sql, home: Home, names: SchemaNames): Promise<void> {
-  const taken = await runSql<{ kind: string; name: string }>(sql, 'home/taken.sql', { ...names });
+  const taken = await runSql<{ kind: string; name: string }>(sql, 'postgres/taken_names.sql', {
+    ...names,
+  });
   if (taken.length === 0) return;
   const list = taken.map(({ kind, name }) => `${kind} ${name}`).join(', ');
   throw new KlinekeepError(
@@ -121,7 +123,7 @@ export async function assertNamesFree(sql: Sql, home: Home, names: SchemaNames):
  */
 export async function assertNotHidden(sql: Sql, home: Home, names: SchemaNames): Promise<void> {
   if (!home.hasEarlierSchemas || home.schema === undefined) return;
-  const hidden = await runSql<{ name: string }>(sql, 'home/hidden.sql', {
+  const hidden = await runSql<{ name: string }>(sql, 'postgres/hidden_names.sql', {
     ...names,
     home: home.schema,
   });

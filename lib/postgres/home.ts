@@ -1,7 +1,7 @@
 /** Where klinekeep's tables are in a database, and what this session may do there. */
-import { runSql, type Sql } from '../sql-file.ts';
+import { runSql, type Sql } from './sql-file.ts';
 
-/** A row of sql/home/find.sql. */
+/** A row of sql/postgres/find_home.sql. */
 interface HomeRow {
   role: string;
   database: string;
@@ -47,8 +47,8 @@ export interface Home {
 }
 
 export async function findHome(sql: Sql): Promise<Home> {
-  const [row] = await runSql<HomeRow>(sql, 'home/find.sql');
-  if (row === undefined) throw new Error('sql/home/find.sql returned no row');
+  const [row] = await runSql<HomeRow>(sql, 'postgres/find_home.sql');
+  if (row === undefined) throw new Error('sql/postgres/find_home.sql returned no row');
   return {
     schema: row.home ?? undefined,
     currentSchema: row.current_schema ?? undefined,

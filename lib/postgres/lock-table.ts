@@ -1,4 +1,4 @@
-import { KlinekeepError } from '../errors.ts';
+import { KlinekeepError } from '../base/errors.ts';
 
 /** out_of_memory; PostgreSQL raises it also when its lock table is full. */
 const OUT_OF_MEMORY = '53200';

@@ -1,8 +1,9 @@
 /** What to do when PostgreSQL refuses something to a role, on a standby, or to a long query there. */
-import type { Database } from '../db.ts';
-import { describeError, KlinekeepError } from '../errors.ts';
-import { runSql, sqlState } from '../sql-file.ts';
+
+import { describeError, KlinekeepError } from '../base/errors.ts';
+import type { Database } from './connection.ts';
 import { findHome, type Home, quote, whyReadOnly } from './home.ts';
+import { runSql, sqlState } from './sql-file.ts';
 
 const READ_ONLY = '25006';
 const INSUFFICIENT_PRIVILEGE = '42501';
@@ -64,7 +65,7 @@ async function missingPrivilege(
     name: string;
     owner: string;
     privileges: string | null;
-  }>(sql, 'home/missing_privileges.sql', { words: said.replaceAll(/["'„“«»().]/g, ' ') });
+  }>(sql, 'postgres/missing_privileges.sql', { words: said.replaceAll(/["'„“«»().]/g, ' ') });
   const isOwnership = /must be owner|owner of/i.test(said);
   const lines = rows.map(({ kind, name, owner, privileges }) =>
     isOwnership || privileges === null

@@ -1,5 +1,5 @@
-import { type Database, isConnectionLost, type Session } from '../db.ts';
-import { allowWaiters } from '../retry.ts';
+import { allowWaiters } from '../base/retry.ts';
+import { type Database, isConnectionLost, type Session } from './connection.ts';
 
 /** Sessions that are used again, as many as the server gives. */
 export interface SessionPool {

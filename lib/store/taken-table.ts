@@ -1,7 +1,7 @@
-import { KlinekeepError } from '../errors.ts';
+import { KlinekeepError } from '../base/errors.ts';
 import { quote } from '../postgres/home.ts';
 
-/** A row of sql/klines/candle_table.sql; all but `home` is null where the name stands for nothing. */
+/** A row of sql/store/candle_table.sql; all but `home` is null where the name stands for nothing. */
 export interface FoundName {
   /** The schema of klines. */
   home: string;

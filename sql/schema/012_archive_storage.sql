@@ -1,6 +1,6 @@
 -- Storage parameters for archive tables that were made without them
 -- Locks each against other schema changes and VACUUM, not against readers or writers. Runs once.
--- sql/archive/create_table.sql sets the same ones and says why.
+-- sql/archive/create_archive_table.sql sets the same ones and says why.
 
 do $$
 declare

@@ -6,4 +6,4 @@ create function lock_class(kind int) returns int
 language sql stable parallel safe
 return kind # hashoid('klines'::regclass::oid);
 
-comment on function lock_class is 'kind: 27500 instruments, 27501 helpers, 27502 tables being made (lib/locks.ts)';
+comment on function lock_class is 'kind: 27500 instruments, 27501 helpers, 27502 tables being made (lib/store/locks.ts)';

@@ -1,7 +1,7 @@
 /** A script that ends with an uncaught error, while its bar is on the screen. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { main, type Script } from '../../lib/cli.ts';
-import { z } from '../../lib/zod.ts';
+import { z } from '../../lib/base/zod.ts';
+import { main, type Script } from '../../lib/cli/main.ts';
 
 export const script: Script<object> = {
   name: 'crashing-script',

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { inject, onTestFinished } from 'vitest';
-import { connectDatabase, type Database } from '../../lib/db.ts';
+import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
 
 export interface TestDatabase extends Database {
   url: string;

@@ -4,10 +4,10 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { onTestFinished } from 'vitest';
-import { connectDatabase, type Database } from '../../lib/db.ts';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded.ts';
-import { PROJECT_DIR } from '../../lib/env.ts';
-import { migrate } from '../../lib/migrate.ts';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
+import { migrate } from '../../lib/postgres/migrate.ts';
 import { TSX_LOADER } from './script.ts';
 
 /** One WAL segment is 16 MiB, and PostgreSQL needs those. */

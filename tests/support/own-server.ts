@@ -4,11 +4,11 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
 import { ensureData } from '../../lib/embedded/pgdata.ts';
 import { findPostmaster } from '../../lib/embedded/postmaster.ts';
 import { findPrograms, spawnOptions } from '../../lib/embedded/programs.ts';
 import { findServerUser } from '../../lib/embedded/server-user.ts';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded.ts';
 
 const START_TIMEOUT_MS = 60_000;
 

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import xterm from '@xterm/headless';
-import { PROJECT_DIR } from '../../lib/env.ts';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import { TSX_LOADER, UNREACHABLE } from './script.ts';
 
 /** @lydell/node-pty has binaries for most machines; on the others these tests are skipped. */

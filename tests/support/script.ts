@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { resolve } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { text } from 'node:stream/consumers';
-import { execute } from '../../lib/cli.ts';
-import { PROJECT_DIR } from '../../lib/env.ts';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
+import { execute } from '../../lib/cli/main.ts';
 
 export const TSX_LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
 

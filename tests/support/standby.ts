@@ -14,9 +14,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import { connectDatabase, type Database } from '../../lib/db.ts';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded.ts';
-import { migrate } from '../../lib/migrate.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
+import { migrate } from '../../lib/postgres/migrate.ts';
 
 export interface Pair {
   primary: Database;

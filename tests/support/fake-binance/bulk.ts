@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Interval } from '../../../lib/intervals.ts';
-import type { Market } from '../../../lib/symbols.ts';
-import { addMonths, DAY_MS, startOfMonth, toUtc } from '../../../lib/time.ts';
+import { addMonths, DAY_MS, startOfMonth, toUtc } from '../../../lib/base/time.ts';
+import type { Interval } from '../../../lib/market/intervals.ts';
+import type { Market } from '../../../lib/market/symbols.ts';
 import type { RawRow } from './candles.ts';
 import type { FakeBinance } from './server.ts';
 import { makeZip, type ZipMember } from './zip.ts';

@@ -1,4 +1,4 @@
-import { addSteps, type Interval } from '../../../lib/intervals.ts';
+import { addSteps, type Interval } from '../../../lib/market/intervals.ts';
 
 /** A kline as Binance sends it. */
 export type RawRow = [

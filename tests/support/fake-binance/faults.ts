@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http';
-import type { Market } from '../../../lib/symbols.ts';
+import type { Market } from '../../../lib/market/symbols.ts';
 import type { RawRow } from './candles.ts';
 
 type Kind =

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import yauzl from 'yauzl';
-import type { Interval } from '../../../lib/intervals.ts';
-import type { Market } from '../../../lib/symbols.ts';
+import type { Interval } from '../../../lib/market/intervals.ts';
+import type { Market } from '../../../lib/market/symbols.ts';
 import type { RawRow } from './candles.ts';
 
 const FOLDERS: Record<Market, string> = { spot: 'spot', usdm: 'futures/um' };

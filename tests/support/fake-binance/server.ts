@@ -7,8 +7,8 @@ import {
   floorToGrid,
   type Interval,
   isInterval,
-} from '../../../lib/intervals.ts';
-import type { Market } from '../../../lib/symbols.ts';
+} from '../../../lib/market/intervals.ts';
+import type { Market } from '../../../lib/market/symbols.ts';
 import { BulkFiles } from './bulk.ts';
 import { MadeUpCandles, type RawRow } from './candles.ts';
 import { answerWithFault, type Fault, Faults, send } from './faults.ts';

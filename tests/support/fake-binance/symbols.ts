@@ -1,5 +1,5 @@
-import type { TimeRange } from '../../../lib/intervals.ts';
-import type { Market } from '../../../lib/symbols.ts';
+import type { TimeRange } from '../../../lib/market/intervals.ts';
+import type { Market } from '../../../lib/market/symbols.ts';
 
 export interface FakeSymbol {
   market: Market;

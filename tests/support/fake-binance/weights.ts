@@ -1,4 +1,4 @@
-import type { Market } from '../../../lib/symbols.ts';
+import type { Market } from '../../../lib/market/symbols.ts';
 
 const LIMITS: Record<Market, number> = { spot: 6000, usdm: 2400 };
 /** Requests that somebody may go on sending after a 429 before the address is banned. */

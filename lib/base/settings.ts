@@ -1,0 +1,89 @@
+import { existsSync } from 'node:fs';
+import { isAbsolute, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { KlinekeepError } from './errors.ts';
+import { z } from './zod.ts';
+
+/** The folder of package.json. Everything relative (`.env`, `.klines/`, `sql/`) starts here. */
+export const PROJECT_DIR = fileURLToPath(new URL('../..', import.meta.url));
+
+const httpUrl = z
+  .url({ protocol: /^https?$/, error: 'wanted an address such as https://api.binance.com' })
+  .transform((url) => url.replace(/\/+$/, ''));
+
+const whole = (min: number, max: number) =>
+  z
+    .string()
+    .regex(/^\d{1,4}$/, `wanted a whole number from ${min} to ${max}`)
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, `wanted ${min} to ${max}`);
+
+const schema = z.object({
+  DATABASE_URL: z.string().optional(),
+  KLINES_HOME: z.string().default('.klines'),
+  BINANCE_SPOT_URL: httpUrl.default('https://api.binance.com'),
+  BINANCE_USDM_URL: httpUrl.default('https://fapi.binance.com'),
+  BINANCE_BULK_URL: httpUrl.default('https://data.binance.vision'),
+  BINANCE_WEIGHT_PERCENT: whole(1, 100).default(80),
+  BINANCE_TIMEOUT_S: whole(1, 600).default(15),
+  HTTPS_PROXY: httpUrl.optional(),
+  HEALTHCHECK_URL: httpUrl.optional(),
+});
+
+export interface Env {
+  /** Unset: the embedded server under `klinesHome`. */
+  databaseUrl: string | undefined;
+  /** Absolute path. */
+  klinesHome: string;
+  spotUrl: string;
+  usdmUrl: string;
+  bulkUrl: string;
+  /** Of the request weight that Binance allows an address in a minute, 1 to 100. */
+  weightPercent: number;
+  /** How long an answer to one request may take. */
+  timeoutMs: number;
+  httpsProxy: string | undefined;
+  /** Told of each run's start and exit code. */
+  healthcheckUrl: string | undefined;
+}
+
+/**
+ * The settings, from the environment first and `.env` beside package.json second. An empty
+ * value counts as unset.
+ * @throws KlinekeepError (78) naming each variable that makes no sense.
+ */
+export function loadEnv(source: NodeJS.ProcessEnv): Env {
+  const dotEnv = resolve(PROJECT_DIR, '.env');
+  if (source === process.env && existsSync(dotEnv)) process.loadEnvFile(dotEnv);
+
+  const set = Object.entries(source).filter(([, value]) => value !== undefined && value !== '');
+  const parsed = schema.safeParse({
+    HTTPS_PROXY: source.https_proxy || undefined,
+    ...Object.fromEntries(set),
+  });
+  if (!parsed.success) {
+    const problems = parsed.error.issues.map((issue) => {
+      const name = String(issue.path[0]);
+      const value = source[name]?.replace(/\/\/[^@/]*@/, '//***@');
+      return `${name} is ${JSON.stringify(value)}: ${issue.message}`;
+    });
+    throw new KlinekeepError('config', problems.join('\n'), {
+      hint: 'Mend it in the environment or in .env beside package.json (see .env.example).',
+    });
+  }
+
+  const env = parsed.data;
+  return {
+    databaseUrl: env.DATABASE_URL,
+    klinesHome: isAbsolute(env.KLINES_HOME)
+      ? env.KLINES_HOME
+      : resolve(PROJECT_DIR, env.KLINES_HOME),
+    spotUrl: env.BINANCE_SPOT_URL,
+    usdmUrl: env.BINANCE_USDM_URL,
+    bulkUrl: env.BINANCE_BULK_URL,
+    weightPercent: env.BINANCE_WEIGHT_PERCENT,
+    timeoutMs: env.BINANCE_TIMEOUT_S * 1000,
+    httpsProxy: env.HTTPS_PROXY,
+    healthcheckUrl: env.HEALTHCHECK_URL,
+  };
+}

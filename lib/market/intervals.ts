@@ -1,0 +1,150 @@
+import { addMonths, spanForSql, startOfMonth, toUtc } from '../base/time.ts';
+
+const MINUTE_MS = 60_000;
+const HOUR_MS = 60 * MINUTE_MS;
+const DAY_MS = 24 * HOUR_MS;
+
+interface Grid {
+  /** Distance between two open times; for months the longest one. */
+  stepMs: number;
+  /** An open time of the grid, Unix ms: 3d counts from 1970-01-02, 1w from Monday 1970-01-05. */
+  originMs: number;
+  calendarMonths?: true;
+}
+
+const fixed = (stepMs: number, originMs = 0): Grid => ({ stepMs, originMs });
+
+/** Binance's intervals and the grid on which each opens, in UTC. */
+const GRIDS = {
+  '1m': fixed(MINUTE_MS),
+  '3m': fixed(3 * MINUTE_MS),
+  '5m': fixed(5 * MINUTE_MS),
+  '15m': fixed(15 * MINUTE_MS),
+  '30m': fixed(30 * MINUTE_MS),
+  '1h': fixed(HOUR_MS),
+  '2h': fixed(2 * HOUR_MS),
+  '4h': fixed(4 * HOUR_MS),
+  '6h': fixed(6 * HOUR_MS),
+  '8h': fixed(8 * HOUR_MS),
+  '12h': fixed(12 * HOUR_MS),
+  '1d': fixed(DAY_MS),
+  '3d': fixed(3 * DAY_MS, DAY_MS),
+  '1w': fixed(7 * DAY_MS, 4 * DAY_MS),
+  '1M': { stepMs: 31 * DAY_MS, originMs: 0, calendarMonths: true },
+} as const satisfies Record<string, Grid>;
+
+export type Interval = keyof typeof GRIDS;
+
+/** Every interval, shortest first. */
+export const INTERVALS = Object.keys(GRIDS) as readonly Interval[];
+
+/** A half-open span of open times, Unix ms: `fromMs <= open time < toMs`. */
+export interface TimeRange {
+  fromMs: number;
+  toMs: number;
+}
+
+export function isInterval(text: string): text is Interval {
+  return Object.hasOwn(GRIDS, text);
+}
+
+/** The longest distance between two neighbours on the grid, in ms. More than that is a gap. */
+export function maxStepMs(interval: Interval): number {
+  return GRIDS[interval].stepMs;
+}
+
+/** Whether candles of `part` add up to those of `whole`: each of these opens where one of those does. */
+export function divides(part: Interval, whole: Interval): boolean {
+  const [inner, outer]: Grid[] = [GRIDS[part], GRIDS[whole]];
+  if (inner!.calendarMonths) return part === whole;
+  const stepMs = outer!.calendarMonths ? DAY_MS : outer!.stepMs;
+  const apartMs = outer!.originMs - inner!.originMs;
+  return stepMs % inner!.stepMs === 0 && apartMs % inner!.stepMs === 0;
+}
+
+/** The distance between two open times as PostgreSQL writes it; months are those of the calendar. */
+export function stepForSql(interval: Interval): string {
+  const grid: Grid = GRIDS[interval];
+  return grid.calendarMonths ? '1 month' : spanForSql(grid.stepMs);
+}
+
+/** The last open time of the grid at or before `timeMs`, Unix ms. */
+export function floorToGrid(interval: Interval, timeMs: number): number {
+  const grid: Grid = GRIDS[interval];
+  if (grid.calendarMonths) return startOfMonth(toUtc(timeMs)).getTime();
+  return Math.floor((timeMs - grid.originMs) / grid.stepMs) * grid.stepMs + grid.originMs;
+}
+
+/** The first open time of the grid at or after `timeMs`, Unix ms. */
+export function ceilToGrid(interval: Interval, timeMs: number): number {
+  const floor = floorToGrid(interval, timeMs);
+  return floor === timeMs ? floor : addSteps(interval, floor, 1);
+}
+
+/** The open time `steps` candles after (before, if negative) `openMs`, which is on the grid. */
+export function addSteps(interval: Interval, openMs: number, steps: number): number {
+  const grid: Grid = GRIDS[interval];
+  if (grid.calendarMonths) return addMonths(toUtc(openMs), steps).getTime();
+  return openMs + steps * grid.stepMs;
+}
+
+/** How many open times of the grid lie in `range`. */
+export function countSlots(interval: Interval, range: TimeRange): number {
+  const fromMs = ceilToGrid(interval, range.fromMs);
+  const toMs = ceilToGrid(interval, range.toMs);
+  if (toMs <= fromMs) return 0;
+  const grid: Grid = GRIDS[interval];
+  if (!grid.calendarMonths) return (toMs - fromMs) / grid.stepMs;
+  const months = (ms: number) => toUtc(ms).getUTCFullYear() * 12 + toUtc(ms).getUTCMonth();
+  return months(toMs) - months(fromMs);
+}
+
+/**
+ * Cuts ranges into consecutive windows of at most `slots` candles each, oldest first.
+ * Together the windows cover exactly the grid's open times in the ranges.
+ */
+export function* splitIntoWindows(
+  interval: Interval,
+  ranges: readonly TimeRange[],
+  slots: number,
+): Generator<TimeRange> {
+  for (const range of ranges) {
+    const endMs = ceilToGrid(interval, range.toMs);
+    for (let fromMs = ceilToGrid(interval, range.fromMs); fromMs < endMs; ) {
+      const toMs = Math.min(addSteps(interval, fromMs, slots), endMs);
+      yield { fromMs, toMs };
+      fromMs = toMs;
+    }
+  }
+}
+
+/**
+ * Turns pairs of stored neighbours that are more than one step apart into the ranges that are
+ * missing between them. A neighbour off the grid covers the slot that it lies in.
+ */
+export function missingBetween(
+  interval: Interval,
+  pairs: readonly { beforeMs: number; afterMs: number }[],
+): TimeRange[] {
+  return pairs
+    .map(({ beforeMs, afterMs }) => ({
+      fromMs: addSteps(interval, floorToGrid(interval, beforeMs), 1),
+      toMs: floorToGrid(interval, afterMs),
+    }))
+    .filter(({ fromMs, toMs }) => fromMs < toMs);
+}
+
+/** How many open times of the grid lie in the ranges together. */
+export function countAllSlots(interval: Interval, ranges: readonly TimeRange[]): number {
+  return ranges.reduce((sum, range) => sum + countSlots(interval, range), 0);
+}
+
+/** The part of each range that lies in `bounds`; what lies outside is left out. */
+export function clipRanges(ranges: readonly TimeRange[], bounds: TimeRange): TimeRange[] {
+  return ranges
+    .map((range) => ({
+      fromMs: Math.max(range.fromMs, bounds.fromMs),
+      toMs: Math.min(range.toMs, bounds.toMs),
+    }))
+    .filter((range) => range.fromMs < range.toMs);
+}

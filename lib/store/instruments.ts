@@ -1,0 +1,174 @@
+import { KlinekeepError } from '../base/errors.ts';
+import type { ListedSymbol } from '../binance/exchange-info.ts';
+import type { RestSource } from '../binance/rest.ts';
+import { type Market, type SymbolName, tableNameFor } from '../market/symbols.ts';
+import type { Sql } from '../postgres/sql-file.ts';
+
+export interface Instrument {
+  id: number;
+  market: Market;
+  /** Unified: `BTC/USDT`, `BTC/USDT:USDT`. */
+  symbol: string;
+  /** Binance's own: `BTCUSDT`. */
+  exchangeSymbol: string;
+  status: 'active' | 'delisted';
+  /** The table of its candles; made when the first one comes. */
+  tableName: string;
+  /** Open time of its first 1m candle, Unix ms; undefined until the exchange was asked. */
+  listedAtMs: number | undefined;
+  /** The exchange did not know it, or sent nothing new, when it was last asked. */
+  isDoubted: boolean;
+}
+
+export interface InstrumentFilter {
+  market?: Market | undefined;
+  /** What update follows: active, or delisted and not brought to its last candle yet. */
+  onlyFollowed?: boolean;
+}
+
+/** The registry, in the order of market and symbol. */
+export async function listInstruments(
+  sql: Sql,
+  filter: InstrumentFilter = {},
+): Promise<Instrument[]> {
+  const rows = await sql`
+    select id, market, symbol, exchange_symbol, status, table_name, listed_at, doubted_at
+    from instruments
+    where ${filter.market ? sql`market = ${filter.market}` : sql`true`}
+      and ${filter.onlyFollowed ? sql`(status = 'active' or ended_at is null)` : sql`true`}
+    order by market, symbol`;
+  return rows.map((row) => ({
+    id: row.id,
+    market: row.market,
+    symbol: row.symbol,
+    exchangeSymbol: row.exchange_symbol,
+    status: row.status,
+    tableName: row.table_name,
+    listedAtMs: row.listed_at?.getTime(),
+    isDoubted: row.doubted_at !== null,
+  }));
+}
+
+/** What a run is narrowed to by `--symbol` and `--market`. */
+export interface InstrumentChoice {
+  /** None: all. */
+  symbols: readonly SymbolName[];
+  market: Market | undefined;
+}
+
+/**
+ * The instruments that a run is about.
+ * @throws KlinekeepError (65) naming the symbols that are not registered.
+ */
+export async function chooseInstruments(sql: Sql, choice: InstrumentChoice): Promise<Instrument[]> {
+  if (choice.symbols.length > 0) return await findInstruments(sql, choice.symbols);
+  return await listInstruments(sql, { market: choice.market });
+}
+
+/**
+ * The registered instruments of these names.
+ * @throws KlinekeepError (65) naming those that are not registered.
+ */
+export async function findInstruments(
+  sql: Sql,
+  names: readonly SymbolName[],
+): Promise<Instrument[]> {
+  const all = await listInstruments(sql);
+  const found = names.map((name) => all.find((instrument) => isNamed(instrument, name)));
+  const unknown = names.filter((_, index) => found[index] === undefined);
+  if (unknown.length > 0) {
+    throw new KlinekeepError('data', `Not registered: ${unknown.map(showName).join(', ')}.`, {
+      hint: 'fetch-history, and update-klines with --symbol and --interval, register a symbol; sync-instruments --market registers a market.',
+    });
+  }
+  // The same one may be named in two ways.
+  return [...new Set(found as Instrument[])];
+}
+
+/**
+ * The instruments of these names; those that are new are looked up at the exchange and
+ * registered, all of them or none.
+ * @throws KlinekeepError (65) when the exchange does not list one of them.
+ */
+export async function findOrRegister(
+  sql: Sql,
+  source: RestSource,
+  names: readonly SymbolName[],
+): Promise<Instrument[]> {
+  const all = await listInstruments(sql);
+  const unknown = names.filter((name) => !all.some((instrument) => isNamed(instrument, name)));
+  if (unknown.length > 0) {
+    const listed = [];
+    for (const name of unknown) listed.push(await lookUp(source, name));
+    await registerInstruments(sql, listed);
+  }
+  return await findInstruments(sql, names);
+}
+
+async function lookUp(source: RestSource, name: SymbolName): Promise<ListedSymbol> {
+  const listed = await source.symbols(name.market, name.exchangeSymbol);
+  const match = listed.find((symbol) => name.symbol === undefined || symbol.symbol === name.symbol);
+  if (match) return match;
+  const other = listed[0] ? ` (${listed[0].exchangeSymbol} is ${listed[0].symbol} there)` : '';
+  throw new KlinekeepError(
+    'data',
+    `Binance lists no ${showName(name)} on ${name.market}${other}.`,
+    {
+      hint: 'Look for the exact name: BTC/USDT on spot, BTC/USDT:USDT or BTCUSDT with --market usdm for a perpetual.',
+    },
+  );
+}
+
+function isNamed(instrument: Instrument, name: SymbolName): boolean {
+  if (instrument.market !== name.market) return false;
+  return name.symbol === undefined
+    ? instrument.exchangeSymbol === name.exchangeSymbol
+    : instrument.symbol === name.symbol;
+}
+
+function showName(name: SymbolName): string {
+  return name.symbol ?? `${name.exchangeSymbol} (${name.market})`;
+}
+
+/** Registers symbols; those that are registered already stay as they are. */
+export async function registerInstruments(
+  sql: Sql,
+  listed: readonly ListedSymbol[],
+): Promise<void> {
+  // A thousand rows of nine columns stay far below PostgreSQL's 65,534 parameters.
+  for (let at = 0; at < listed.length; at += 1000) {
+    const rows = listed.slice(at, at + 1000).map((symbol) => ({
+      market: symbol.market,
+      symbol: symbol.symbol,
+      exchange_symbol: symbol.exchangeSymbol,
+      base: symbol.base,
+      quote: symbol.quote,
+      status: symbol.isTrading ? 'active' : 'delisted',
+      table_name: tableNameFor(symbol.market, symbol.base, symbol.quote),
+    }));
+    // Another run may register the same symbol at the same moment.
+    await sql`insert into instruments ${sql(rows)} on conflict do nothing`;
+  }
+}
+
+/** Remembers when the instrument's first candle opened. */
+export async function storeListedAt(
+  sql: Sql,
+  instrument: Instrument,
+  listedAtMs: number,
+): Promise<void> {
+  await sql`
+    update instruments set listed_at = ${new Date(listedAtMs)}, updated_at = now()
+    where id = ${instrument.id}`;
+  instrument.listedAtMs = listedAtMs;
+}
+
+/** Has the next update look the instrument's status up. */
+export async function doubtInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+  await sql`update instruments set doubted_at = now() where id = ${id}`;
+}
+
+/** Delisted, and its stored series go up to their last candle: update leaves it alone from now on. */
+export async function endInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+  await sql`update instruments set ended_at = now() where id = ${id} and status = 'delisted'`;
+}

@@ -1,0 +1,227 @@
+import type postgres from 'postgres';
+import { countSlots, type Interval, type TimeRange } from '../market/intervals.ts';
+import { readKlines } from '../market/kline.ts';
+import { copyIn, type Session } from '../postgres/connection.ts';
+import { quoteIdentifier, runSql, sqlState } from '../postgres/sql-file.ts';
+import type { Instrument } from './instruments.ts';
+import { COPY_COLUMNS, KlineEncoder } from './kline-copy.ts';
+import { lockedTransaction, runLocked } from './locks.ts';
+import { storeRejected } from './rejected-klines.ts';
+import { assertTable, ensureTable } from './tables.ts';
+
+/** The candles of one instrument in one interval. */
+export interface Series {
+  instrument: Instrument;
+  interval: Interval;
+}
+
+/** What became of the klines that a source sent. */
+export interface StoreCounts {
+  inserted: number;
+  /** Stored before with other values, and corrected. */
+  revised: number;
+  /** No candles: kept in rejected_klines with the reason, the first 10,000 of a file. */
+  rejected: number;
+}
+
+export interface PageCounts extends StoreCounts {
+  /** Sure to hold every candle of the grid that was wanted. False: not known. */
+  isComplete?: boolean;
+}
+
+export interface Page {
+  /** The open times that were asked for. */
+  asked: TimeRange;
+  /** The ones to store, within `asked`. Default: all. */
+  wanted?: TimeRange;
+  /** Lines of 12 fields, as in Binance's files. */
+  csv: Buffer;
+  /** The exchange's clock before it was asked: candles that close later are still forming. */
+  askedAtMs: number;
+  /** For rejected_klines: 'rest' or the name of a file. */
+  source: string;
+  /**
+   * More to do in the same transaction, told for how many slots of the grid the page has candles
+   * and whether they are in staged_klines: where nothing was stored before they are not.
+   */
+  alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
+}
+
+const UNIQUE_VIOLATION = '23505';
+const CHECK_VIOLATION = '23514';
+/** Some sixty candles: a top-up. */
+const FEW_BYTES = 10_000;
+
+/**
+ * Stores one page, in one transaction. The session holds the instrument's lock.
+ *
+ * Where nothing is stored yet the candles go straight into their table. Where something may be,
+ * or the page holds a candle twice, they are staged and merged.
+ * @throws KlinekeepError (75) when the lock was lost to another run; what PostgreSQL says else.
+ */
+export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
+  if (page.csv.length === 0 && !page.alongside) return { inserted: 0, revised: 0, rejected: 0 };
+  if (page.csv.length < FEW_BYTES && !page.alongside) {
+    const counts = await storeFew(session, series, page);
+    if (counts) return counts;
+  }
+  if (!(await isEmpty(session, series, page.wanted ?? page.asked)))
+    return await mergePage(session, series, page);
+  try {
+    return await insertPage(session, series, page);
+  } catch (error) {
+    if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
+    return await mergePage(session, series, page);
+  }
+}
+
+/**
+ * Stores a top-up in one trip to the server.
+ * @returns undefined when it takes more: the table is not made yet, or rows are to be rejected
+ */
+async function storeFew(
+  session: Session,
+  { instrument, interval }: Series,
+  page: Page,
+): Promise<StoreCounts | undefined> {
+  const { candles, rejected } = readKlines(page.csv, { ...page, interval });
+  if (rejected > 0) return undefined;
+  if (candles.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
+  try {
+    const [counts] = await runLocked<{ inserted: number; revised: number }>(
+      session,
+      instrument.id,
+      ['store/create_staging.sql', 'store/stage_few.sql', 'store/merge.sql'],
+      { instrument_id: instrument.id, interval, candles: JSON.stringify(candles) },
+    );
+    return { inserted: counts?.inserted ?? 0, revised: counts?.revised ?? 0, rejected: 0 };
+  } catch (error) {
+    // No partition of klines found for the row.
+    if (sqlState(error) === CHECK_VIOLATION) return undefined;
+    throw error;
+  }
+}
+
+async function isEmpty(
+  session: Session,
+  { instrument, interval }: Series,
+  range: TimeRange,
+): Promise<boolean> {
+  const [found] = await runSql<{ is_empty: boolean }>(session, 'store/is_empty.sql', {
+    instrument_id: instrument.id,
+    interval,
+    from_time: new Date(range.fromMs),
+    to_time: new Date(range.toMs),
+  });
+  return found?.is_empty ?? false;
+}
+
+async function insertPage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
+  const encoder = encoderFor(series, page);
+  const chunks = encoder.chunks();
+  // The table comes with the first candle, not before.
+  const first: Buffer[] = [];
+  for (let next = chunks.next(); !next.done; next = chunks.next()) {
+    first.push(next.value);
+    if (encoder.count > 0) break;
+  }
+  if (encoder.count > 0) await ensureTable(session, series.instrument);
+  return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
+    if (encoder.count > 0) {
+      const table = quoteIdentifier(series.instrument.tableName);
+      await copyIn(
+        tx,
+        `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`,
+        concat(first, chunks),
+      );
+      // PostgreSQL keeps the table as it is from here on. This checks that it was not detached or replaced before.
+      await assertTable(tx, series.instrument);
+    }
+    await storeRejected(tx, series, page.source, encoder.rejected);
+    const slots =
+      encoder.offGrid > 0 && page.alongside
+        ? await countFilledSlots(tx, 'klines', series, page.wanted ?? page.asked)
+        : encoder.count;
+    await page.alongside?.(tx, slots, false);
+    return {
+      inserted: encoder.count,
+      revised: 0,
+      rejected: encoder.rejectedCount,
+      isComplete:
+        encoder.offGrid === 0 &&
+        encoder.count === countSlots(series.interval, page.wanted ?? page.asked),
+    };
+  });
+}
+
+function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
+  for (const part of parts) yield* part;
+}
+
+async function mergePage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
+  const encoder = encoderFor(series, page);
+  await ensureTable(session, series.instrument);
+  return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
+    await runSql(tx, 'store/create_staging.sql');
+    await stage(tx, encoder);
+    const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
+    await storeRejected(tx, series, page.source, encoder.rejected);
+    if (page.alongside) {
+      const range = page.wanted ?? page.asked;
+      await page.alongside(tx, await countFilledSlots(tx, 'staged_klines', series, range), true);
+    }
+    return { ...counts, rejected: encoder.rejectedCount };
+  });
+}
+
+/** Slots of a range with a candle: a file may hold one twice, or two of which one is off the grid. */
+async function countFilledSlots(
+  tx: postgres.TransactionSql,
+  table: 'klines' | 'staged_klines',
+  { instrument, interval }: Series,
+  range: TimeRange,
+): Promise<number> {
+  const [found] = await tx`
+    select count(distinct slot_of(${interval}, open_time))::int as slots
+    from ${tx(table)}
+    where instrument_id = ${instrument.id}
+      and interval = ${interval}
+      and open_time >= ${new Date(range.fromMs)}
+      and open_time < ${new Date(range.toMs)}`;
+  return found?.slots;
+}
+
+/** Reads a page as candles of a series. */
+export function encoderFor({ instrument, interval }: Series, page: Page): KlineEncoder {
+  return new KlineEncoder(page.csv, {
+    instrumentId: instrument.id,
+    interval,
+    asked: page.asked,
+    wanted: page.wanted,
+    closedBeforeMs: page.askedAtMs,
+  });
+}
+
+/** Adds candles to this session's staging table. */
+export async function stage(
+  sql: Session | postgres.TransactionSql,
+  encoder: KlineEncoder,
+): Promise<void> {
+  await copyIn(
+    sql,
+    `copy staged_klines ${COPY_COLUMNS} from stdin (format binary)`,
+    encoder.chunks(),
+  );
+}
+
+/** Brings the staged candles into klines. */
+export async function merge(
+  tx: postgres.TransactionSql,
+  { instrument, interval }: Series,
+): Promise<Pick<StoreCounts, 'inserted' | 'revised'>> {
+  const [counts] = await runSql<{ inserted: number; revised: number }>(tx, 'store/merge.sql', {
+    instrument_id: instrument.id,
+    interval,
+  });
+  return counts as { inserted: number; revised: number };
+}

@@ -1,0 +1,51 @@
+import type { BulkFile } from '../binance/bulk-files.ts';
+import { runSql, type Sql } from '../postgres/sql-file.ts';
+import type { Series } from './klines.ts';
+
+/** The bulk files of a series that were loaded: SHA-256 by name. */
+export async function loadedFiles(
+  sql: Sql,
+  { instrument, interval }: Series,
+): Promise<Map<string, string>> {
+  const rows = await sql`
+    select name, sha256
+    from loaded_files
+    where instrument_id = ${instrument.id} and interval = ${interval}`;
+  return new Map(rows.map((row) => [row.name, row.sha256]));
+}
+
+/** Writes down that a file was loaded, in the transaction that stores its candles. */
+export async function recordLoadedFile(
+  sql: Sql,
+  { instrument, interval }: Series,
+  file: BulkFile,
+  sha256: string,
+  rows: number,
+): Promise<void> {
+  await sql`
+    insert into loaded_files (market, name, instrument_id, interval, from_time, to_time, sha256, rows)
+    values (
+      ${file.market}, ${file.name}, ${instrument.id}, ${interval},
+      ${new Date(file.range.fromMs)}, ${new Date(file.range.toMs)}, ${sha256}, ${rows}
+    )
+    on conflict (market, name)
+    do update set sha256 = excluded.sha256, rows = excluded.rows, loaded_at = now()`;
+}
+
+/**
+ * What a file that was staged and merged left as it was: the archived candles of its range, and
+ * the stored ones, in whichever tier, that the file does not have.
+ */
+export async function leftAlone(
+  sql: Sql,
+  { instrument, interval }: Series,
+  { range }: BulkFile,
+): Promise<{ archived: number; lacking: number }> {
+  const [found] = await runSql<{ archived: number; lacking: number }>(sql, 'store/left_alone.sql', {
+    instrument_id: instrument.id,
+    interval,
+    from_time: new Date(range.fromMs),
+    to_time: new Date(range.toMs),
+  });
+  return found as { archived: number; lacking: number };
+}

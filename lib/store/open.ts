@@ -1,0 +1,49 @@
+import { type Env, loadEnv } from '../base/settings.ts';
+import { connectDatabase, type Database } from '../postgres/connection.ts';
+import { findHome, mayNoteRuns } from '../postgres/home.ts';
+import { assertWritable } from '../postgres/home-checks.ts';
+import { migrate } from '../postgres/migrate.ts';
+import { checkServer } from '../postgres/server.ts';
+
+export interface Klines extends Database {
+  /** Whether this session may note its runs: not on a standby, nor as a role that only reads. */
+  notesRuns: boolean;
+}
+
+/**
+ * Opens the database that the settings name, the embedded server if they name none, and applies
+ * pending schema files. Close it when done: `await klines.close()`.
+ * @param name shown in pg_stat_activity after `klinekeep`
+ * @param options.connections how many connections `sql` may have at most
+ * @param options.writes fail at once where nothing can be written
+ * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or the schema
+ * do not fit.
+ */
+export async function openKlines(
+  name = 'script',
+  env: Env = loadEnv(process.env),
+  { writes = false, connections = 4 }: { writes?: boolean; connections?: number } = {},
+): Promise<Klines> {
+  const application = `klinekeep ${name}`;
+  const database = env.databaseUrl
+    ? await connectDatabase(env.databaseUrl, application, { env: process.env, connections })
+    : await connectDatabase(await startEmbeddedServer(env), application, {
+        env: { PGSSLMODE: 'disable' },
+        connections,
+      });
+  try {
+    await checkServer(database.sql);
+    await migrate(database.sql);
+    const home = await findHome(database.sql);
+    if (writes) await assertWritable(database.sql, home);
+    return { ...database, notesRuns: await mayNoteRuns(database.sql, home) };
+  } catch (error) {
+    await database.close();
+    throw error;
+  }
+}
+
+async function startEmbeddedServer(env: Env): Promise<string> {
+  const { startEmbedded } = await import('../embedded/mod.ts');
+  return await startEmbedded(env.klinesHome);
+}

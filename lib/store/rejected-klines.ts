@@ -1,0 +1,27 @@
+import type postgres from 'postgres';
+import { runSql } from '../postgres/sql-file.ts';
+import type { RejectedKline } from './kline-copy.ts';
+import type { Series } from './klines.ts';
+
+/** Keeps what was refused, once however often it is sent. */
+export async function storeRejected(
+  tx: postgres.TransactionSql,
+  { instrument, interval }: Series,
+  source: string,
+  rejected: readonly RejectedKline[],
+): Promise<void> {
+  if (rejected.length === 0) return;
+  await runSql(tx, 'store/store_rejected.sql', {
+    instrument_id: instrument.id,
+    interval,
+    source,
+    rejected: JSON.stringify(
+      rejected.map(({ raw, reason }) => ({ raw: storable(raw), reason: storable(reason) })),
+    ),
+  });
+}
+
+/** PostgreSQL stores neither NUL nor half a character, which the reason may end with. */
+function storable(text: string): string {
+  return Buffer.from(text.replaceAll('\0', '\ufffd')).toString();
+}

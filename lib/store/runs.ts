@@ -1,0 +1,102 @@
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type postgres from 'postgres';
+import { EXIT } from '../base/errors.ts';
+import { lossOf } from '../postgres/connection.ts';
+import type { Sql } from '../postgres/sql-file.ts';
+
+/** How a script ended, for the table `runs`. */
+export interface Ending {
+  exitCode: number;
+  /** What went wrong. */
+  message?: string | undefined;
+  /** Its JSON result. */
+  result?: Record<string, unknown> | undefined;
+}
+
+/** A run as it is written down. Times are Unix ms. */
+export interface Run {
+  verb: string;
+  host: string;
+  startedMs: number;
+  /** Undefined: still running, or killed. */
+  finishedMs: number | undefined;
+  exitCode: number | undefined;
+  outcome: string | undefined;
+  message: string | undefined;
+  counts: Record<string, number>;
+}
+
+const KEEP_DAYS = 30;
+const CLOSE_WITHIN_MS = 3_000;
+const MESSAGE_CHARACTERS = 1_000;
+
+/**
+ * Writes down that a script begins, and forgets what it did long ago. Never fails: on a read-only
+ * database nothing is written.
+ * @returns the run's id, for `closeRun`
+ */
+export async function openRun(sql: Sql, verb: string): Promise<string | undefined> {
+  try {
+    const [run] = await sql`
+      with forgotten as (
+        delete from runs
+        where verb = ${verb} and started_at < now() - make_interval(days => ${KEEP_DAYS})
+      )
+      insert into runs (verb, host, pid) values (${verb}, ${hostname()}, ${process.pid})
+      returning id`;
+    return run?.id;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes down how it ended. Never fails, and never waits long for a server that is gone. */
+export async function closeRun(sql: postgres.Sql, runId: string, ending: Ending): Promise<void> {
+  if (lossOf(sql).aborted) return;
+  const written = sql`
+    update runs
+    set
+      finished_at = now(),
+      exit_code = ${ending.exitCode},
+      outcome = ${nameOf(ending.exitCode)},
+      message = ${ending.message?.slice(0, MESSAGE_CHARACTERS) ?? null},
+      counts = ${JSON.stringify(countsOf(ending.result ?? {}))}::text::jsonb
+    where id = ${runId}`.catch(() => {});
+  await Promise.race([written, sleep(CLOSE_WITHIN_MS, undefined, { ref: false })]);
+}
+
+/** The last run of each verb, latest first. */
+export async function lastRuns(sql: Sql): Promise<Run[]> {
+  const rows = await sql`
+    select distinct on (verb)
+      verb, host, started_at, finished_at, exit_code, outcome, message, counts
+    from runs
+    order by verb, started_at desc, id desc`;
+  return rows
+    .map((row) => ({
+      verb: row.verb,
+      host: row.host,
+      startedMs: row.started_at.getTime(),
+      finishedMs: row.finished_at?.getTime(),
+      exitCode: row.exit_code ?? undefined,
+      outcome: row.outcome ?? undefined,
+      message: row.message ?? undefined,
+      counts: row.counts ?? {},
+    }))
+    .sort((a, b) => b.startedMs - a.startedMs);
+}
+
+function nameOf(exitCode: number): string {
+  const name = Object.entries(EXIT).find(([, code]) => code === exitCode)?.[0];
+  return name ?? 'stopped';
+}
+
+function countsOf(result: Record<string, unknown>): Record<string, number> {
+  return Object.fromEntries(
+    Object.entries(result).flatMap(([name, value]) => {
+      if (typeof value === 'number') return [[name, value]];
+      return Array.isArray(value) ? [[name, value.length]] : [];
+    }),
+  );
+}

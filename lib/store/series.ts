@@ -1,0 +1,138 @@
+import { spanForSql } from '../base/time.ts';
+import {
+  addSteps,
+  ceilToGrid,
+  INTERVALS,
+  type Interval,
+  maxStepMs,
+  missingBetween,
+  type TimeRange,
+} from '../market/intervals.ts';
+import { runSql, type Sql } from '../postgres/sql-file.ts';
+import { confirmedGaps, subtractRanges } from './gaps.ts';
+import type { Instrument } from './instruments.ts';
+import type { Series } from './klines.ts';
+
+/** What is stored of one series, hot and archived together. Open times, Unix ms. */
+export interface StoredSeries {
+  interval: Interval;
+  firstMs: number;
+  lastMs: number;
+  /** The same as `lastMs` when there is but one candle. */
+  secondLastMs: number;
+  /** Undefined: all of it is archived. */
+  firstHotMs: number | undefined;
+  /** When it was last known to be up to date, by the database's clock, Unix ms. */
+  checkedAtMs: number | undefined;
+  /** Open time up to which update has left nothing out, Unix ms. */
+  completeUntilMs: number | undefined;
+}
+
+interface StoredSeriesRow {
+  interval: Interval;
+  first_time: Date;
+  last_time: Date;
+  second_last_time: Date;
+  first_hot_time: Date | null;
+  checked_at: Date | null;
+  complete_until: Date | null;
+}
+
+/** The series of an instrument that hold at least one candle, shortest interval first. */
+export async function storedSeries(
+  sql: Sql,
+  instrument: Instrument,
+  intervals: readonly Interval[] = INTERVALS,
+): Promise<StoredSeries[]> {
+  const rows = await runSql<StoredSeriesRow>(sql, 'store/series.sql', {
+    instrument_id: instrument.id,
+    intervals: intervals.join(','),
+  });
+  return rows.map((row) => ({
+    interval: row.interval,
+    firstMs: row.first_time.getTime(),
+    lastMs: row.last_time.getTime(),
+    secondLastMs: row.second_last_time.getTime(),
+    firstHotMs: row.first_hot_time?.getTime(),
+    checkedAtMs: row.checked_at?.getTime(),
+    completeUntilMs: row.complete_until?.getTime(),
+  }));
+}
+
+/** The open times of the candles in a range, of both tiers or of the archive alone, Unix ms. */
+export async function openTimes(
+  sql: Sql,
+  { instrument, interval }: Series,
+  range: TimeRange,
+  from: 'all_klines' | 'klines_archive',
+): Promise<number[]> {
+  const rows = await sql`
+    select open_time
+    from ${sql(from)}
+    where instrument_id = ${instrument.id}
+      and interval = ${interval}
+      and open_time >= ${new Date(range.fromMs)}
+      and open_time < ${new Date(range.toMs)}`;
+  return rows.map((row) => row.open_time.getTime());
+}
+
+/**
+ * Writes down that a series is up to date.
+ * @param agoMs as of so long ago: when the exchange was asked
+ * @param completeUntilMs open time up to which nothing is missing that could be had, Unix ms
+ */
+export async function recordCheck(
+  sql: Sql,
+  { instrument, interval }: Series,
+  agoMs: number,
+  completeUntilMs: number,
+): Promise<void> {
+  await runSql(sql, 'store/record_check.sql', {
+    instrument_id: instrument.id,
+    interval,
+    ago_ms: agoMs,
+    complete_until: new Date(completeUntilMs),
+  });
+}
+
+/**
+ * What is missing in `range` and may be had: `missingRanges` without the gaps that the exchange
+ * has confirmed.
+ */
+export async function fetchableRanges(
+  sql: Sql,
+  series: Series,
+  range: TimeRange,
+): Promise<TimeRange[]> {
+  const missing = await missingRanges(sql, series, range);
+  return missing.length === 0 ? [] : subtractRanges(missing, await confirmedGaps(sql, series));
+}
+
+/**
+ * The open times of the grid in `range` for which no tier holds a candle, as ranges, oldest
+ * first. A candle off the grid covers the slot that it opens in.
+ */
+export async function missingRanges(
+  sql: Sql,
+  { instrument, interval }: Series,
+  range: TimeRange,
+): Promise<TimeRange[]> {
+  const fromMs = ceilToGrid(interval, range.fromMs);
+  const toMs = ceilToGrid(interval, range.toMs);
+  if (fromMs >= toMs) return [];
+  const pairs = await runSql<{ open_time: Date; next_time: Date }>(sql, 'store/gaps.sql', {
+    instrument_id: instrument.id,
+    interval,
+    before_time: new Date(addSteps(interval, fromMs, -1)),
+    from_time: new Date(fromMs),
+    to_time: new Date(toMs),
+    max_step: spanForSql(maxStepMs(interval)),
+  });
+  return missingBetween(
+    interval,
+    pairs.map((pair) => ({
+      beforeMs: pair.open_time.getTime(),
+      afterMs: pair.next_time.getTime(),
+    })),
+  );
+}

@@ -1,0 +1,20 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { writeWholeFile } from '../../lib/base/atomic-file.ts';
+
+test('writeWholeFile(): writes into a pipe and leaves it a pipe', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-pipe-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const pipe = join(folder, 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  const [text] = await Promise.all([
+    // Without the fix nobody ever writes to the pipe.
+    Promise.race([readFile(pipe, 'utf8'), new Promise((settle) => setTimeout(settle, 5_000))]),
+    writeWholeFile(pipe, 'a report'),
+  ]);
+  expect((await stat(pipe)).isFIFO()).toBe(true);
+  expect(text).toBe('a report');
+});

@@ -1,0 +1,39 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { createGate } from '../../lib/base/parallel.ts';
+import { wait } from '../../lib/base/retry.ts';
+import { freshDatabase } from '../support/database.ts';
+import { startFakeBinance } from '../support/fake-binance/server.ts';
+import { defaultSymbols } from '../support/fake-binance/symbols.ts';
+import { runScript, startScript } from '../support/script.ts';
+
+const gate = createGate(1);
+const enterAndLeave = async (signal: AbortSignal) => (await gate.enter(signal))();
+
+test.each([
+  ['wait()', (signal: AbortSignal) => wait(20, signal)],
+  ['a gate', enterAndLeave],
+])('%s: lets dozens wait on one signal without a warning', async (_, waitOn) => {
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on('warning', note);
+  onTestFinished(() => void process.off('warning', note));
+  const { signal } = new AbortController();
+  await Promise.all(Array.from({ length: 40 }, () => waitOn(signal)));
+  // Node emits it in a later turn.
+  await sleep(10);
+  expect(warnings).toEqual([]);
+});
+
+test('update: prints no warning of Node while a dozen requests wait', async () => {
+  const fake = await startFakeBinance({ symbols: defaultSymbols(14) });
+  onTestFinished(() => fake.close());
+  const { url } = await freshDatabase();
+  const env = { DATABASE_URL: url, ...fake.env };
+  await runScript('sync-instruments', ['--market', 'spot', '--quote', 'USDT'], env);
+  fake.faults.add({ kind: 503, times: 30 });
+  const words = ['--interval', '1h', '--limit', '2', '--concurrency', '14', '--quiet'];
+  const { stderr } = await startScript('update-klines', words, env).result;
+  expect(stderr).toContain('Trying again');
+  expect(stderr).not.toContain('MaxListeners');
+});

@@ -1,0 +1,125 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import { TransientError } from '../../lib/binance/answer.ts';
+import { createDispatcher, httpGet } from '../../lib/binance/http.ts';
+import { freshDatabase } from '../support/database.ts';
+import type { Fault } from '../support/fake-binance/faults.ts';
+import { startFakeBinance } from '../support/fake-binance/server.ts';
+import { runScript } from '../support/script.ts';
+
+const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
+
+async function fetchDespite(...faults: Fault[]) {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  for (const fault of faults) fake.fail(fault);
+  const { url, sql } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-03-01'];
+  const result = await runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
+  const [stored] = await sql`select count(*)::int as candles from klines`;
+  return { ...result, candles: stored!.candles, fake };
+}
+
+const ALL = 9 * 24 + 12;
+
+test.each([
+  ['503', { kind: 503 }],
+  ['HTML with status 200', { kind: 'html' }],
+  ['a reset connection', { kind: 'reset' }],
+  ['a body that is cut off', { kind: 'cut' }],
+  ['data that is no list', { kind: 'garbage', mutate: () => ({ rows: [] }) as never }],
+] as const)('after %s it asks again, and everything arrives', async (_, fault) => {
+  const result = await fetchDespite({ ...fault, times: 2 } as Fault);
+  expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
+  expect(result.stderr).toContain('Trying again in');
+});
+
+test('an answer that never comes, or stops in the middle, is given up after a while', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  fake.fail({ kind: 'hang', path: 'time' });
+  const dispatcher = createDispatcher(undefined);
+  const asked = httpGet(`${fake.url}/api/v3/time`, dispatcher, new AbortController().signal, 200);
+  await expect(asked).rejects.toThrow(/no answer within 0.2 s/);
+  await expect(asked).rejects.toBeInstanceOf(TransientError);
+  await dispatcher.destroy();
+});
+
+test('429: it waits as long as it is told, then goes on', async () => {
+  const startedMs = Date.now();
+  const result = await fetchDespite({ kind: 429, retryAfterS: 2 });
+  expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
+  expect(result.stderr).toContain('Binance asks to wait (429): going on at');
+  expect(Date.now() - startedMs).toBeGreaterThan(2000);
+});
+
+test('418: it ends at once with 75 and says until when', async () => {
+  const result = await fetchDespite({ kind: 418, retryAfterS: 600, times: 99 });
+  expect(result).toMatchObject({ exitCode: EXIT.later, candles: 0 });
+  expect(result.stderr).toMatch(/banned this IP address until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/);
+  expect(result.fake.klinesRequests()).toHaveLength(1);
+});
+
+test.each([451, 403] as const)(
+  '%d: it ends at once with 69 and names the way round',
+  async (kind) => {
+    const result = await fetchDespite({ kind, times: 99, path: 'exchangeInfo' });
+    expect(result).toMatchObject({ exitCode: EXIT.unavailable, candles: 0 });
+    expect(result.stderr).toContain('https://data-api.binance.vision');
+    expect(result.fake.requests).toHaveLength(1);
+  },
+);
+
+test('an exchange that cannot be reached: 69, naming the address', async () => {
+  const { url } = await freshDatabase();
+  const result = await runScript('fetch-history', ['BTC/USDT', '--since', '1d', '--json'], {
+    DATABASE_URL: url,
+  });
+  expect(result.exitCode).toBe(EXIT.unavailable);
+  expect(result.stderr).toContain('Cannot reach Binance at 127.0.0.1:1');
+  expect(result.stderr).toContain('. Trying again in');
+  expect(JSON.parse(result.stdout)).toMatchObject({
+    exitCode: EXIT.unavailable,
+    hint: expect.any(String),
+  });
+});
+
+test('a 429 that wants a wait of days ends the run with 75 instead', async () => {
+  const result = await fetchDespite({ kind: 429, retryAfterS: 3_000_000, times: 99 });
+  expect(result).toMatchObject({ exitCode: EXIT.later, candles: 0 });
+  expect(result.fake.klinesRequests()).toHaveLength(1);
+});
+
+test.each(['time', 'exchangeInfo'])(
+  'an answer to %s that is none is asked for again, then 69',
+  async (path) => {
+    expect(await fetchDespite({ kind: 'empty', path, times: 2 })).toMatchObject({
+      exitCode: EXIT.done,
+      candles: ALL,
+    });
+  },
+);
+
+test('a damaged first candle is not taken for the listing', async () => {
+  const broken = (time: unknown): Fault => ({
+    kind: 'garbage',
+    mutate: (rows) => rows.map((row) => [time, ...row.slice(1)]),
+  });
+  const result = await fetchDespite(broken(NOW), broken('abc'), broken(NOW * 1000 * 1000));
+  expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
+});
+
+test.each([
+  ['time', 'null'],
+  ['time', '[serverTime]'],
+  ['exchangeInfo', 'null'],
+  ['exchangeInfo', '{"symbols":[null]}'],
+  ['exchangeInfo', '{"symbols":[{"symbol":"BTCUSDT","status":"TRADING"}]}'],
+  ['klines', '[null]'],
+  ['klines', '[{"0":1}]'],
+  ['klines', '[abc]'],
+])('%s answered with %s is asked again', async (path, body) => {
+  const result = await fetchDespite({ kind: 'body', path, body });
+  expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
+  expect(result.stderr).toContain('Trying again in');
+});

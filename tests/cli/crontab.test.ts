@@ -1,0 +1,179 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
+import { freshDatabase } from '../support/database.ts';
+import { startFakeBinance } from '../support/fake-binance/server.ts';
+import { runScript, TSX_LOADER } from '../support/script.ts';
+
+async function makeFolder(name = 'klinekeep-cron-'): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), name));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}
+
+/** A `crontab` program that keeps its lines in a file. */
+async function fakeCrontab(program = CRONTAB) {
+  const folder = await makeFolder();
+  const table = join(folder, 'table');
+  await writeFile(join(folder, 'crontab'), program.replaceAll('TABLE', table));
+  await chmod(join(folder, 'crontab'), 0o755);
+  const env = { PATH: `${folder}:${process.env.PATH}` };
+  const run = (...words: string[]) => runScript('crontab', words, env);
+  const read = () => readFile(table, 'utf8').catch(() => undefined);
+  return { run, read, write: (text: string) => writeFile(table, text) };
+}
+
+const CRONTAB = `#!/bin/sh
+case "$1" in
+  -l) if [ -f TABLE ]; then cat TABLE; else echo "no crontab for you" >&2; exit 1; fi ;;
+  -) cat > TABLE ;;
+  *) exit 2 ;;
+esac
+`;
+
+test('it prints absolute lines that never run twice at once, and where their times are', async () => {
+  const result = await runScript('crontab', [
+    '--archive-days',
+    '90',
+    '--log',
+    '/var/log/100%/k k.log',
+  ]);
+  const lines = result.stdout.trim().split('\n');
+  expect(lines[0]).toBe(`# >>> klinekeep ${PROJECT_DIR}`);
+  expect(lines.at(-1)).toBe(`# <<< klinekeep ${PROJECT_DIR}`);
+  expect(lines[2]).toContain('Times are those of this machine (');
+  const jobs = lines.slice(3, -1);
+  expect(jobs.map((line) => line.split(' ').slice(0, 5).join(' '))).toEqual([
+    '* * * * *',
+    '17 3 * * *',
+    '37 3 * * *',
+    '57 3 * * *',
+  ]);
+  for (const line of jobs) {
+    expect(line).toContain(`/flock -n -E 75 ${PROJECT_DIR}scripts/`);
+    expect(line).toContain(` ${process.execPath} --import ${TSX_LOADER} ${PROJECT_DIR}scripts/`);
+    expect(line).toMatch(/ --quiet >> '\/var\/log\/100\\%\/k k\.log' 2>&1$/);
+  }
+  expect(jobs[1]).toContain('archive.ts 90 --quiet');
+  expect(jobs[2]).toContain('verify-integrity.ts --from 7d --quiet');
+});
+
+test('--install and --uninstall leave all other lines as they are', async () => {
+  const { run, read, write } = await fakeCrontab();
+  const others = '# mine\nMAILTO=me\n0 5 * * 1 tar czf /x.tgz /home\t# 100\\%\n\n@reboot true\n';
+  await write(others);
+  expect((await run('--install')).stdout).toContain('4 lines are in your crontab now');
+  const installed = await read();
+  expect(installed?.startsWith(others)).toBe(true);
+  expect(installed?.match(/klinekeep/g)?.length).toBeGreaterThanOrEqual(2);
+
+  expect((await run('--install')).stdout).toContain('They were in your crontab already.');
+  expect(await read()).toBe(installed);
+  // Lines that somebody added after ours stay there.
+  await write(`${installed}1 1 1 1 1 false\n`);
+  await run('--install', '--archive-days', '30');
+  const changed = await read();
+  expect(changed).toContain('archive.ts 30 --quiet');
+  expect(changed).not.toContain('archive.ts 365');
+  expect(changed?.endsWith('klinekeep '.concat(PROJECT_DIR, '\n1 1 1 1 1 false\n'))).toBe(true);
+
+  expect((await run('--uninstall')).stdout).toBe('Taken out of your crontab.\n');
+  expect(await read()).toBe(`${others}1 1 1 1 1 false\n`);
+  expect((await run('--uninstall')).stdout).toBe('They were not in your crontab.\n');
+});
+
+test('who has no crontab yet gets one; a half block, a refusal and no cron at all are told', async () => {
+  const { run, read, write } = await fakeCrontab();
+  expect((await run('--uninstall')).exitCode).toBe(EXIT.done);
+  expect(await read()).toBeUndefined();
+  await run('--install');
+  const installed = (await read()) as string;
+  expect(installed.split('\n')).toHaveLength(9);
+
+  const half = installed.replace(/# <<<.*\n/, '');
+  await write(half);
+  const refused = await run('--install');
+  expect(refused.exitCode).toBe(EXIT.config);
+  expect(refused.stderr).toContain('no second line after "# <<< klinekeep');
+  expect(await read()).toBe(half);
+
+  const failing = await fakeCrontab('#!/bin/sh\necho "you are not allowed" >&2\nexit 1\n');
+  const failed = await failing.run('--install');
+  expect(failed).toMatchObject({ exitCode: EXIT.failed });
+  expect(failed.stderr).toContain('you are not allowed');
+
+  const none = await runScript('crontab', ['--install'], { PATH: await makeFolder() });
+  expect(none.exitCode).toBe(EXIT.config);
+  expect(none.stderr).toContain('There is no crontab program on this machine: spawn');
+});
+
+test('the lines run as cron runs them, even from a folder with odd characters in the log', async () => {
+  const { url } = await freshDatabase();
+  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 0, 10) });
+  onTestFinished(() => fake.close());
+  const log = join(await makeFolder("klinekeep 100% o'clock "), 'cron.log');
+  const { stdout } = await runScript('crontab', ['--log', log]);
+  const jobs = stdout.split('\n').filter((line) => /^[\d*]/.test(line));
+  expect(jobs).toHaveLength(4);
+  for (const job of jobs) {
+    // cron takes \% for %, and gives the rest to sh with next to nothing in its environment.
+    const command = job.split(' ').slice(5).join(' ').replaceAll('\\%', '%');
+    const env = { DATABASE_URL: url, ...fake.env };
+    const result = await inEmptyEnvironment(['/bin/sh', '-c', command], env);
+    expect(result).toEqual({ status: 0, stdout: '', stderr: '' });
+  }
+  expect(await readFile(log, 'utf8')).toBe('');
+});
+
+/** Each script, with what makes it do something. */
+const CALLS: Record<string, string[]> = {
+  'sync-instruments': ['--market', 'spot'],
+  'fetch-history': ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01'],
+  'update-klines': [],
+  archive: ['3', '--as-of', '2024-01-10'],
+  restore: ['BTC/USDT', '--from', '2024-01-02', '--to', '2024-01-03'],
+  'archive-log': [],
+  'verify-integrity': [],
+  candles: ['BTC/USDT', '4h'],
+  status: [],
+  report: ['--output', 'REPORT'],
+  metrics: [],
+  crontab: [],
+  completion: ['bash'],
+  db: ['status'],
+};
+
+test('each script runs from / with an empty environment, and is silent on success', async () => {
+  const { url } = await freshDatabase();
+  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 0, 10) });
+  onTestFinished(() => fake.close());
+  const folder = await makeFolder();
+  const env = { DATABASE_URL: url, KLINES_HOME: folder, ...fake.env };
+  for (const [name, words] of Object.entries(CALLS)) {
+    const file = `${PROJECT_DIR}scripts/${name}.ts`;
+    const all = words.map((word) => (word === 'REPORT' ? join(folder, 'report.html') : word));
+    const command = [process.execPath, '--import', TSX_LOADER, file, ...all, '--quiet'];
+    const result = await inEmptyEnvironment(command, env);
+    expect({ name, ...result }).toEqual({ name, status: 0, stdout: '', stderr: '' });
+  }
+});
+
+async function inEmptyEnvironment(command: string[], env: Record<string, string>) {
+  const child = spawn(command[0] as string, command.slice(1), {
+    cwd: '/',
+    env,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [[status], stdout, stderr] = await Promise.all([
+    once(child, 'exit'),
+    text(child.stdout),
+    text(child.stderr),
+  ]);
+  return { status, stdout, stderr };
+}

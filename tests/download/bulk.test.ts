@@ -1,0 +1,480 @@
+import { connect, createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type postgres from 'postgres';
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import { helpWith, lockedTransaction, withInstrumentLock } from '../../lib/store/locks.ts';
+import { freshDatabase } from '../support/database.ts';
+import { publish } from '../support/fake-binance/bulk.ts';
+import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import { makeZip } from '../support/fake-binance/zip.ts';
+import { serverWithFullDisk } from '../support/full-disk.ts';
+import { runScript, startScript } from '../support/script.ts';
+import {
+  expectedRows,
+  expectSameRows,
+  hasRecordings,
+  RECORDINGS,
+  storedRows,
+} from '../support/stored.ts';
+
+const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
+const SINCE = '2024-01-01';
+const UNTIL = '2024-03-01';
+
+async function setUp(options: FakeOptions = {}) {
+  const fake = await startFakeBinance({ nowMs: NOW, ...options });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const env = { DATABASE_URL: url, ...fake.env };
+  const load = (...words: string[]) =>
+    runScript(
+      'fetch-history',
+      ['BTC/USDT', '--interval', '1h', '--since', SINCE, '--until', UNTIL, ...words],
+      env,
+    );
+  /** January and February of 2024 are stored to the last digit. */
+  const expectComplete = async () => {
+    const wanted = await fake.candles(
+      'spot',
+      'BTCUSDT',
+      '1h',
+      Date.parse(SINCE),
+      Date.parse(UNTIL) - 1,
+    );
+    expectSameRows(
+      (await storedRows(sql, 'spot', 'BTC/USDT', '1h')).rows,
+      expectedRows(wanted, NOW),
+    );
+  };
+  const pages = () => fake.klinesRequests().filter((request) => request.interval === '1h');
+  return { fake, sql, env, load, expectComplete, pages };
+}
+
+/** Of each recorded file all rows are stored, and no others. @returns how many files */
+async function expectWholeFiles(sql: postgres.Sql): Promise<number> {
+  const files = await sql`
+    select f.name, f.rows, count(k.open_time)::int as stored
+    from loaded_files f
+    left join klines k on k.open_time >= f.from_time and k.open_time < f.to_time
+    group by f.name, f.rows`;
+  expect(files.map((file) => file.stored)).toEqual(files.map((file) => file.rows));
+  const [all] = await sql`select count(*)::int as stored from klines`;
+  expect(all?.stored).toBe(files.reduce((sum, file) => sum + file.rows, 0));
+  return files.length;
+}
+
+test('months come from month files, exactly, and REST is not asked for a single page', async () => {
+  const { fake, sql, load, expectComplete, pages } = await setUp();
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02', { header: true });
+  expect((await load()).exitCode).toBe(EXIT.done);
+  await expectComplete();
+  expect(pages()).toEqual([]);
+  const files =
+    await sql`select name, rows, length(sha256) as digits from loaded_files order by name`;
+  expect(files).toEqual([
+    { name: 'BTCUSDT-1h-2024-01.zip', rows: 744, digits: 64 },
+    { name: 'BTCUSDT-1h-2024-02.zip', rows: 696, digits: 64 },
+  ]);
+  fake.requests = [];
+  await load();
+  expect(fake.fileRequests()).toEqual([]);
+});
+
+test('a month without a file comes day by day, and a day without one from REST', async () => {
+  const { fake, load, expectComplete, pages } = await setUp();
+  await publish(fake, '2024-02');
+  for (let day = 1; day <= 31; day++) {
+    if (day !== 17) await publish(fake, `2024-01-${String(day).padStart(2, '0')}`);
+  }
+  expect((await load()).exitCode).toBe(EXIT.done);
+  await expectComplete();
+  expect(pages()).toMatchObject([
+    { startTime: Date.UTC(2024, 0, 17), endTime: Date.UTC(2024, 0, 18) - 1 },
+  ]);
+});
+
+test('a month file that lacks two days is filled from day files, and from REST where they lack too', async () => {
+  const { fake, load, expectComplete, pages } = await setUp();
+  const without =
+    (...days: number[]) =>
+    (rows: Parameters<NonNullable<Parameters<typeof publish>[2]>['edit'] & object>[0]) =>
+      rows.filter((row) => !days.includes(new Date(row[0]).getUTCDate()));
+  await publish(fake, '2024-01', { edit: without(10, 20) });
+  await publish(fake, '2024-01-10');
+  await publish(fake, '2024-01-20', { edit: (rows) => rows.slice(0, 20) });
+  await publish(fake, '2024-02');
+  await load();
+  await expectComplete();
+  expect(pages()).toMatchObject([
+    { startTime: Date.UTC(2024, 0, 20, 20), endTime: Date.UTC(2024, 0, 21) - 1 },
+  ]);
+});
+
+test('what REST does not have either becomes a confirmed gap, and is asked for again only on request', async () => {
+  const gap = { fromMs: Date.UTC(2024, 0, 5, 3), toMs: Date.UTC(2024, 0, 5, 9) };
+  const { fake, sql, load, pages } = await setUp({
+    symbols: [{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT', gaps: [gap] }],
+  });
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  expect((await load()).stdout).toContain('6 not at the exchange');
+  // Twice, and whether the exchange sends anything at all.
+  expect(pages()).toHaveLength(3);
+  expect(await sql`select from_time, to_time from confirmed_gaps`).toEqual([
+    { from_time: new Date(gap.fromMs), to_time: new Date(gap.toMs) },
+  ]);
+  await load();
+  expect(pages()).toHaveLength(3);
+  fake.symbols[0]!.gaps = [];
+  expect((await load('--recheck-gaps')).stdout).toContain('+6 candles');
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+});
+
+test.each([
+  [
+    'a stale checksum',
+    async (fake: Fake, path: string) => fake.bulk.put(path, fake.bulk.get(path)!, '0'.repeat(64)),
+    'CHECKSUM, twice',
+  ],
+  [
+    'a zip that is cut off',
+    async (fake: Fake, path: string) => fake.bulk.put(path, fake.bulk.get(path)!.subarray(0, 4000)),
+    'not the zip it should be',
+  ],
+  [
+    'a size that is a lie',
+    async (fake: Fake) =>
+      publish(fake, '2024-01', { members: ([one]) => [{ ...one!, claimedSize: 100 }] }),
+    'not the zip it should be',
+  ],
+  [
+    'a size beyond all candles',
+    async (fake: Fake) =>
+      publish(fake, '2024-01', { members: ([one]) => [{ ...one!, claimedSize: 2 ** 31 }] }),
+    'bytes of CSV',
+  ],
+  [
+    'a second member',
+    async (fake: Fake) =>
+      publish(fake, '2024-01', { members: ([one]) => [one!, { ...one!, name: 'b.csv' }] }),
+    '2 members, wanted one',
+  ],
+  [
+    'a member of another name',
+    async (fake: Fake) =>
+      publish(fake, '2024-01', {
+        members: ([one]) => [{ ...one!, name: 'BTCUSDT-1h-2024-02.csv' }],
+      }),
+    'wanted BTCUSDT-1h-2024-01.csv',
+  ],
+  [
+    'something that is no zip',
+    async (fake: Fake, path: string) => fake.bulk.put(path, Buffer.from('<html>')),
+    'not the zip it should be',
+  ],
+])(
+  '%s: nothing of the file is stored, it is said, and the next rung has the candles',
+  async (_, damage, said) => {
+    const { fake, sql, load, expectComplete } = await setUp();
+    const path = await publish(fake, '2024-01');
+    await publish(fake, '2024-02');
+    await damage(fake, path);
+    const result = await load();
+    expect(result.exitCode).toBe(EXIT.done);
+    expect(result.stderr).toContain(`BTCUSDT-1h-2024-01.zip: `);
+    expect(result.stderr).toContain(said);
+    await expectComplete();
+    expect(await sql`select name from loaded_files`).toEqual([{ name: 'BTCUSDT-1h-2024-02.zip' }]);
+  },
+);
+
+type Fake = Awaited<ReturnType<typeof startFakeBinance>>;
+
+test('a checksum that is right the second time is enough: both are fetched again', async () => {
+  const { fake, load, expectComplete, pages } = await setUp();
+  const path = await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  const good = fake.bulk.get(path)!;
+  fake.bulk.put(path, makeZip([]), '0'.repeat(64));
+  const republish = setInterval(() => {
+    if (fake.fileRequests().includes('BTCUSDT-1h-2024-01.zip')) fake.bulk.put(path, good);
+  }, 1);
+  const result = await load();
+  clearInterval(republish);
+  expect(result.stderr).not.toContain('CHECKSUM');
+  await expectComplete();
+  expect(pages()).toEqual([]);
+});
+
+test('a row twice in a file is stored once; a row outside its month is refused', async () => {
+  const { fake, sql, load, expectComplete } = await setUp();
+  await publish(fake, '2024-01', { edit: (rows) => [...rows.slice(0, 50), ...rows.slice(40)] });
+  const [foreign] = await fake.candles(
+    'spot',
+    'BTCUSDT',
+    '1h',
+    Date.UTC(2024, 0, 5),
+    Date.UTC(2024, 0, 5),
+  );
+  await publish(fake, '2024-02', { edit: (rows) => [...rows, foreign!] });
+  await load();
+  await expectComplete();
+  const rejected = await sql`select source, reason from rejected_klines`;
+  expect(rejected).toEqual([
+    {
+      source: 'BTCUSDT-1h-2024-02.zip',
+      reason: 'open_time 2024-01-05T00:00:00Z is outside the range asked for',
+    },
+  ]);
+});
+
+test('microseconds and milliseconds meet at the new year of 2025', async () => {
+  const { fake, sql, env } = await setUp({ nowMs: Date.UTC(2025, 2, 10) });
+  await publish(fake, '2024-12');
+  await publish(fake, '2025-01', { micros: true });
+  await runScript(
+    'fetch-history',
+    ['BTC/USDT', '--interval', '1h', '--since', '2024-12-01', '--until', '2025-02-01'],
+    env,
+  );
+  const wanted = await fake.candles(
+    'spot',
+    'BTCUSDT',
+    '1h',
+    Date.UTC(2024, 11, 1),
+    Date.UTC(2025, 1, 1) - 1,
+  );
+  expectSameRows(
+    (await storedRows(sql, 'spot', 'BTC/USDT', '1h')).rows,
+    expectedRows(wanted, Date.UTC(2025, 2, 10)),
+  );
+});
+
+test('months as 1mo, names that are not ASCII, usdm: each finds its file', async () => {
+  const { fake, sql, env } = await setUp();
+  await publish(fake, '2024-01', { interval: '1M' });
+  await publish(fake, '2024-01', { symbol: '币安人生USDT' });
+  await publish(fake, '2024-01', { market: 'usdm', symbol: '1000SHIBUSDT', header: true });
+  const range = ['--since', '2024-01-01', '--until', '2024-02-01', '--source', 'bulk'];
+  await runScript('fetch-history', ['BTC/USDT', '--interval', '1M', ...range], env);
+  await runScript(
+    'fetch-history',
+    ['币安人生/USDT', '1000SHIB/USDT:USDT', '--interval', '1h', ...range],
+    env,
+  );
+  const files = await sql`select name, rows from loaded_files order by rows, name`;
+  expect(files).toEqual([
+    { name: 'BTCUSDT-1mo-2024-01.zip', rows: 1 },
+    { name: '1000SHIBUSDT-1h-2024-01.zip', rows: 744 },
+    { name: '币安人生USDT-1h-2024-01.zip', rows: 744 },
+  ]);
+});
+
+test('--source bulk leaves to REST nothing, --source rest asks for no file', async () => {
+  const { fake, load, expectComplete, pages } = await setUp();
+  await publish(fake, '2024-01');
+  expect((await load('--source', 'bulk')).stdout).toContain('+744 candles');
+  expect(pages()).toEqual([]);
+  fake.requests = [];
+  await load('--source', 'rest');
+  expect(fake.fileRequests()).toEqual([]);
+  await expectComplete();
+});
+
+test('--refresh loads a file again when its checksum changed, and only then', async () => {
+  const { fake, load, sql } = await setUp();
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  await load();
+  await publish(fake, '2024-02', {
+    edit: (rows) => rows.map((row) => row.with(5, '1.50000000') as typeof row),
+  });
+  fake.requests = [];
+  const result = await load('--refresh');
+  expect(result.stdout).toContain('696 corrected');
+  expect(fake.fileRequests()).toEqual(['BTCUSDT-1h-2024-02.zip']);
+  expect(await sql`select distinct volume from klines where open_time >= '2024-02-01'`).toEqual([
+    { volume: '1.50000000' },
+  ]);
+});
+
+test('archived months are not loaded again', async () => {
+  const { fake, load, env, expectComplete } = await setUp();
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  await load();
+  await runScript('archive', ['20', '--as-of', '2024-03-01'], env);
+  fake.requests = [];
+  expect((await load()).stdout).toContain('+0 candles');
+  expect(fake.fileRequests()).toEqual([]);
+  await expectComplete();
+});
+
+test('killed between files, the next run goes on with those that are not loaded', async () => {
+  const { fake, sql, env, load, expectComplete } = await setUp();
+  for (let day = 1; day <= 60; day++) {
+    const date = new Date(Date.UTC(2024, 0, day)).toISOString().slice(0, 10);
+    await publish(fake, date);
+  }
+  const words = ['BTC/USDT', '--interval', '1h', '--since', SINCE, '--until', UNTIL];
+  const running = startScript('fetch-history', words, env);
+  while ((await sql`select 1 from loaded_files`).length < 5) await sleep(5);
+  running.process.kill('SIGKILL');
+  await running.result;
+  await sleep(200);
+  const loaded = (await sql`select name from loaded_files`).map((row) => row.name);
+  fake.requests = [];
+  await load();
+  expect(fake.fileRequests().filter((name) => loaded.includes(name))).toEqual([]);
+  await expectComplete();
+});
+
+test('a connection that is lost while a file is stored leaves nothing half-loaded', async () => {
+  const { fake, sql, load, expectComplete } = await setUp();
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  await sql`
+    create function cut() returns trigger language plpgsql as $$
+    begin
+      if new.open_time = '2024-02-10' and not exists (select from loaded_files where name = 'done') then
+        perform pg_terminate_backend(pg_backend_pid());
+      end if;
+      return new;
+    end $$`;
+  await sql`create trigger cut before insert on klines for each row execute function cut()`;
+  const failed = await load();
+  expect(failed.exitCode).not.toBe(EXIT.done);
+  await expectWholeFiles(sql);
+  expect(await sql`select 1 from klines where open_time >= '2024-02-01'`).toHaveLength(0);
+  await sql`drop trigger cut on klines`;
+  await load();
+  await expectComplete();
+});
+
+test('a disk that fills up while files are stored leaves whole files and no half ones', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await serverWithFullDisk();
+  for (let month = 1; month <= 6; month++)
+    await publish(fake, `2023-0${month}`, { interval: '1m' });
+  const words = ['BTC/USDT', '--since', '2023-01-01', '--until', '2023-07-01', '--source', 'bulk'];
+  const { exitCode, stderr } = await runScript('fetch-history', words, {
+    ...fake.env,
+    DATABASE_URL: url,
+  });
+  expect(exitCode).toBe(EXIT.failed);
+  expect(stderr).toContain('could not extend file');
+  expect(await expectWholeFiles(sql)).toBeGreaterThan(0);
+});
+
+test('a helper writes only while the session that it helps holds the lock', async () => {
+  const { openSession } = await freshDatabase();
+  const [owner, helper, other] = [openSession(), openSession(), openSession()];
+  const write = () => lockedTransaction(helper, 7, '', async (tx) => tx`select 1`);
+  await helpWith(owner, helper);
+  await expect(write()).rejects.toThrow('another run took over');
+  await withInstrumentLock(owner, 7, write);
+  await expect(write()).rejects.toThrow('another run took over');
+
+  // Who takes the instrument next waits until the helper's transaction has ended.
+  const order: string[] = [];
+  let taken: Promise<unknown> = Promise.resolve();
+  await withInstrumentLock(owner, 7, () =>
+    lockedTransaction(helper, 7, '', async (tx) => {
+      await owner`select pg_advisory_unlock_all()`;
+      taken = withInstrumentLock(other, 7, async () => order.push('taken over'));
+      await sleep(100);
+      await tx`select 1`;
+      order.push('helped');
+    }),
+  );
+  await taken;
+  expect(order).toEqual(['helped', 'taken over']);
+});
+
+test('all requests go through the proxy that HTTPS_PROXY names', async () => {
+  const { fake, env, expectComplete } = await setUp();
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  const asked: string[] = [];
+  const proxy = createServer((client) => {
+    client.once('data', (head) => {
+      const target = /^CONNECT ([^:]+):(\d+) /.exec(head.toString());
+      asked.push(target?.[0] ?? 'no CONNECT');
+      const onward = connect(Number(target?.[2]), target?.[1], () => {
+        client.write('HTTP/1.1 200 OK\r\n\r\n');
+        client.pipe(onward).pipe(client);
+      });
+      onward.on('error', () => client.destroy());
+      client.on('error', () => onward.destroy());
+    });
+  });
+  await new Promise<void>((settle) => proxy.listen(0, '127.0.0.1', settle));
+  onTestFinished(() => void proxy.close());
+  const { port } = proxy.address() as { port: number };
+  const words = ['BTC/USDT', '--interval', '1h', '--since', SINCE, '--until', UNTIL];
+  const result = await runScript('fetch-history', words, {
+    ...env,
+    HTTPS_PROXY: `http://127.0.0.1:${port}`,
+  });
+  expect(result.exitCode).toBe(EXIT.done);
+  expect(asked.length).toBeGreaterThan(0);
+  expect(asked.every((line) => line.includes(new URL(fake.url).host))).toBe(true);
+  await expectComplete();
+});
+
+test('the bulk path does not load ccxt, which takes longer than many a file', async () => {
+  const { fake, env } = await setUp();
+  await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  const words = ['BTC/USDT', '--interval', '1h', '--since', SINCE, '--until', UNTIL];
+  const running = startScript('fetch-history', words, { ...env, NODE_DEBUG: 'module' });
+  const { exitCode, stderr } = await running.result;
+  expect(exitCode).toBe(EXIT.done);
+  expect(stderr).toContain('node_modules/undici/');
+  expect(stderr).not.toContain('node_modules/ccxt/');
+});
+
+test.skipIf(!hasRecordings)(
+  'the recorded files load to exactly their rows: daily, monthly, with header, in µs',
+  async () => {
+    const { fake, sql, env } = await setUp({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
+    const load = (...words: string[]) =>
+      runScript('fetch-history', [...words, '--source', 'bulk'], env);
+    await load('BTC/USDT', 'ETH/USDT', '--since', '2023-02-15', '--until', '2023-04-16');
+    await load('BTC/USDT', '--interval', '1h', '--since', '2024-11-01', '--until', '2025-03-01');
+    await load(
+      'BTC/USDT:USDT',
+      '1000PEPE/USDT:USDT',
+      '--interval',
+      '5m',
+      '--since',
+      '2025-01-01',
+      '--until',
+      '2025-04-01',
+    );
+    const all = [
+      ['spot', 'BTCUSDT', 'BTC/USDT', '1m', '2023-02-15', '2023-04-16'],
+      ['spot', 'ETHUSDT', 'ETH/USDT', '1m', '2023-02-15', '2023-04-16'],
+      ['spot', 'BTCUSDT', 'BTC/USDT', '1h', '2024-11-01', '2025-03-01'],
+      ['usdm', 'BTCUSDT', 'BTC/USDT:USDT', '5m', '2025-01-01', '2025-04-01'],
+      ['usdm', '1000PEPEUSDT', '1000PEPE/USDT:USDT', '5m', '2025-01-01', '2025-04-01'],
+    ] as const;
+    for (const [market, exchangeSymbol, symbol, interval, since, until] of all) {
+      const wanted = await fake.candles(
+        market,
+        exchangeSymbol,
+        interval,
+        Date.parse(since),
+        Date.parse(until) - 1,
+      );
+      expect(wanted.length).toBeGreaterThan(2000);
+      expectSameRows(
+        (await storedRows(sql, market, symbol, interval)).rows,
+        expectedRows(wanted, Number.POSITIVE_INFINITY),
+      );
+    }
+  },
+);

@@ -1,0 +1,353 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import { freshDatabase } from '../support/database.ts';
+import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import { runScript, startScript } from '../support/script.ts';
+import {
+  expectedRows,
+  expectSameRows,
+  hasRecordings,
+  RECORDINGS,
+  storedRows,
+} from '../support/stored.ts';
+
+const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
+const DAY = 86_400_000;
+
+async function setUp(options: FakeOptions = {}) {
+  const fake = await startFakeBinance({ nowMs: NOW, ...options });
+  onTestFinished(() => fake.close());
+  const database = await freshDatabase();
+  const env = { DATABASE_URL: database.url, ...fake.env };
+  const fetchHistory = (...words: string[]) => runScript('fetch-history', words, env);
+  return { fake, sql: database.sql, env, fetchHistory };
+}
+
+test('a new symbol is registered and its history stored exactly, without the candle that is still forming', async () => {
+  const { fake, sql, fetchHistory } = await setUp();
+  const result = await fetchHistory(
+    'btc/usdt',
+    '--interval',
+    '1h',
+    '--since',
+    '2023-12-01',
+    '--json',
+  );
+  expect(result).toMatchObject({ exitCode: EXIT.done });
+  const wanted = await fake.candles('spot', 'BTCUSDT', '1h', Date.UTC(2023, 11, 1), NOW);
+  const { rows } = await storedRows(sql, 'spot', 'BTC/USDT', '1h');
+  expectSameRows(rows, expectedRows(wanted, NOW));
+  expect(JSON.parse(result.stdout).series).toMatchObject([
+    { symbol: 'BTC/USDT', interval: '1h', inserted: wanted.length - 1, missing: 0 },
+  ]);
+  const instruments = await sql`select symbol, table_name, listed_at from instruments`;
+  expect(instruments).toMatchObject([
+    { symbol: 'BTC/USDT', table_name: 'btc_usdt', listed_at: new Date(Date.UTC(2019, 0, 1)) },
+  ]);
+});
+
+test('what is stored or archived is not asked for again, only what is missing', async () => {
+  const { fake, sql, env, fetchHistory } = await setUp();
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
+  await fetchHistory(...words);
+  await runScript('archive', ['30', '--as-of', '2024-03-01'], env);
+  await sql`delete from klines where open_time >= '2024-02-10' and open_time < '2024-02-10 05:00'`;
+  fake.requests = [];
+  const result = await fetchHistory(...words);
+  expect(result.stdout).toContain('+5 candles');
+  expect(fake.klinesRequests()).toMatchObject([
+    { startTime: Date.UTC(2024, 1, 10), endTime: Date.UTC(2024, 1, 10, 5) - 1 },
+  ]);
+  fake.requests = [];
+  await fetchHistory(...words);
+  expect(fake.klinesRequests()).toEqual([]);
+});
+
+test('history before the listing is not asked for, and a gap of the exchange is told', async () => {
+  const listedMs = NOW - 20 * DAY;
+  const gap = { fromMs: NOW - 5 * DAY, toMs: NOW - 4 * DAY };
+  const { fake, fetchHistory } = await setUp({
+    symbols: [
+      { market: 'spot', symbol: 'NEWUSDT', base: 'NEW', quote: 'USDT', listedMs, gaps: [gap] },
+    ],
+  });
+  const first = await fetchHistory('NEW/USDT', '--interval', '1h');
+  expect(first.stdout).toMatch(
+    /NEW\/USDT 1h: \+\d+ candles, 2024-02-19 12:00 .*24 not at the exchange/,
+  );
+  const asked = fake.klinesRequests().filter((request) => request.interval === '1h');
+  expect(Math.min(...asked.map((request) => request.startTime!))).toBeGreaterThan(
+    listedMs - 3_600_000,
+  );
+});
+
+test('any interval and market, symbols that begin with a digit or are not ASCII', async () => {
+  const { sql, fetchHistory } = await setUp();
+  const perpetual = await fetchHistory(
+    '1000SHIBUSDT',
+    '--market',
+    'usdm',
+    '--interval',
+    '1w',
+    '--since',
+    '2023-03-01',
+  );
+  const chinese = await fetchHistory('币安人生/USDT', '--interval', '1M', '--since', '2022-03-01');
+  expect([perpetual.exitCode, chinese.exitCode]).toEqual([0, 0]);
+  const rows = await sql`
+    select i.table_name, k.interval, count(*)::int as candles
+    from klines k join instruments i on i.id = k.instrument_id
+    group by 1, 2 order by 2`;
+  expect(rows).toMatchObject([
+    { table_name: '币安人生_usdt', interval: '1M' },
+    { table_name: '1000shib_usdt_perp', interval: '1w' },
+  ]);
+});
+
+test('a run that is killed has kept what it had, and the next one asks only for the rest', async () => {
+  const { fake, sql, env, fetchHistory } = await setUp({ latencyMs: 60 });
+  const words = ['BTC/USDT', '--since', '2024-02-20', '--until', '2024-03-10'];
+  const running = startScript('fetch-history', words, env);
+  while (fake.klinesRequests().length < 10) await sleep(20);
+  running.process.kill('SIGKILL');
+  await running.result;
+  // The server may still be committing what it had been sent.
+  await sleep(300);
+  const [kept] = await sql`select count(*)::int as candles from klines`;
+  expect(kept!.candles).toBeGreaterThan(1000);
+
+  fake.requests = [];
+  const wanted = await fake.candles(
+    'spot',
+    'BTCUSDT',
+    '1m',
+    Date.UTC(2024, 1, 20),
+    Date.UTC(2024, 2, 10) - 1,
+  );
+  const result = await fetchHistory(...words, '--json');
+  expect(JSON.parse(result.stdout).series[0].inserted).toBe(wanted.length - kept!.candles);
+  expectSameRows((await storedRows(sql, 'spot', 'BTC/USDT', '1m')).rows, expectedRows(wanted, NOW));
+});
+
+test('SIGTERM stops it at the next page with 143, and says where', async () => {
+  const { fake, env } = await setUp({ latencyMs: 60 });
+  const running = startScript('fetch-history', ['BTC/USDT', '--since', '2023-12-01'], env);
+  while (fake.klinesRequests().length < 8) await sleep(20);
+  running.process.kill('SIGTERM');
+  const result = await running.result;
+  expect(result.exitCode).toBe(143);
+  expect(result.stderr).toMatch(/stopped at BTC\/USDT 1m 20\d\d-\d\d-\d\d/);
+});
+
+test('rows that are no candles go to rejected_klines with the reason, and the rest is stored', async () => {
+  const { fake, sql, fetchHistory } = await setUp();
+  fake.fail({
+    kind: 'garbage',
+    mutate: (rows) => [
+      [...rows[0]!.slice(0, 4), 'abc', ...rows[0]!.slice(5)],
+      [rows[1]![0], '-1', ...rows[1]!.slice(2)],
+      [rows[2]![0], '1.123456789', ...rows[2]!.slice(2)],
+      rows[3]!.slice(0, 11),
+      [rows[4]![0] - 10 * DAY, ...rows[4]!.slice(1)],
+      ...rows.slice(5),
+    ],
+    // The first klines request looks for the listing.
+    symbol: 'ETHUSDT',
+  });
+  const words = ['--interval', '1h', '--since', '2024-03-01', '--until', '2024-03-02'];
+  await fetchHistory('BTC/USDT', ...words);
+  await sql`insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name, listed_at)
+    values ('spot', 'ETH/USDT', 'ETHUSDT', 'ETH', 'USDT', 'active', 'eth_usdt', '2019-01-01')`;
+  const result = await fetchHistory('ETH/USDT', ...words);
+  expect(result.exitCode).toBe(EXIT.done);
+  // What was missing then has come the second time.
+  expect(result.stdout).toContain('+24 candles');
+  expect(result.stdout).toContain('5 rejected (see rejected_klines)');
+  const reasons = await sql`select reason from rejected_klines order by id`;
+  expect(reasons.map((row) => row.reason)).toEqual([
+    'open_time 2024-02-20T04:00:00Z is outside the range asked for',
+    'close_price is not a number with at most 8 decimals: "abc"',
+    'open_price is not above zero: "-1"',
+    'open_price is not a number with at most 8 decimals: "1.123456789"',
+    'not 12 fields',
+  ]);
+});
+
+test('connections that are cut while it loads are made again, and nothing is missing or twice', async () => {
+  const { fake, sql, fetchHistory } = await setUp({ latencyMs: 30 });
+  const words = ['BTC/USDT', '--since', '2024-02-20', '--until', '2024-03-10'];
+  let isOver = false;
+  const running = fetchHistory(...words).finally(() => {
+    isOver = true;
+  });
+  for (let cuts = 0; cuts < 3; cuts++) {
+    const asked = fake.klinesRequests().length;
+    while (fake.klinesRequests().length < asked + 5 && !isOver) await sleep(10);
+    await sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where application_name = 'klinekeep fetch-history' and datname = current_database()`;
+  }
+  const result = await running;
+  expect(result).toMatchObject({ exitCode: EXIT.done });
+  const wanted = await fake.candles(
+    'spot',
+    'BTCUSDT',
+    '1m',
+    Date.UTC(2024, 1, 20),
+    Date.UTC(2024, 2, 10) - 1,
+  );
+  expectSameRows((await storedRows(sql, 'spot', 'BTC/USDT', '1m')).rows, expectedRows(wanted, NOW));
+});
+
+test('one symbol that the exchange does not list: 65, and nothing of the others is touched either', async () => {
+  const { fake, sql, fetchHistory } = await setUp();
+  const result = await fetchHistory('BTC/USDT', 'NOPE/USDT', '--since', '1d');
+  expect(result.exitCode).toBe(EXIT.data);
+  expect(result.stderr).toContain('NOPE');
+  expect(fake.klinesRequests()).toEqual([]);
+  expect(await sql`select 1 from instruments`).toHaveLength(0);
+});
+
+test('of several symbols one that fails does not stop the others: 1, and it is named', async () => {
+  const { fake, fetchHistory } = await setUp();
+  await fetchHistory(
+    'BTC/USDT',
+    'ETH/USDT',
+    'BNB/USDT',
+    '--interval',
+    '1h',
+    '--since',
+    '2024-03-08',
+  );
+  fake.fail({ kind: 'invalid-symbol', symbol: 'ETHUSDT', times: 99 });
+  const result = await fetchHistory(
+    'BTC/USDT',
+    'ETH/USDT',
+    'BNB/USDT',
+    '--interval',
+    '1m',
+    '--since',
+    '2024-03-09',
+  );
+  expect(result.exitCode).toBe(EXIT.failed);
+  const lines = result.stdout.trimEnd().split('\n');
+  expect(lines).toMatchObject([
+    expect.stringContaining('BTC/USDT 1m: +2,190'),
+    expect.stringContaining('BNB/USDT 1m: +2,190'),
+    '1 FAILED:',
+    expect.stringContaining('  ETH/USDT: Binance knows no symbol ETHUSDT'),
+  ]);
+});
+
+test.skipIf(!hasRecordings)(
+  'recordings of the real exchange, served by REST, are stored to the last digit and not asked for again',
+  async () => {
+    const { fake, sql, fetchHistory } = await setUp({
+      recordings: RECORDINGS,
+      nowMs: Date.UTC(2023, 3, 20),
+    });
+    const words = [
+      'BTC/USDT',
+      'ETH/USDT',
+      '--since',
+      '2023-02-15',
+      '--until',
+      '2023-04-16',
+      '--source',
+      'rest',
+    ];
+    expect((await fetchHistory(...words)).exitCode).toBe(EXIT.done);
+    for (const symbol of ['BTC', 'ETH']) {
+      const wanted = await fake.candles(
+        'spot',
+        `${symbol}USDT`,
+        '1m',
+        Date.UTC(2023, 1, 15),
+        Date.UTC(2023, 3, 16) - 1,
+      );
+      expect(wanted).toHaveLength(60 * 1440 - 80);
+      const { rows } = await storedRows(sql, 'spot', `${symbol}/USDT`, '1m');
+      expectSameRows(rows, expectedRows(wanted, Number.POSITIVE_INFINITY));
+    }
+    fake.requests = [];
+    const again = await fetchHistory(...words);
+    expect(again.stdout.match(/\+0 candles.*80 not at the exchange/g)).toHaveLength(2);
+    expect(fake.klinesRequests()).toEqual([]);
+    await fetchHistory(...words, '--recheck-gaps');
+    const gap = {
+      startTime: Date.UTC(2023, 2, 24, 12, 40),
+      endTime: Date.UTC(2023, 2, 24, 14) - 1,
+    };
+    // Each twice, and whether the exchange sends anything at all: a candle that is stored.
+    const last = { startTime: Date.UTC(2023, 3, 15, 23, 59) };
+    expect(
+      fake.klinesRequests().toSorted((a, b) => (a.startTime ?? 0) - (b.startTime ?? 0)),
+    ).toMatchObject([gap, gap, gap, gap, last, last]);
+  },
+);
+
+test('an answer that comes empty once is no gap: it is asked for again before it is confirmed', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
+  fake.fail({ kind: 'empty' });
+  await runScript('fetch-history', [...words, '--source', 'rest'], {
+    DATABASE_URL: url,
+    ...fake.env,
+  });
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
+});
+
+test('while the exchange sends nothing at all, what we lost is no gap', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
+  const fetch = () =>
+    runScript('fetch-history', [...words, '--source', 'rest'], { DATABASE_URL: url, ...fake.env });
+  await fetch();
+  await sql`delete from klines where open_time >= '2024-01-10' and open_time < '2024-01-12'`;
+  fake.fail({ kind: 'empty', times: 99 });
+  expect((await fetch()).stdout).toContain('48 not at the exchange');
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  fake.faults.clear();
+  await fetch();
+  expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
+});
+
+test('a candle that closed less than a day ago is no gap yet, however long ago it opened', async () => {
+  const mondayMs = Date.UTC(2024, 2, 11);
+  const fake = await startFakeBinance({
+    nowMs: mondayMs + DAY / 2,
+    symbols: [
+      {
+        ...{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
+        gaps: [{ fromMs: mondayMs - 7 * DAY, toMs: mondayMs }],
+      },
+    ],
+  });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const words = ['BTC/USDT', '--interval', '1w', '--since', '2024-01-01', '--source', 'rest'];
+  const fetchHistory = () => runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
+  expect((await fetchHistory()).stdout).toContain('1 not at the exchange');
+  expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
+  fake.nowMs = mondayMs + DAY;
+  await fetchHistory();
+  expect(await sql`select from_time, to_time from confirmed_gaps`).toEqual([
+    { from_time: new Date(mondayMs - 7 * DAY), to_time: new Date(mondayMs) },
+  ]);
+});
+
+test('one symbol by two names is fetched once', async () => {
+  const fake = await startFakeBinance({ nowMs: NOW });
+  onTestFinished(() => fake.close());
+  const { url } = await freshDatabase();
+  const words = ['BTC/USDT', 'BTCUSDT', '--interval', '1h', '--since', '2024-03-01'];
+  const result = await runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
+  expect(result.exitCode).toBe(EXIT.done);
+  expect(result.stdout.trim().split('\n')).toHaveLength(1);
+});

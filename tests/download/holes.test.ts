@@ -1,0 +1,305 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import type { TimeRange } from '../../lib/market/intervals.ts';
+import { freshDatabase } from '../support/database.ts';
+import { startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeSymbol } from '../support/fake-binance/symbols.ts';
+import { runScript } from '../support/script.ts';
+
+const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
+const HOUR = 3_600_000;
+/** The open time of the candle that is forming. */
+const FORMING = NOW - (NOW % HOUR);
+
+const hours = (from: number, to: number): TimeRange => ({
+  fromMs: FORMING + from * HOUR,
+  toMs: FORMING + to * HOUR,
+});
+
+async function setUp(symbol: Partial<FakeSymbol> = {}) {
+  const btc: FakeSymbol = {
+    ...{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
+    ...symbol,
+  };
+  const fake = await startFakeBinance({ nowMs: NOW, symbols: [btc] });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const env = { DATABASE_URL: url, ...fake.env };
+  return {
+    fake,
+    btc,
+    sql,
+    env,
+    update: (...words: string[]) => runScript('update-klines', words, env),
+    begin: (...words: string[]) =>
+      runScript('update-klines', ['--symbol', 'BTC/USDT', '--interval', '1h', ...words], env),
+    gaps: async (): Promise<TimeRange[]> => {
+      const rows = await sql`select from_time, to_time from confirmed_gaps order by from_time`;
+      return rows.map((row) => ({ fromMs: row.from_time.getTime(), toMs: row.to_time.getTime() }));
+    },
+    count: async () => (await sql`select count(*)::int as candles from klines`)[0]!.candles,
+    /** Time passes, for what was asked for. */
+    later: (span: string) =>
+      sql`update open_gaps set (first_asked_at, asked_at) = (first_asked_at - ${span}::interval, asked_at - ${span}::interval)`,
+    /** Loses candles that the exchange has. */
+    lose: ({ fromMs, toMs }: TimeRange) =>
+      sql`delete from klines where open_time >= ${new Date(fromMs)} and open_time < ${new Date(toMs)}`,
+    /** The requests for 1h candles that open in a range. */
+    asked: ({ fromMs, toMs }: TimeRange) =>
+      fake
+        .klinesRequests()
+        .filter(({ interval }) => interval === '1h')
+        .filter(({ startTime, endTime }) => startTime! < toMs && endTime! >= fromMs),
+  };
+}
+
+test('an outage of the exchange is confirmed by the first run, and not asked for by the next', async () => {
+  const outage = hours(-50, -46);
+  const { fake, begin, update, gaps, asked, sql } = await setUp({ gaps: [outage] });
+  await begin();
+  expect(await gaps()).toEqual([outage]);
+  const [check] = await sql`select complete_until from series_checks`;
+  expect(check!.complete_until).toEqual(new Date(FORMING));
+  fake.nowMs = NOW + HOUR;
+  fake.requests = [];
+  expect((await update()).stdout).toContain('+1 candles');
+  expect(fake.klinesRequests()).toHaveLength(1);
+  expect(asked(outage)).toEqual([]);
+});
+
+test('an outage while nobody updated is confirmed by the run that catches up', async () => {
+  const outage = hours(1200, 1210);
+  const { fake, begin, update, gaps, asked, count } = await setUp({ gaps: [outage] });
+  await begin('--limit', '50');
+  fake.nowMs = NOW + 3000 * HOUR;
+  await update();
+  expect(await gaps()).toEqual([outage]);
+  expect(await count()).toBe(50 + 3000 - 10);
+  fake.nowMs += HOUR;
+  fake.requests = [];
+  await update('--limit', '3000');
+  expect(asked(outage)).toEqual([]);
+});
+
+test('a hole that older runs left behind is confirmed when it is asked for, new candles or not', async () => {
+  const outage = hours(-80, -70);
+  const { btc, begin, update, lose, gaps } = await setUp();
+  await begin();
+  await lose(outage);
+  btc.gaps = [outage];
+  await update();
+  expect(await gaps()).toEqual([outage]);
+});
+
+test('an outage of less than a day ago is asked for less and less often, and confirmed whole when it is a day old', async () => {
+  const outage = hours(-20, -10);
+  const { fake, begin, update, gaps, asked, later } = await setUp({ gaps: [outage] });
+  await begin();
+  const minutes: number[] = [];
+  for (let minute = 1; minute <= 20; minute++) {
+    await later('1 minute');
+    fake.requests = [];
+    await update('--limit', '10');
+    if (asked(outage).length > 0) minutes.push(minute);
+  }
+  expect(minutes).toEqual([1, 2, 4, 8, 16]);
+  for (const hour of [1, 5, 10, 13]) {
+    fake.nowMs = NOW + hour * HOUR;
+    await later('1 hour');
+    for (const requests of [2, 0]) {
+      fake.requests = [];
+      await update('--limit', '10');
+      expect(asked(outage)).toHaveLength(requests);
+      expect(await gaps()).toEqual([]);
+    }
+  }
+  fake.nowMs = NOW + 14 * HOUR;
+  await update('--limit', '10');
+  expect(await gaps()).toEqual([]);
+  await later('1 hour');
+  await update('--limit', '10');
+  expect(await gaps()).toEqual([outage]);
+});
+
+test('a hole that rests is not taken for filled, and filled by the first run after', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later, sql } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('2 hours');
+  await update('--limit', '5');
+  btc.gaps = [];
+  await update('--limit', '5');
+  expect(await count()).toBe(90);
+  const [left] = await sql`select complete_until from series_checks`;
+  expect(left!.complete_until).toEqual(new Date(outage.fromMs));
+  await later('1 hour');
+  await update('--limit', '5');
+  expect(await count()).toBe(100);
+});
+
+test('--force asks for a hole that the exchange had a moment ago', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('2 hours');
+  await update();
+  btc.gaps = [];
+  await update();
+  expect(await count()).toBe(90);
+  // It reads the latest five anew, and asks for what rests behind them as well.
+  await update('--force', '--limit', '5');
+  expect(await count()).toBe(100);
+});
+
+test('a symbol that leaves is asked for its resting holes too, since nobody asks after that', async () => {
+  const outage = hours(-20, -10);
+  const { btc, env, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('2 hours');
+  await update();
+  btc.gaps = [];
+  btc.status = 'BREAK';
+  await runScript('sync-instruments', [], env);
+  await update();
+  expect(await count()).toBe(100);
+});
+
+test('a hole that was asked for while the clock of the server was ahead does not rest until then', async () => {
+  const outage = hours(-20, -10);
+  const { btc, begin, update, count, later } = await setUp({ gaps: [outage] });
+  await begin();
+  await later('-1 year');
+  btc.gaps = [];
+  await update();
+  expect(await count()).toBe(100);
+});
+
+test.each([
+  ['a new series', 0, 100],
+  ['a series that is behind', 3000, 0],
+  ['a hole', 0, 0],
+])(
+  '%s: an answer that comes empty once, and then with the candles, is no gap',
+  async (what, behind, limit) => {
+    const { fake, begin, update, lose, gaps, count } = await setUp();
+    if (what !== 'a new series') await begin('--limit', '100');
+    if (what === 'a hole') await lose(hours(-60, -50));
+    fake.nowMs = NOW + behind * HOUR;
+    fake.fail({ kind: 'empty' });
+    await (limit > 0 ? begin('--limit', String(limit)) : update());
+    expect(await gaps()).toEqual([]);
+    expect(await count()).toBe(100 + behind);
+  },
+);
+
+test('rows that were no candles and then an empty answer are no gap: the next run has the candles', async () => {
+  const { fake, begin, update, gaps, count } = await setUp();
+  await begin('--limit', '100');
+  fake.nowMs = NOW + 3000 * HOUR;
+  const damagedMs = FORMING + 500 * HOUR;
+  let answers = 0;
+  fake.fail({
+    kind: 'garbage',
+    times: 99,
+    mutate: (rows) => {
+      if (!rows.some(([openMs]) => openMs === damagedMs)) return rows;
+      answers += 1;
+      return answers > 1
+        ? []
+        : rows.map((row) => (row[0] === damagedMs ? [row[0], 'x', ...row.slice(2)] : row));
+    },
+  });
+  await update();
+  expect([answers, await count()]).toEqual([2, 3099]);
+  expect(await gaps()).toEqual([]);
+  fake.faults.clear();
+  await update();
+  expect(await count()).toBe(3100);
+});
+
+test('while the exchange sends nothing at all, what we lost is no gap', async () => {
+  const { fake, begin, update, lose, gaps, count } = await setUp();
+  await begin();
+  await lose(hours(-60, -50));
+  fake.fail({ kind: 'empty', times: 99 });
+  await update();
+  expect(await gaps()).toEqual([]);
+  fake.faults.clear();
+  await update();
+  expect(await count()).toBe(100);
+});
+
+test('what comes before the first candle or behind the last one is no gap', async () => {
+  const { fake, btc, sql, begin, update, gaps } = await setUp({
+    listedMs: FORMING - 60 * HOUR,
+    endedMs: FORMING + 3 * HOUR,
+  });
+  await begin('--limit', '500');
+  await update('--limit', '500');
+  fake.nowMs = NOW + 200 * HOUR;
+  await update('--limit', '500');
+  // What lies between the last candle and this one looks like a hole.
+  const confirmed = hours(100, 110);
+  await sql`
+    insert into confirmed_gaps (instrument_id, interval, from_time, to_time)
+    select id, '1h', ${new Date(confirmed.fromMs)}, ${new Date(confirmed.toMs)} from instruments`;
+  btc.status = 'BREAK';
+  await update('--limit', '500');
+  // Looked up, and brought to its end.
+  expect((await update('--limit', '500')).stderr).toContain('delisted');
+  expect(await gaps()).toEqual([confirmed]);
+});
+
+test('a page that fails behind an outage leaves the outage to the next run', async () => {
+  const outage = hours(100, 110);
+  const { fake, begin, update, gaps, count } = await setUp({ gaps: [outage] });
+  await begin('--limit', '100');
+  fake.nowMs = NOW + 3000 * HOUR;
+  const take = fake.faults.take.bind(fake.faults);
+  fake.faults.take = (request) => {
+    const { startTime = 0 } = request as unknown as { startTime?: number };
+    return request.path === 'klines' && startTime > NOW + 1500 * HOUR
+      ? { kind: 'invalid-symbol' }
+      : take(request);
+  };
+  expect((await update()).exitCode).not.toBe(EXIT.done);
+  expect(await count()).toBeGreaterThan(100);
+  expect(await gaps()).toEqual([]);
+  fake.faults.take = take;
+  expect((await update()).exitCode).toBe(EXIT.done);
+  expect(await gaps()).toEqual([outage]);
+});
+
+test('fetch-history --recheck-gaps asks for what update has confirmed', async () => {
+  const outage = hours(-50, -46);
+  const { fake, btc, env, begin, gaps, asked, count } = await setUp({ gaps: [outage] });
+  await begin();
+  const fetchHistory = (...words: string[]) =>
+    runScript(
+      'fetch-history',
+      ['BTC/USDT', '--interval', '1h', '--since', '2024-03-07', '--source', 'rest', ...words],
+      env,
+    );
+  fake.requests = [];
+  expect((await fetchHistory()).stdout).toContain('4 not at the exchange');
+  expect(asked(outage)).toEqual([]);
+  await fetchHistory('--recheck-gaps');
+  expect(asked(outage)).toHaveLength(2);
+  expect(await gaps()).toEqual([outage]);
+  btc.gaps = [];
+  expect((await fetchHistory('--recheck-gaps')).stdout).toContain('+4 candles');
+  expect(await gaps()).toEqual([]);
+  expect(await count()).toBe(100);
+});
+
+test('--force confirms an outage like any other run, once', async () => {
+  const outage = hours(-50, -46);
+  const { btc, begin, update, lose, gaps } = await setUp();
+  await begin();
+  await lose(outage);
+  btc.gaps = [outage];
+  for (const words of [['--force'], ['--force', '--limit', '60']]) {
+    expect((await update(...words)).exitCode).toBe(EXIT.done);
+    expect(await gaps()).toEqual([outage]);
+  }
+});

@@ -1,0 +1,380 @@
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import { PROJECT_DIR } from '../../lib/base/settings.ts';
+import { divides, INTERVALS, type Interval } from '../../lib/market/intervals.ts';
+import { lossOf } from '../../lib/postgres/connection.ts';
+import { planCandles } from '../../lib/read/candle-plan.ts';
+import { type Candle, candles, readCandles } from '../../lib/read/candles.ts';
+import { findInstruments, type Instrument } from '../../lib/store/instruments.ts';
+import { storedSeries } from '../../lib/store/series.ts';
+import { freshDatabase, type TestDatabase } from '../support/database.ts';
+import { type FakeBinance, startFakeBinance } from '../support/fake-binance/server.ts';
+import { runProgram, runScript, startScript } from '../support/script.ts';
+import {
+  canonical,
+  expectedRows,
+  expectSameRows,
+  hasRecordings,
+  RECORDINGS,
+} from '../support/stored.ts';
+
+async function setUp(options: { nowMs: number; recordings?: string }) {
+  const fake = await startFakeBinance(options);
+  onTestFinished(() => fake.close());
+  const database = await freshDatabase();
+  const env = { DATABASE_URL: database.url, ...fake.env };
+  const fetch = async (interval: Interval, since: string, until: string, symbol = 'BTC/USDT') => {
+    const range = ['--since', since, '--until', until];
+    const result = await runScript(
+      'fetch-history',
+      [symbol, '--interval', interval, ...range],
+      env,
+    );
+    expect(result.exitCode, result.stderr).toBe(EXIT.done);
+  };
+  const ask = (...words: string[]) => runScript('candles', words, env);
+  const json = async (...words: string[]) => JSON.parse((await ask(...words, '--json')).stdout);
+  return { fake, database, env, fetch, ask, json };
+}
+
+const bitcoin = async ({ sql }: TestDatabase, symbol = 'BTC/USDT') =>
+  (
+    await findInstruments(sql, [
+      { market: 'spot', exchangeSymbol: symbol.replace('/', ''), symbol },
+    ])
+  )[0] as Instrument;
+
+/** In the form of expectedRows. */
+function asRow(candle: Candle): string {
+  return canonical([
+    ...[candle.openMs, candle.open, candle.high, candle.low, candle.close, candle.volume],
+    ...[candle.closeMs, candle.quoteVolume, candle.trades],
+    ...[candle.takerBuyVolume, candle.takerBuyQuoteVolume],
+  ]);
+}
+
+async function rolledUp(
+  database: TestDatabase,
+  interval: Interval,
+  nowMs: number,
+  symbol?: string,
+) {
+  const plan = await planCandles(
+    database.sql,
+    await bitcoin(database, symbol),
+    interval,
+    {},
+    nowMs,
+  );
+  const found: Candle[] = [];
+  for await (const candle of readCandles(database.sql, plan)) found.push(candle);
+  return { plan, found };
+}
+
+async function published(
+  fake: FakeBinance,
+  interval: Interval,
+  from: string,
+  until: string,
+  symbol = 'BTCUSDT',
+) {
+  const rows = await fake.candles(
+    'spot',
+    symbol,
+    interval,
+    Date.parse(from),
+    Date.parse(until) - 1,
+  );
+  return expectedRows(rows, Number.POSITIVE_INFINITY);
+}
+
+test.skipIf(!hasRecordings)(
+  'recorded 1h candles and those rolled up from recorded 1m are the same in all fields',
+  async () => {
+    const nowMs = Date.UTC(2023, 3, 20);
+    const { fake, database, fetch } = await setUp({ nowMs, recordings: RECORDINGS });
+    const [from, until] = ['2023-02-15', '2023-04-16'];
+    for (const symbol of ['BTC/USDT', 'ETH/USDT']) {
+      await fetch('1m', from, until, symbol);
+      await runScript('archive', ['30', '--as-of', '2023-04-16'], { DATABASE_URL: database.url });
+      const { plan, found } = await rolledUp(database, '1h', nowMs, symbol);
+      expect(plan.sources.map((source) => source.interval)).toEqual(['1m']);
+      expectSameRows(
+        found.map(asRow),
+        await published(fake, '1h', from, until, symbol.replace('/', '')),
+      );
+      expect(found).toHaveLength(1439);
+      const lacking = found.filter((candle) => candle.parts < candle.wantedParts);
+      expect(lacking.map(({ openMs, parts }) => [openMs, parts])).toEqual([
+        [Date.UTC(2023, 2, 24, 12), 40],
+      ]);
+    }
+  },
+);
+
+test('every interval adds up across both tiers: weeks from Monday, calendar months', async () => {
+  const [from, until] = ['2024-01-29', '2024-03-04'];
+  const nowMs = Date.parse(until);
+  const { fake, database, fetch } = await setUp({ nowMs });
+  await fetch('1m', from, until);
+  const env = { DATABASE_URL: database.url };
+  await runScript('archive', ['30', '--as-of', '2024-03-04'], env);
+  for (const interval of INTERVALS) {
+    const { plan, found } = await rolledUp(database, interval, nowMs);
+    expect(plan.sources.map((source) => source.interval)).toEqual(['1m']);
+    const whole = found.filter((candle) => candle.parts === candle.wantedParts);
+    const wanted = (await published(fake, interval, from, until)).slice(0, whole.length);
+    expectSameRows(whole.map(asRow), wanted);
+    expect(whole.length).toBeGreaterThanOrEqual(found.length - 1);
+    // The stretch begins within candles of 3d and 1M, and ends within one of 1M: that is still forming.
+    expect([interval, found.at(-1)!.closeMs]).toEqual([
+      interval,
+      interval === '1M' ? Date.UTC(2024, 2, 1) - 1 : whole.at(-1)!.closeMs,
+    ]);
+  }
+});
+
+test('what divides what: 2h divides 4h, not 3d from 1w, and only days and less divide months', () => {
+  expect(INTERVALS.filter((part) => divides(part, '1M'))).toEqual([
+    ...INTERVALS.slice(0, INTERVALS.indexOf('1d') + 1),
+    '1M',
+  ]);
+  expect(INTERVALS.filter((part) => divides(part, '1w')).slice(-2)).toEqual(['1d', '1w']);
+  expect(INTERVALS.filter((part) => divides(part, '3d')).slice(-2)).toEqual(['1d', '3d']);
+  expect(divides('2h', '4h')).toBe(true);
+  expect(divides('3m', '5m')).toBe(false);
+  expect(divides('4h', '6h')).toBe(false);
+});
+
+test('candles that lack parts are marked, what is missing altogether is not made up, the forming one left out', async () => {
+  const { database, fetch, ask, json } = await setUp({ nowMs: Date.UTC(2024, 0, 2, 6, 30) });
+  await fetch('1m', '2024-01-01', '2024-01-02T06:30');
+  await database.sql`
+    delete from klines where open_time >= '2024-01-01 10:30' and open_time < '2024-01-01 12:00'`;
+  const day = ['BTC/USDT', '1h', '--from', '2024-01-01T09:00', '--to', '2024-01-01T14:00'];
+  const { candles: found, sources } = await json(...day);
+  expect(sources.map((source: { interval: string }) => source.interval)).toEqual(['1m']);
+  expect(
+    found.map((candle: Record<string, unknown>) => [
+      candle.open_time,
+      candle.parts,
+      candle.wanted_parts,
+    ]),
+  ).toEqual([
+    ['2024-01-01T09:00:00Z', 60, 60],
+    ['2024-01-01T10:00:00Z', 30, 60],
+    ['2024-01-01T12:00:00Z', 60, 60],
+    ['2024-01-01T13:00:00Z', 60, 60],
+  ]);
+  const table = await ask(...day);
+  expect(table.stdout).toMatch(/2024-01-01 10:00 .* 30 of 60\n/);
+  expect(table.stderr).toContain('1 candle lacks parts');
+  expect(Math.max(...table.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
+
+  // This machine's clock is years on, so nothing is still forming: the last one merely lacks parts.
+  const latest = await json('BTC/USDT', '1h', '--limit', '1');
+  expect(latest.candles).toMatchObject([{ open_time: '2024-01-02T06:00:00Z', parts: 30 }]);
+  const instrument = await bitcoin(database);
+  const range = { limit: 1 };
+  const nowMs = Date.UTC(2024, 0, 2, 6, 31);
+  const plan = await planCandles(database.sql, instrument, '1h', range, nowMs);
+  expect(plan.sources.at(-1)?.toMs).toBe(Date.UTC(2024, 0, 2, 6));
+});
+
+test('the latest so many reach back over holes; with --from it is the first so many', async () => {
+  const { database, fetch, json } = await setUp({ nowMs: Date.UTC(2024, 0, 4) });
+  await fetch('1m', '2024-01-01', '2024-01-04');
+  await database.sql`
+    delete from klines where open_time >= '2024-01-03 02:00' and open_time < '2024-01-03 22:00'`;
+  const times = async (...words: string[]) =>
+    (await json('BTC/USDT', '1h', '--limit', '4', ...words)).candles.map(
+      (candle: { open_time: string }) => candle.open_time.slice(5, 13),
+    );
+  expect(await times()).toEqual(['01-03T00', '01-03T01', '01-03T22', '01-03T23']);
+  expect(await times('--from', '2024-01-03T00:30')).toEqual(['01-03T01', '01-03T22', '01-03T23']);
+  expect(await times('--from', '2024-01-01')).toEqual([
+    '01-01T00',
+    '01-01T01',
+    '01-01T02',
+    '01-01T03',
+  ]);
+  expect(await times('--to', '2024-01-02')).toEqual([
+    '01-01T20',
+    '01-01T21',
+    '01-01T22',
+    '01-01T23',
+  ]);
+});
+
+test('the latest so many are found behind a hole of years, and when they are more than there ever were', async () => {
+  const { fetch, json } = await setUp({ nowMs: Date.UTC(2024, 0, 4) });
+  await fetch('1h', '2020-03-01', '2020-03-03');
+  await fetch('1h', '2024-01-01', '2024-01-02');
+  const times = async (...words: string[]) =>
+    (await json('BTC/USDT', ...words)).candles.map((candle: { open_time: string }) =>
+      candle.open_time.slice(0, 13),
+    );
+  const latest = await times('1h', '--limit', '30');
+  expect(latest).toHaveLength(30);
+  expect([latest[0], latest[5], latest[6]]).toEqual([
+    '2020-03-02T18',
+    '2020-03-02T23',
+    '2024-01-01T00',
+  ]);
+  expect(await times('1h', '--limit', '73')).toHaveLength(72);
+  expect(await times('1d', '--limit', '2')).toEqual(['2020-03-02T00', '2024-01-01T00']);
+  expect(await times('1M', '--limit', '9999999')).toEqual(['2020-03-01T00', '2024-01-01T00']);
+});
+
+test('the asked interval itself is read where it lacks nothing, and either way the numbers are the same', async () => {
+  const nowMs = Date.UTC(2024, 0, 21);
+  const { database, fetch } = await setUp({ nowMs });
+  await fetch('1m', '2024-01-10', '2024-01-21');
+  const rolled = await rolledUp(database, '1h', nowMs);
+  expect(rolled.plan.sources).toMatchObject([{ interval: '1m' }]);
+  await fetch('1h', '2024-01-10', '2024-01-21');
+  const stored = await rolledUp(database, '1h', nowMs);
+  expect(stored.plan.sources).toMatchObject([{ interval: '1h' }]);
+  expectSameRows(stored.found.map(asRow), rolled.found.map(asRow));
+
+  await database.sql`delete from klines where interval = '1h' and open_time = '2024-01-15 05:00'`;
+  const mended = await rolledUp(database, '1h', nowMs);
+  expect(mended.plan.sources).toMatchObject([{ interval: '1m' }]);
+  expectSameRows(mended.found.map(asRow), rolled.found.map(asRow));
+});
+
+test('stored series come shortest interval first, whatever way PostgreSQL takes to them', async () => {
+  const { database, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 3) });
+  for (const interval of ['1h', '30m', '1m'] as const)
+    await fetch(interval, '2024-01-02', '2024-01-03');
+  const instrument = await bitcoin(database);
+  for (const way of ['nestloop', 'hashjoin', 'mergejoin']) {
+    await database.sql.begin(async (tx) => {
+      await tx.unsafe(`
+        set local enable_nestloop = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
+        set local enable_${way} = on`);
+      const series = await storedSeries(tx, instrument);
+      expect(series.map(({ interval }) => interval)).toEqual(['1m', '30m', '1h']);
+    });
+  }
+});
+
+test('each stretch comes from the shortest interval that is stored there', async () => {
+  const [from, until] = ['2024-01-01', '2024-01-21'];
+  const nowMs = Date.parse(until);
+  const { fake, database, fetch } = await setUp({ nowMs });
+  await fetch('1h', from, '2024-01-16');
+  await fetch('1m', '2024-01-10T06:00', until);
+  const { plan, found } = await rolledUp(database, '4h', nowMs);
+  expect(plan.sources).toEqual([
+    { interval: '1h', fromMs: Date.parse(from), toMs: Date.UTC(2024, 0, 10, 8) },
+    { interval: '1m', fromMs: Date.UTC(2024, 0, 10, 8), toMs: nowMs },
+  ]);
+  expectSameRows(found.map(asRow), await published(fake, '4h', from, until));
+  expect(found.every((candle) => candle.parts === candle.wantedParts)).toBe(true);
+});
+
+test('csv and ndjson hold every field, exact', async () => {
+  const { fetch, ask } = await setUp({ nowMs: Date.UTC(2024, 0, 2) });
+  await fetch('1m', '2024-01-01', '2024-01-02');
+  const words = ['btcusdt', '8h', '--from', '2024-01-01', '--format'];
+  const lines = (await ask(...words, 'ndjson')).stdout
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const [head, ...rows] = (await ask(...words, 'csv')).stdout.trim().split('\n');
+  expect(lines).toHaveLength(3);
+  expect(lines[0]).toMatchObject({
+    open_time: '2024-01-01T00:00:00Z',
+    close_time: '2024-01-01T07:59:59.999Z',
+    open_price: expect.stringMatching(/^\d+\.\d{8}$/),
+    trades_count: expect.any(Number),
+    parts: 480,
+    wanted_parts: 480,
+  });
+  expect(head).toBe(Object.keys(lines[0]).join(','));
+  expect(rows).toEqual(lines.map((line) => Object.values(line).join(',')));
+});
+
+test('| head ends it quietly, and it stops reading', async () => {
+  const { database, env, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 12) });
+  await fetch('1m', '2024-01-01', '2024-01-12');
+  const words = ['BTC/USDT', '1m', '--from', '2024-01-01', '--format', 'csv'];
+  const running = startScript('candles', words, env);
+  const { stdout } = running.process;
+  const seen = new Promise<void>((settle) => {
+    stdout!.once('data', () => {
+      stdout!.destroy();
+      settle();
+    });
+  });
+  await seen;
+  const [exitCode] = await once(running.process, 'exit');
+  expect(exitCode).toBe(EXIT.done);
+  const [run] = await database.sql`select outcome, counts from runs where verb = 'candles'`;
+  // Not all of them were read: that would have been told.
+  expect(run).toEqual({ outcome: 'done', counts: {} });
+});
+
+test('a server that goes away while candles are read ends it with an error, not a wait for ever', async () => {
+  const { database, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
+  await fetch('1m', '2024-01-01', '2024-01-11');
+  const reading = candles(database.sql, 'BTC/USDT', '1m');
+  await reading.next();
+  const loss = lossOf(database.sql);
+  const gone = new Promise((settle) => loss.addEventListener('abort', settle));
+  const admin = database.openSession();
+  await admin`
+    select pg_terminate_backend(pid) from pg_stat_activity
+    where datname = current_database() and pid <> pg_backend_pid()`;
+  // Also when the news comes while nobody is asking.
+  await gone;
+  const readOn = async () => {
+    for await (const _ of reading);
+  };
+  await expect(readOn()).rejects.toThrow();
+});
+
+test.each([
+  [[], 'SYMBOL and INTERVAL are missing'],
+  [['BTC/USDT'], 'INTERVAL is missing; wanted one of 1m'],
+  [['BTC/USDT', '7m'], 'INTERVAL is "7m"; wanted one of 1m'],
+  [['BTC/USDT', '1h', '2h'], 'Surplus argument "2h"'],
+  [['BTC/USDT,ETH/USDT', '1h'], 'more than one symbol'],
+  [['BTC/USDT', '1h', '--format', 'xml'], '--format is "xml"; wanted one of table csv ndjson'],
+  [['BTC/USDT', '1h', '--from', '2024-01-02', '--to', '2024-01-01'], 'is not before --to'],
+] as const)('candles %j is refused with 64', async (words, found) => {
+  const result = await runScript('candles', words);
+  expect(result.exitCode).toBe(EXIT.usage);
+  expect(result.stderr).toContain(found);
+});
+
+test('what is not stored is named, with what is', async () => {
+  const { fetch, ask } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
+  expect((await ask('ETH/USDT', '1h')).exitCode).toBe(EXIT.data);
+  await fetch('1d', '2024-01-01', '2024-01-11');
+  const result = await ask('BTC/USDT', '1h');
+  expect(result.exitCode).toBe(EXIT.data);
+  expect(result.stderr).toContain('Nothing is stored of BTC/USDT that adds up to 1h; stored: 1d');
+});
+
+test('the investigation in README runs as it stands there', async () => {
+  const { env, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
+  await fetch('1h', '2024-01-01', '2024-01-11');
+  const readme = await readFile(resolve(PROJECT_DIR, 'README.md'), 'utf8');
+  const code = /^ {4}import \{ candles \}.*(?:\n(?: {4}.*)?)*/m.exec(readme)?.[0] ?? '';
+  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-readme-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'investigation.mts');
+  await writeFile(
+    file,
+    code.replaceAll("'./lib/", `'${PROJECT_DIR}lib/`).replaceAll(/^ {4}/gm, ''),
+  );
+  const result = await runProgram(file, [], env);
+  expect(result).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(result.stdout.trim().split('\n')).toHaveLength(5);
+});

@@ -1,0 +1,87 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect, onTestFinished, test } from 'vitest';
+import { EXIT } from '../../lib/base/errors.ts';
+import { freshDatabase } from '../support/database.ts';
+import { startFakeBinance } from '../support/fake-binance/server.ts';
+import { runScript } from '../support/script.ts';
+
+const HOUR_MS = 3_600_000;
+
+async function setUp() {
+  const nowMs = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
+  const fake = await startFakeBinance({ nowMs });
+  onTestFinished(() => fake.close());
+  const { sql, url } = await freshDatabase();
+  const env = { DATABASE_URL: url, ...fake.env };
+  await runScript('fetch-history', ['BTC/USDT', '--interval', '1h', '--since', '30d'], env);
+  await runScript('candles', ['NIX/USDT', '1h'], env);
+  const metrics = async () => {
+    const { stdout } = await runScript('metrics', [], env);
+    return new Map(
+      stdout
+        .split('\n')
+        .filter((line) => line !== '' && !line.startsWith('#'))
+        .map((line) => {
+          const at = line.lastIndexOf(' ');
+          return [line.slice(0, at), Number(line.slice(at + 1))];
+        }),
+    );
+  };
+  return { sql, env, metrics, nowMs };
+}
+
+test('metrics tell freshness, rows, runs and failures in the format of Prometheus', async () => {
+  const { sql, env, metrics, nowMs } = await setUp();
+  const found = await metrics();
+  const labels = 'market="spot",symbol="BTC/USDT",interval="1h"';
+  const [stored] = await sql`select count(*)::int as count from klines`;
+  expect(found.get(`klinekeep_candles{${labels},tier="hot"}`)).toBe(stored?.count);
+  expect(found.get(`klinekeep_candles{${labels},tier="archive"}`)).toBe(0);
+  expect(found.get(`klinekeep_behind_seconds{${labels}}`)).toBe(0);
+  expect(found.get(`klinekeep_last_candle_end_timestamp_seconds{${labels}}`)).toBe(nowMs / 1000);
+  expect(
+    found.get('klinekeep_table_bytes{market="spot",symbol="BTC/USDT",tier="hot"}'),
+  ).toBeGreaterThan(8192);
+  expect(found.get('klinekeep_run_exit_code{verb="candles"}')).toBe(EXIT.data);
+  expect(found.get('klinekeep_runs_of_a_day{verb="candles",outcome="data"}')).toBe(1);
+  expect(found.get('klinekeep_runs_of_a_day{verb="fetch-history",outcome="done"}')).toBe(1);
+  expect(found.has('klinekeep_run_success_timestamp_seconds{verb="candles"}')).toBe(false);
+  expect(found.get('klinekeep_rejected_klines')).toBe(0);
+
+  const { stdout } = await runScript('metrics', [], env);
+  for (const line of stdout.trimEnd().split('\n')) {
+    expect(line).toMatch(
+      /^(# (HELP|TYPE) klinekeep_\w+ .+|klinekeep_\w+(\{(\w+="[^"]*",?)+\})? -?\d+(\.\d+)?)$/,
+    );
+  }
+  await sql`delete from klines where open_time > now() - interval '10 hours'`;
+  await sql`update instruments set symbol = 'a"b\\c'`;
+  const escaped = 'market="spot",symbol="a\\"b\\\\c",interval="1h"';
+  expect((await metrics()).get(`klinekeep_behind_seconds{${escaped}}`)).toBeGreaterThan(7 * 3600);
+});
+
+test('the weight of the current minute is told', async () => {
+  const { sql, metrics } = await setUp();
+  await sql`delete from request_budget`;
+  await sql`
+    insert into request_budget (market, minute, spent) values
+      ('spot', date_trunc('minute', now()) + interval '1 minute', 42), ('usdm', now() - interval '1 hour', 7)`;
+  const found = await metrics();
+  expect(found.get('klinekeep_request_weight{market="spot"}')).toBe(42);
+  expect(found.get('klinekeep_request_weight{market="usdm"}')).toBe(0);
+});
+
+test('with --output the file is replaced whole, and nothing else is left in its folder', async () => {
+  const { env } = await setUp();
+  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-metrics-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const file = join(folder, 'klinekeep.prom');
+  for (let round = 0; round < 2; round++) {
+    const result = await runScript('metrics', ['--output', file, '--quiet'], env);
+    expect(result).toMatchObject({ exitCode: EXIT.done, stdout: '', stderr: '' });
+  }
+  expect(await readdir(folder)).toEqual(['klinekeep.prom']);
+  expect(await readFile(file, 'utf8')).toContain('klinekeep_run_exit_code{verb="metrics"} 0\n');
+});
