@@ -4,6 +4,7 @@ import { isShort, PLACES } from './tests/support/places.ts';
 
 /** These need no server, start one of their own, or look at the terminal. */
 const WITHOUT_SERVER = [
+  'tests/rooms.test.ts',
   'tests/{base,market,embedded,cli}/*.test.ts',
   'tests/archive/pace.test.ts',
   'tests/binance/{fake-binance,http-closed}.test.ts',
@@ -40,7 +41,7 @@ export default defineConfig({
             ...shared,
             name: `postgres-${place}`,
             provide: { place },
-            include: isShortened ? ON_OLDEST : ['tests/*/*.test.ts'],
+            include: isShortened ? ON_OLDEST : ['tests/**/*.test.ts'],
             exclude: ['tests/archive/archive.test.ts', ...(isFirst ? [] : WITHOUT_SERVER)],
             env: { TZ: 'UTC' },
           },

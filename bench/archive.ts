@@ -21,11 +21,9 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
-import { formatBytes, formatCount, formatTable } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { formatBytes, formatCount, formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { migrate } from '../lib/postgres/migrate.ts';
-import { renderSql } from '../lib/postgres/sql-file.ts';
+import { migrate, renderSql } from '../lib/postgres/mod.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
 const ROWS = 1_000_000;

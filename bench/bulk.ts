@@ -13,10 +13,9 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import postgres from 'postgres';
-import { formatTable } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { COPY_COLUMNS } from '../lib/store/kline-copy.ts';
+import { COPY_COLUMNS } from '../lib/store/mod.ts';
 import { publish } from '../tests/support/fake-binance/bulk.ts';
 import { type FakeBinance, startFakeBinance } from '../tests/support/fake-binance/server.ts';
 

@@ -13,12 +13,10 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type postgres from 'postgres';
-import { formatTable } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { connectDatabase } from '../lib/postgres/connection.ts';
-import { migrate } from '../lib/postgres/migrate.ts';
-import { candles } from '../lib/read/candles.ts';
+import { connectDatabase, migrate } from '../lib/postgres/mod.ts';
+import { candles } from '../lib/read/mod.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
 const HOURS = 365 * 24;

@@ -12,11 +12,9 @@ import { chmod, mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import type postgres from 'postgres';
-import { formatBytes, formatCount, formatTable } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
+import { formatBytes, formatCount, formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { connectDatabase } from '../lib/postgres/connection.ts';
-import { migrate } from '../lib/postgres/migrate.ts';
+import { connectDatabase, migrate } from '../lib/postgres/mod.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
 const INSTRUMENTS = 500;

@@ -17,9 +17,8 @@ import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
-import { formatTable } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
-import { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from '../lib/binance/weights.ts';
+import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
+import { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from '../lib/binance/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import type { RawRow } from '../tests/support/fake-binance/candles.ts';
 

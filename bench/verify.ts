@@ -12,13 +12,12 @@ import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type postgres from 'postgres';
-import { formatCount, formatTable } from '../lib/base/format.ts';
+import { formatCount, formatTable } from '../lib/base/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { connectDatabase } from '../lib/postgres/connection.ts';
-import { migrate } from '../lib/postgres/migrate.ts';
-import { runSql } from '../lib/postgres/sql-file.ts';
-import { chooseInstruments, type Instrument } from '../lib/store/instruments.ts';
-import { checkInstrument } from '../lib/verify/instrument.ts';
+import type { Instrument } from '../lib/market/mod.ts';
+import { connectDatabase, migrate, runSql } from '../lib/postgres/mod.ts';
+import { chooseInstruments } from '../lib/store/mod.ts';
+import { checkInstrument } from '../lib/verify/mod.ts';
 import { runScript } from '../tests/support/script.ts';
 
 const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);

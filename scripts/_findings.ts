@@ -1,15 +1,14 @@
-import { formatCount, formatTable } from '../lib/base/format.ts';
-import { formatTime } from '../lib/base/time.ts';
-import type { Series } from '../lib/store/klines.ts';
+import { formatCount, formatTable, formatTime } from '../lib/base/mod.ts';
+import type { Series } from '../lib/market/mod.ts';
 import {
   byWorst,
   describeRow,
   type Finding,
+  type InstrumentReport,
   isAtLeast,
   SEVERITIES,
-} from '../lib/verify/findings.ts';
-import type { InstrumentReport } from '../lib/verify/instrument.ts';
-import type { RepairCounts } from '../lib/verify/repair/series.ts';
+} from '../lib/verify/mod.ts';
+import type { RepairCounts } from '../lib/verify/repair/mod.ts';
 
 /** Series whose findings are shown; a run over a broken store must still end on one screen or two. */
 const MAX_SHOWN = 50;

@@ -1,17 +1,30 @@
 /** What the scripts archive and restore have in common: options, the run, and its words. */
 import type { ArgsDef } from 'citty';
-import { countBatches, type Due, findDue, type MoveRequest } from '../lib/archive/plan.ts';
-import { type MoveRun, type RunOptions, runMove } from '../lib/archive/run.ts';
-import { archiveTableOf, assertFit, tablesOf } from '../lib/archive/tables.ts';
-import { describeError, EXIT, KlinekeepError } from '../lib/base/errors.ts';
-import { formatBytes, formatCount, formatTable } from '../lib/base/format.ts';
-import { formatShort } from '../lib/base/time.ts';
-import type { Context } from '../lib/cli/context.ts';
-import type { Outcome } from '../lib/cli/main.ts';
-import { flag, spanOption, wholeNumber } from '../lib/cli/options.ts';
-import type { Sql } from '../lib/postgres/sql-file.ts';
-import type { Instrument } from '../lib/store/instruments.ts';
-import { describeUndone } from '../lib/store/turns.ts';
+import {
+  archiveTableOf,
+  assertFit,
+  countBatches,
+  type Due,
+  findDue,
+  type MoveRequest,
+  type MoveRun,
+  type RunOptions,
+  runMove,
+  tablesOf,
+} from '../lib/archive/mod.ts';
+import {
+  describeError,
+  EXIT,
+  formatBytes,
+  formatCount,
+  formatShort,
+  formatTable,
+  KlinekeepError,
+} from '../lib/base/mod.ts';
+import { type Context, flag, type Outcome, spanOption, wholeNumber } from '../lib/cli/mod.ts';
+import type { Instrument } from '../lib/market/mod.ts';
+import type { Sql } from '../lib/postgres/mod.ts';
+import { describeUndone } from './_text.ts';
 
 const BATCH_ROWS = 10_000;
 

@@ -1,12 +1,16 @@
-import { batchesOf, type LoggedBatch, type LoggedRun, latestRuns } from '../lib/archive/log.ts';
-import { EXIT, KlinekeepError } from '../lib/base/errors.ts';
-import { formatCount, formatTable } from '../lib/base/format.ts';
-import { formatDuration, formatShort } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import { main, type Script } from '../lib/cli/main.ts';
-import { marketOption, readSymbols, wholeNumber } from '../lib/cli/options.ts';
-import type { SymbolName } from '../lib/market/symbols.ts';
-import { findInstruments } from '../lib/store/instruments.ts';
+import { batchesOf, type LoggedBatch, type LoggedRun, latestRuns } from '../lib/archive/mod.ts';
+import {
+  EXIT,
+  formatCount,
+  formatDuration,
+  formatShort,
+  formatTable,
+  KlinekeepError,
+  z,
+} from '../lib/base/mod.ts';
+import { main, marketOption, readSymbols, type Script, wholeNumber } from '../lib/cli/mod.ts';
+import type { SymbolName } from '../lib/market/mod.ts';
+import { findInstruments } from '../lib/store/mod.ts';
 
 interface Options {
   symbols: readonly SymbolName[];

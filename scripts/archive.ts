@@ -1,15 +1,15 @@
-import { cutoffMs } from '../lib/archive/plan.ts';
-import { formatShort } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import { cutoffMs } from '../lib/archive/mod.ts';
+import { formatShort, z } from '../lib/base/mod.ts';
 import {
   CHOICE_ARGS,
   choiceOptions,
   instantOption,
+  main,
   readChoice,
+  type Script,
   wholeNumber,
-} from '../lib/cli/options.ts';
-import { chooseInstruments, type InstrumentChoice } from '../lib/store/instruments.ts';
+} from '../lib/cli/mod.ts';
+import { chooseInstruments, type InstrumentChoice } from '../lib/store/mod.ts';
 import {
   MOVE_ARGS,
   type Move,

@@ -1,14 +1,29 @@
-import { alignDecimals, formatTable } from '../lib/base/format.ts';
-import { formatShort, formatTime } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Outcome, type Script } from '../lib/cli/main.ts';
-import { instantOption, marketOption, readSymbols, wholeNumber } from '../lib/cli/options.ts';
-import { INTERVALS, type Interval, isInterval } from '../lib/market/intervals.ts';
-import type { SymbolName } from '../lib/market/symbols.ts';
-import { type CandlePlan, type CandleRange, planCandles } from '../lib/read/candle-plan.ts';
-import { type Candle, readCandles } from '../lib/read/candles.ts';
-import { findInstruments, type Instrument } from '../lib/store/instruments.ts';
+import { alignDecimals, formatShort, formatTable, formatTime, z } from '../lib/base/mod.ts';
+import {
+  type Context,
+  instantOption,
+  main,
+  marketOption,
+  type Outcome,
+  readSymbols,
+  type Script,
+  wholeNumber,
+} from '../lib/cli/mod.ts';
+import {
+  INTERVALS,
+  type Instrument,
+  type Interval,
+  isInterval,
+  type SymbolName,
+} from '../lib/market/mod.ts';
+import {
+  type Candle,
+  type CandlePlan,
+  type CandleRange,
+  planCandles,
+  readCandles,
+} from '../lib/read/mod.ts';
+import { findInstruments } from '../lib/store/mod.ts';
 
 const FORMATS = ['table', 'csv', 'ndjson'] as const;
 const CHUNK_CHARACTERS = 64 * 1024;

@@ -1,11 +1,12 @@
-import { z } from '../lib/base/zod.ts';
+import { z } from '../lib/base/mod.ts';
 import {
   bashCompletion,
   type Described,
   fishCompletion,
+  main,
   readVerbs,
-} from '../lib/cli/completion.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+  type Script,
+} from '../lib/cli/mod.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 

@@ -1,9 +1,15 @@
 import { resolve } from 'node:path';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
-import { z } from '../lib/base/zod.ts';
-import { crontabBlock, readCrontab, replaceBlock, writeCrontab } from '../lib/cli/crontab.ts';
-import { main, type Script } from '../lib/cli/main.ts';
-import { flag, wholeNumber } from '../lib/cli/options.ts';
+import { PROJECT_DIR, z } from '../lib/base/mod.ts';
+import {
+  crontabBlock,
+  flag,
+  main,
+  readCrontab,
+  replaceBlock,
+  type Script,
+  wholeNumber,
+  writeCrontab,
+} from '../lib/cli/mod.ts';
 
 interface Options {
   archiveDays: number;

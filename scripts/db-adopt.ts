@@ -1,25 +1,30 @@
-import { EXIT, KlinekeepError } from '../lib/base/errors.ts';
-import { formatCount } from '../lib/base/format.ts';
-import { formatShort } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
-import { flag, intervalOption, marketOption, readSymbols } from '../lib/cli/options.ts';
-import { type AdoptCounts, type AdoptWork, copyCandles } from '../lib/download/adopt.ts';
-import { FIELD_NAMES, type Field } from '../lib/download/adopt-columns.ts';
+import { EXIT, formatCount, formatShort, KlinekeepError, z } from '../lib/base/mod.ts';
 import {
+  type Context,
+  flag,
+  intervalOption,
+  main,
+  marketOption,
+  readSymbols,
+  type Script,
+} from '../lib/cli/mod.ts';
+import {
+  type AdoptCounts,
+  type AdoptWork,
   claimTable,
+  copyCandles,
+  FIELD_NAMES,
+  type Field,
   type ForeignTable,
+  findOrRegisterOffline,
   findSource,
+  plannedInstrument,
   planSource,
   renameTable,
   standsInTheWay,
-} from '../lib/download/adopt-source.ts';
-import { findOrRegisterOffline, plannedInstrument } from '../lib/download/register-offline.ts';
-import type { Interval } from '../lib/market/intervals.ts';
-import type { SymbolName } from '../lib/market/symbols.ts';
-import type { Instrument } from '../lib/store/instruments.ts';
-import { eachInstrument, throwIfOnlyFailure } from '../lib/store/turns.ts';
+} from '../lib/download/mod.ts';
+import type { Instrument, Interval, SymbolName } from '../lib/market/mod.ts';
+import { eachInstrument, throwIfOnlyFailure } from '../lib/store/mod.ts';
 
 interface Options {
   table: string;

@@ -1,11 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type ExitCode, KlinekeepError } from '../lib/base/errors.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Outcome, type Script } from '../lib/cli/main.ts';
+import { type ExitCode, KlinekeepError, z } from '../lib/base/mod.ts';
+import { type Context, main, type Outcome, type Script } from '../lib/cli/mod.ts';
 import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { formatAddress, parseAddress, withoutPassword } from '../lib/postgres/address.ts';
+import { formatAddress, parseAddress, withoutPassword } from '../lib/postgres/mod.ts';
 
 const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 

@@ -3,14 +3,10 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { $ } from 'zx';
-import { EXIT, KlinekeepError } from '../lib/base/errors.ts';
-import { formatTable } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import { EXIT, formatTable, KlinekeepError, PROJECT_DIR, z } from '../lib/base/mod.ts';
+import { type Context, main, type Script } from '../lib/cli/mod.ts';
 import { startEmbedded } from '../lib/embedded/mod.ts';
-import { connectDatabase } from '../lib/postgres/connection.ts';
+import { connectDatabase } from '../lib/postgres/mod.ts';
 
 const LIVE_ANSWER_WITHIN_MS = 3_000;
 const TSX = resolve(PROJECT_DIR, 'node_modules/.bin/tsx');

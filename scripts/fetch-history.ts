@@ -1,33 +1,27 @@
-import { describeError } from '../lib/base/errors.ts';
-import { formatCount } from '../lib/base/format.ts';
-import { formatShort } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import { describeError, formatCount, formatShort, z } from '../lib/base/mod.ts';
+import { isShutOut } from '../lib/binance/mod.ts';
 import {
+  type Context,
   flag,
   instantOption,
   intervalOption,
+  main,
   marketOption,
   readSymbols,
+  type Script,
   wholeNumber,
-} from '../lib/cli/options.ts';
+} from '../lib/cli/mod.ts';
 import {
   type FetchedSeries,
   type FetchOptions,
   fetchSeries,
+  findOrRegister,
   SOURCES,
   type Source,
-} from '../lib/download/fetch.ts';
-import type { SymbolName } from '../lib/market/symbols.ts';
-import { findOrRegister } from '../lib/store/instruments.ts';
-import {
-  describeUndone,
-  eachInstrument,
-  exitCodeOf,
-  sortRuns,
-  throwIfOnlyFailure,
-} from '../lib/store/turns.ts';
+} from '../lib/download/mod.ts';
+import type { SymbolName } from '../lib/market/mod.ts';
+import { eachInstrument, exitCodeOf, sortRuns, throwIfOnlyFailure } from '../lib/store/mod.ts';
+import { describeUndone } from './_text.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];
@@ -46,6 +40,7 @@ export async function fetchHistory(options: Options, context: Context) {
     {
       concurrency: options.concurrency,
       signal: context.signal,
+      endsRun: isShutOut,
       onHeld: (instrument) =>
         context.log.warn(`${instrument.symbol}: held by another run, skipped`),
       onFailed: (instrument, _, error) => {

@@ -1,9 +1,7 @@
 import { resolve } from 'node:path';
-import { writeWholeFile } from '../lib/base/atomic-file.ts';
-import { formatCount } from '../lib/base/format.ts';
-import { z } from '../lib/base/zod.ts';
-import { main, type Script } from '../lib/cli/main.ts';
-import { collectMetrics } from '../lib/read/metrics.ts';
+import { formatCount, writeWholeFile, z } from '../lib/base/mod.ts';
+import { main, type Script } from '../lib/cli/mod.ts';
+import { collectMetrics } from '../lib/read/mod.ts';
 
 interface Options {
   /** Absolute path; undefined: stdout. */

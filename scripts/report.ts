@@ -1,20 +1,17 @@
 import { resolve } from 'node:path';
-import { writeWholeFile } from '../lib/base/atomic-file.ts';
-import { formatBytes, formatCount } from '../lib/base/format.ts';
-import { PROJECT_DIR } from '../lib/base/settings.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import { formatBytes, formatCount, PROJECT_DIR, writeWholeFile, z } from '../lib/base/mod.ts';
 import {
   CHOICE_ARGS,
   type Choice,
+  type Context,
   choiceOptions,
+  main,
   readChoice,
+  type Script,
   wholeNumber,
-} from '../lib/cli/options.ts';
-import { collectReport } from '../lib/read/report/data.ts';
-import { renderReport } from '../lib/read/report/page.ts';
-import { chooseInstruments } from '../lib/store/instruments.ts';
+} from '../lib/cli/mod.ts';
+import { collectReport, renderReport } from '../lib/read/mod.ts';
+import { chooseInstruments } from '../lib/store/mod.ts';
 
 interface Options extends Choice {
   days: number;

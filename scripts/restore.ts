@@ -1,9 +1,14 @@
-import { DAY_MS, formatShort } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import { main, type Script } from '../lib/cli/main.ts';
-import { instantOption, intervalOption, marketOption, readSymbols } from '../lib/cli/options.ts';
-import type { SymbolName } from '../lib/market/symbols.ts';
-import { findInstruments } from '../lib/store/instruments.ts';
+import { DAY_MS, formatShort, z } from '../lib/base/mod.ts';
+import {
+  instantOption,
+  intervalOption,
+  main,
+  marketOption,
+  readSymbols,
+  type Script,
+} from '../lib/cli/mod.ts';
+import type { SymbolName } from '../lib/market/mod.ts';
+import { findInstruments } from '../lib/store/mod.ts';
 import {
   MOVE_ARGS,
   type Move,

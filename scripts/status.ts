@@ -1,25 +1,31 @@
-import { EXIT } from '../lib/base/errors.ts';
-import { formatCount, formatRough, formatTable } from '../lib/base/format.ts';
-import { formatShort, formatSpan, formatTime } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import {
+  EXIT,
+  formatCount,
+  formatRough,
+  formatShort,
+  formatSpan,
+  formatTable,
+  formatTime,
+  z,
+} from '../lib/base/mod.ts';
 import {
   CHOICE_ARGS,
   type Choice,
+  type Context,
   choiceOptions,
+  main,
   readChoice,
+  type Script,
   spanOption,
-} from '../lib/cli/options.ts';
+} from '../lib/cli/mod.ts';
 import {
   type InstrumentStatus,
   instrumentsByTable,
   readAccess,
   type SeriesStatus,
   storeStatus,
-} from '../lib/read/status.ts';
-import { chooseInstruments } from '../lib/store/instruments.ts';
-import { lastRuns, type Run } from '../lib/store/runs.ts';
+} from '../lib/read/mod.ts';
+import { chooseInstruments, lastRuns, type Run } from '../lib/store/mod.ts';
 
 const WIDTH = 80;
 

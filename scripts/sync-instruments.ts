@@ -1,10 +1,8 @@
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
-import { flag, marketOption } from '../lib/cli/options.ts';
-import { applySync, planSync, type SyncChanges } from '../lib/download/sync.ts';
-import type { Market } from '../lib/market/symbols.ts';
-import { listInstruments } from '../lib/store/instruments.ts';
+import { z } from '../lib/base/mod.ts';
+import { type Context, flag, main, marketOption, type Script } from '../lib/cli/mod.ts';
+import { applySync, planSync, type SyncChanges } from '../lib/download/mod.ts';
+import type { Market } from '../lib/market/mod.ts';
+import { listInstruments } from '../lib/store/mod.ts';
 
 interface Options {
   market?: Market | undefined;

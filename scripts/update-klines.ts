@@ -1,32 +1,35 @@
-import { describeError, EXIT, KlinekeepError } from '../lib/base/errors.ts';
-import { formatCount } from '../lib/base/format.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import { describeError, EXIT, formatCount, KlinekeepError, z } from '../lib/base/mod.ts';
+import { isShutOut } from '../lib/binance/mod.ts';
 import {
   CHOICE_ARGS,
   type Choice,
+  type Context,
   choiceOptions,
   flag,
+  main,
   readChoice,
+  type Script,
   wholeNumber,
-} from '../lib/cli/options.ts';
-import { findDownMarkets, refreshDoubted } from '../lib/download/market-status.ts';
-import { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from '../lib/download/update.ts';
+} from '../lib/cli/mod.ts';
 import {
-  findInstruments,
+  DEFAULT_LIMIT,
+  findDownMarkets,
   findOrRegister,
-  type Instrument,
-  listInstruments,
-} from '../lib/store/instruments.ts';
-import type { StoreCounts } from '../lib/store/klines.ts';
+  refreshDoubted,
+  type UpdatedSeries,
+  updateInstrument,
+} from '../lib/download/mod.ts';
+import type { Instrument } from '../lib/market/mod.ts';
 import {
-  describeUndone,
   eachInstrument,
   exitCodeOf,
+  findInstruments,
+  listInstruments,
+  type StoreCounts,
   sortRuns,
   throwIfOnlyFailure,
-} from '../lib/store/turns.ts';
+} from '../lib/store/mod.ts';
+import { describeUndone } from './_text.ts';
 
 interface Options extends Choice {
   /** Undefined: the default, or all with `--force`. */
@@ -60,6 +63,7 @@ export async function updateKlines(options: Options, context: Context) {
     {
       concurrency: options.concurrency,
       signal: context.signal,
+      endsRun: isShutOut,
       patienceMs: PATIENCE_MS,
       onHeld: ({ symbol }, index) =>
         context.log.info(`${place(index)} ${symbol}: held by another run, skipped`),

@@ -1,35 +1,40 @@
-import { describeError, EXIT, type ExitCode } from '../lib/base/errors.ts';
-import { inParallel } from '../lib/base/parallel.ts';
-import { formatShort } from '../lib/base/time.ts';
-import { z } from '../lib/base/zod.ts';
-import type { Context } from '../lib/cli/context.ts';
-import { main, type Script } from '../lib/cli/main.ts';
+import { describeError, EXIT, type ExitCode, formatShort, inParallel, z } from '../lib/base/mod.ts';
+import { isShutOut } from '../lib/binance/mod.ts';
 import {
   CHOICE_ARGS,
   type Choice,
+  type Context,
   choiceOptions,
   flag,
   instantOption,
+  main,
   readChoice,
+  type Script,
   wholeNumber,
-} from '../lib/cli/options.ts';
-import { chooseInstruments } from '../lib/store/instruments.ts';
+} from '../lib/cli/mod.ts';
 import {
-  describeUndone,
+  chooseInstruments,
   eachInstrument,
   type InstrumentRun,
   sortRuns,
-} from '../lib/store/turns.ts';
-import { compareSeries } from '../lib/verify/compare.ts';
-import { byWorst, type Finding, isAtLeast } from '../lib/verify/findings.ts';
+} from '../lib/store/mod.ts';
 import {
+  byWorst,
   type CheckOptions,
   checkInstrument,
+  compareSeries,
+  type Finding,
   type InstrumentReport,
-} from '../lib/verify/instrument.ts';
-import { type InstrumentRepair, repairInstrument } from '../lib/verify/repair/instrument.ts';
-import { isRepairable, type RepairTools } from '../lib/verify/repair/series.ts';
+  isAtLeast,
+} from '../lib/verify/mod.ts';
+import {
+  type InstrumentRepair,
+  isRepairable,
+  type RepairTools,
+  repairInstrument,
+} from '../lib/verify/repair/mod.ts';
 import { showFinding, showRepair, showReports } from './_findings.ts';
+import { describeUndone } from './_text.ts';
 
 interface Options extends Choice {
   fromMs: number | undefined;
@@ -118,6 +123,7 @@ async function repair(
     {
       concurrency: CONCURRENCY,
       signal: context.signal,
+      endsRun: isShutOut,
       onHeld: (instrument) =>
         context.log.warn(`${instrument.symbol}: held by another run, skipped`),
       onFailed: (instrument, _, error) =>

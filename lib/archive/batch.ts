@@ -1,11 +1,8 @@
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/errors.ts';
-import { formatShort } from '../base/time.ts';
-import type { TimeRange } from '../market/intervals.ts';
-import type { Session } from '../postgres/connection.ts';
-import { runSql, runStatements, type SqlValues } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
-import { lockedTransaction } from '../store/locks.ts';
+import { formatShort, KlinekeepError } from '../base/mod.ts';
+import type { Series, TimeRange } from '../market/mod.ts';
+import { runSql, runStatements, type Session, type SqlValues } from '../postgres/mod.ts';
+import { lockedTransaction } from '../store/mod.ts';
 import type { Direction } from './log.ts';
 import { type Columns, tablesOf } from './tables.ts';
 

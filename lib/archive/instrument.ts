@@ -1,23 +1,18 @@
-import { describeError } from '../base/errors.ts';
-import { retry } from '../base/retry.ts';
-import type { Interval } from '../market/intervals.ts';
-import { isConnectionLost, type Session } from '../postgres/connection.ts';
-import { sqlState } from '../postgres/sql-file.ts';
-import { subtractRanges } from '../store/gaps.ts';
-import type { Instrument } from '../store/instruments.ts';
-import type { Turn } from '../store/turns.ts';
+import { describeError, retry } from '../base/mod.ts';
+import { type Instrument, type Interval, subtractRanges } from '../market/mod.ts';
+import { isConnectionLost, type Session, SQLSTATE, sqlState } from '../postgres/mod.ts';
+import type { Turn } from '../store/mod.ts';
 import { committedRows } from './log.ts';
+import type { RunEvents, RunOptions } from './options.ts';
 import { createPace } from './pace.ts';
 import type { Due } from './plan.ts';
 import { moveRange } from './range.ts';
 import { keepRestored, keptRanges } from './restored-ranges.ts';
-import type { RunEvents, RunOptions } from './run.ts';
 import { prepareTables, tablesOf, vacuumTables } from './tables.ts';
 import type { Pressure } from './throttle.ts';
 
 /** Waiting longer for a lock would make others wait behind us. */
 const LOCK_TIMEOUT_MS = 1_000;
-const LOCK_NOT_AVAILABLE = '55P03';
 const TIME_IS_UP = 'the time is up';
 
 interface Mover {
@@ -144,5 +139,5 @@ async function setUp(session: Session): Promise<number> {
 }
 
 function isLocked(error: unknown): boolean {
-  return sqlState(error) === LOCK_NOT_AVAILABLE;
+  return sqlState(error) === SQLSTATE.lockNotAvailable;
 }

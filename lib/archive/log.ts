@@ -1,7 +1,6 @@
 import { hostname } from 'node:os';
-import type { TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import type { Instrument } from '../store/instruments.ts';
+import type { Instrument, TimeRange } from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
 
 /** Out of the main tables, or back into them. */
 export type Direction = 'archive' | 'restore';

@@ -1,9 +1,13 @@
-import { DAY_MS, startOfDay } from '../base/time.ts';
-import { INTERVALS, type Interval, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import { subtractRanges } from '../store/gaps.ts';
-import type { Instrument } from '../store/instruments.ts';
-import { findTable } from '../store/tables.ts';
+import { DAY_MS, startOfDay } from '../base/mod.ts';
+import {
+  INTERVALS,
+  type Instrument,
+  type Interval,
+  subtractRanges,
+  type TimeRange,
+} from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+import { findTable } from '../store/mod.ts';
 import type { Direction } from './log.ts';
 import { keptRanges } from './restored-ranges.ts';
 import { tablesOf } from './tables.ts';

@@ -1,11 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { describeError } from '../base/errors.ts';
-import { inParallel, oneAtATime } from '../base/parallel.ts';
-import { retry, wait } from '../base/retry.ts';
-import { addSteps, floorToGrid, type TimeRange } from '../market/intervals.ts';
-import { isConnectionLost, type Session } from '../postgres/connection.ts';
-import { runSql, sqlState } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
+import { describeError, inParallel, oneAtATime, retry, wait } from '../base/mod.ts';
+import { addSteps, floorToGrid, type Series, type TimeRange } from '../market/mod.ts';
+import { isConnectionLost, runSql, type Session, SQLSTATE, sqlState } from '../postgres/mod.ts';
 import { type BatchCounts, moveBatch } from './batch.ts';
 import type { Direction } from './log.ts';
 import type { Pace } from './pace.ts';
@@ -13,9 +9,11 @@ import { type Columns, tablesOf } from './tables.ts';
 import type { Pressure } from './throttle.ts';
 
 /** serialization_failure, deadlock_detected, lock_not_available: somebody else was in the way. */
-const IN_THE_WAY = ['40001', '40P01', '55P03'];
-/** Somebody put a candle into the target after this transaction looked; the next one sees it. */
-const UNIQUE_VIOLATION = '23505';
+const IN_THE_WAY = [
+  SQLSTATE.serializationFailure,
+  SQLSTATE.deadlockDetected,
+  SQLSTATE.lockNotAvailable,
+] as string[];
 const FIRST_RETRY_MS = 100;
 
 const LOOK_AGAIN_MS = 250;
@@ -86,7 +84,8 @@ export async function moveRange(
         return moved;
       },
       {
-        isTransient: (error) => [...IN_THE_WAY, UNIQUE_VIOLATION].includes(sqlState(error) ?? ''),
+        isTransient: (error) =>
+          [...IN_THE_WAY, SQLSTATE.uniqueViolation].includes(sqlState(error) ?? ''),
         firstDelayMs: FIRST_RETRY_MS,
         signal,
       },

@@ -1,6 +1,5 @@
-import type { Interval, TimeRange } from '../market/intervals.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import type { Instrument } from '../store/instruments.ts';
+import type { Instrument, Interval, TimeRange } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
 
 /**
  * Lets archive leave ranges of an instrument alone until `keepUntilMs`. Of the same range the

@@ -1,41 +1,13 @@
-import { describeError, EXIT, type ExitCode, KlinekeepError } from '../base/errors.ts';
-import { retry } from '../base/retry.ts';
-import type { Interval } from '../market/intervals.ts';
-import { type Database, isConnectionLost, lossOf } from '../postgres/connection.ts';
-import type { Instrument } from '../store/instruments.ts';
-import { eachInstrument } from '../store/turns.ts';
+import { describeError, EXIT, type ExitCode, KlinekeepError, retry } from '../base/mod.ts';
+import type { Instrument } from '../market/mod.ts';
+import { type Database, isConnectionLost, lossOf } from '../postgres/mod.ts';
+import { eachInstrument } from '../store/mod.ts';
 import { createMover } from './instrument.ts';
 import { type BatchSums, beginRun, endRun, type RunOutcome, sumBatches } from './log.ts';
-import type { Due, MoveRequest } from './plan.ts';
+import type { RunEvents, RunOptions } from './options.ts';
+import type { Due } from './plan.ts';
 import { tablesOf } from './tables.ts';
 import { blindSpot, oldSnapshots, watchPressure } from './throttle.ts';
-
-export interface RunOptions extends MoveRequest {
-  /** Candles a batch holds at most. */
-  batchRows: number;
-  /** One batch at a time, never two, and a pause as long after each. */
-  gentle: boolean;
-  /** Begin no batch after this long. Default: no end. */
-  maxRuntimeMs?: number | undefined;
-  /** Of restore: until when archive leaves the range alone, Unix ms. */
-  keepUntilMs?: number;
-  signal: AbortSignal;
-}
-
-/** What happens meanwhile, for who wants to show it. */
-export interface RunEvents {
-  onBatch?: (
-    instrument: Instrument,
-    batch: { interval: Interval; rows: number; untilMs: number },
-  ) => void;
-  onHeld?: (instrument: Instrument) => void;
-  onFailed?: (instrument: Instrument, error: unknown) => void;
-  /** Stopped before all was moved. */
-  onStopped?: (instrument: Instrument, reason: string) => void;
-  onWarning?: (message: string) => void;
-  /** Worth knowing, not worth a mail from cron. */
-  onNote?: (message: string) => void;
-}
 
 /** What one run did. */
 export interface MoveRun {

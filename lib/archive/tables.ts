@@ -1,10 +1,7 @@
-import { KlinekeepError } from '../base/errors.ts';
-import type { Session } from '../postgres/connection.ts';
-import { createIn } from '../postgres/home.ts';
-import { columnList, runSql, type Sql, SqlText } from '../postgres/sql-file.ts';
-import type { Instrument } from '../store/instruments.ts';
-import { lockedTransaction } from '../store/locks.ts';
-import { findTable, tableIn } from '../store/tables.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import type { Instrument } from '../market/mod.ts';
+import { columnList, createIn, runSql, type Session, type Sql, SqlText } from '../postgres/mod.ts';
+import { findTable, lockedTransaction, tableIn } from '../store/mod.ts';
 import type { Direction } from './log.ts';
 
 /** A candle table name over 55 bytes: with _archive PostgreSQL would cut it, at worst to itself. */

@@ -1,9 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { wait } from '../base/retry.ts';
-import { formatDuration, spanForSql } from '../base/time.ts';
-import { type Database, lossOf, type Session } from '../postgres/connection.ts';
-import { quote } from '../postgres/home.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
+import { formatDuration, spanForSql, wait } from '../base/mod.ts';
+import { type Database, lossOf, quote, runSql, type Session, type Sql } from '../postgres/mod.ts';
 
 const LOOK_EVERY_MS = 500;
 const MAX_LAG_MS = 10_000;

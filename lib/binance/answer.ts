@@ -1,5 +1,4 @@
-import { KlinekeepError } from '../base/errors.ts';
-import { formatTime } from '../base/time.ts';
+import { formatTime, KlinekeepError } from '../base/mod.ts';
 
 export interface HttpAnswer {
   status: number;
@@ -31,6 +30,11 @@ export class TransientError extends KlinekeepError {
 
 /** Binance serves nothing to this address, now or ever: the whole run ends. */
 export class ShutOutError extends KlinekeepError {}
+
+/** Whether an error ends the whole run. */
+export function isShutOut(error: unknown): boolean {
+  return error instanceof ShutOutError;
+}
 
 /** Binance answers 418, or a 429 that lasts. */
 export class BannedError extends ShutOutError {

@@ -1,9 +1,7 @@
-import { oneAtATime } from '../base/parallel.ts';
-import { wait } from '../base/retry.ts';
-import { formatTime } from '../base/time.ts';
-import type { Market } from '../market/symbols.ts';
-import type { RequestLedger } from '../store/request-ledger.ts';
+import { formatTime, oneAtATime, wait } from '../base/mod.ts';
+import type { Market } from '../market/mod.ts';
 import { BannedError, MAX_WAIT_MS } from './answer.ts';
+import type { RequestLedger } from './ledger.ts';
 
 export interface BudgetOptions {
   market: Market;

@@ -1,6 +1,5 @@
-import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../base/time.ts';
-import type { Interval, TimeRange } from '../market/intervals.ts';
-import type { Market } from '../market/symbols.ts';
+import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../base/mod.ts';
+import type { Interval, Market, TimeRange } from '../market/mod.ts';
 
 /** One file of data.binance.vision: the candles that open in a month or on a day. */
 export interface BulkFile {

@@ -1,4 +1,4 @@
-import { type Market, unifiedSymbol } from '../market/symbols.ts';
+import { type Market, unifiedSymbol } from '../market/mod.ts';
 
 /** A symbol as exchangeInfo lists it. */
 export interface ListedSymbol {

@@ -7,7 +7,7 @@ import {
   Pool,
   request,
 } from 'undici';
-import { describeError, KlinekeepError } from '../base/errors.ts';
+import { describeError, KlinekeepError } from '../base/mod.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
 /** Connects, asks and gives up after this long without an answer. */

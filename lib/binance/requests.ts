@@ -1,7 +1,5 @@
-import { retry } from '../base/retry.ts';
-import type { Env } from '../base/settings.ts';
-import type { Market } from '../market/symbols.ts';
-import type { RequestLedger } from '../store/request-ledger.ts';
+import { type Env, retry } from '../base/mod.ts';
+import type { Market } from '../market/mod.ts';
 import {
   BannedError,
   checkAnswer,
@@ -11,6 +9,7 @@ import {
 } from './answer.ts';
 import { type Budget, type BudgetTotals, createBudget } from './budget.ts';
 import { createDispatcher, httpGet } from './http.ts';
+import type { RequestLedger } from './ledger.ts';
 import { WEIGHT_PER_MINUTE } from './weights.ts';
 
 export interface RequestOptions {

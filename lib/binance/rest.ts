@@ -1,10 +1,7 @@
 import { createRequire } from 'node:module';
 import type { binance } from 'ccxt';
-import type { Env } from '../base/settings.ts';
-import { DAY_MS } from '../base/time.ts';
-import type { Interval, TimeRange } from '../market/intervals.ts';
-import { whyRejected } from '../market/kline.ts';
-import type { Market } from '../market/symbols.ts';
+import { DAY_MS, type Env } from '../base/mod.ts';
+import { type Interval, type Market, type TimeRange, whyRejected } from '../market/mod.ts';
 import { TransientError, UnknownSymbolError } from './answer.ts';
 import type { BudgetTotals } from './budget.ts';
 import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';

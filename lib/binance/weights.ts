@@ -1,4 +1,4 @@
-import type { Market } from '../market/symbols.ts';
+import type { Market } from '../market/mod.ts';
 
 /**
  * Request weight that one IP address may spend in a clock minute.

@@ -1,7 +1,7 @@
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, renderUsage } from 'citty';
 import type { z } from 'zod';
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 
 /** What every script takes. */
 export const COMMON_ARGS = {

@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type { ArgsDef } from 'citty';
-import { PROJECT_DIR } from '../base/settings.ts';
-import { INTERVALS } from '../market/intervals.ts';
+import { PROJECT_DIR } from '../base/mod.ts';
+import { INTERVALS } from '../market/mod.ts';
 import { COMMON_ARGS } from './arguments.ts';
 
 /** A recipe of the Justfile that runs a script, with what the script takes. */

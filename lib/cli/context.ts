@@ -1,10 +1,14 @@
-import { type Env, loadEnv } from '../base/settings.ts';
-import type { BulkSource } from '../binance/bulk.ts';
-import type { RestSource } from '../binance/rest.ts';
-import type { Database } from '../postgres/connection.ts';
-import { type Klines, openKlines } from '../store/open.ts';
-import { createPrivateLedger, createRequestLedger } from '../store/request-ledger.ts';
-import { closeRun, type Ending, openRun } from '../store/runs.ts';
+import { type Env, loadEnv } from '../base/mod.ts';
+import { type BulkSource, createPrivateLedger, type RestSource } from '../binance/mod.ts';
+import type { Database } from '../postgres/mod.ts';
+import {
+  closeRun,
+  createRequestLedger,
+  type Ending,
+  type Klines,
+  openKlines,
+  openRun,
+} from '../store/mod.ts';
 import { pingHealthcheck } from './healthcheck.ts';
 import { createLog, type Log } from './log.ts';
 import { writeOut } from './output.ts';
@@ -78,7 +82,7 @@ export function createContext(
   };
   const openRest = async (): Promise<RestSource> => {
     const { sql, notesRuns } = await openDatabase();
-    const { createRestSource } = await import('../binance/rest.ts');
+    const { createRestSource } = await import('../binance/mod.ts');
     return createRestSource(env, {
       // A role that only reads cannot share the budget of requests.
       ledger: notesRuns ? createRequestLedger(sql) : createPrivateLedger(),
@@ -108,7 +112,7 @@ export function createContext(
       return rest;
     },
     bulk: () => {
-      bulk ??= import('../binance/bulk.ts').then(({ createBulkSource }) =>
+      bulk ??= import('../binance/mod.ts').then(({ createBulkSource }) =>
         createBulkSource(env, log.warn),
       );
       return bulk;

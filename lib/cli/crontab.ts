@@ -1,8 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, resolve } from 'node:path';
-import { KlinekeepError } from '../base/errors.ts';
-import { PROJECT_DIR } from '../base/settings.ts';
+import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 
 /** What flock exits with when the last run is still at it: come back later, as our scripts say it. */
 const STILL_RUNNING = 75;

@@ -2,11 +2,14 @@ import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ArgsDef } from 'citty';
 import type { z } from 'zod';
-import { describeError, EXIT, type ExitCode, KlinekeepError } from '../base/errors.ts';
-import { isConnectionLost, isWriteAfterLoss } from '../postgres/connection.ts';
-import { explainFullLockTable } from '../postgres/lock-table.ts';
-import { explainRefusal } from '../postgres/refusals.ts';
-import type { Ending } from '../store/runs.ts';
+import { describeError, EXIT, type ExitCode, KlinekeepError } from '../base/mod.ts';
+import {
+  explainFullLockTable,
+  explainRefusal,
+  isConnectionLost,
+  isWriteAfterLoss,
+} from '../postgres/mod.ts';
+import type { Ending } from '../store/mod.ts';
 import { COMMON_ARGS, helpText, readOptions, readWords } from './arguments.ts';
 import { type Context, createContext } from './context.ts';
 import { isColored } from './log.ts';

@@ -1,11 +1,16 @@
 /** Readers for the values of options: text in, checked value out, with what was wanted if not. */
 import type { ArgsDef } from 'citty';
 import type { RefinementCtx } from 'zod';
-import { parseInstant, parseSpan } from '../base/time.ts';
-import { z } from '../base/zod.ts';
-import { INTERVALS, type Interval, isInterval } from '../market/intervals.ts';
-import { type Market, parseSymbol, type SymbolName } from '../market/symbols.ts';
-import type { InstrumentChoice } from '../store/instruments.ts';
+import { parseInstant, parseSpan, z } from '../base/mod.ts';
+import {
+  INTERVALS,
+  type Interval,
+  isInterval,
+  type Market,
+  parseSymbol,
+  type SymbolName,
+} from '../market/mod.ts';
+import type { InstrumentChoice } from '../store/mod.ts';
 
 const text = z.string();
 

@@ -1,5 +1,4 @@
-import { formatCount } from '../base/format.ts';
-import { formatDuration } from '../base/time.ts';
+import { formatCount, formatDuration } from '../base/mod.ts';
 import { isScreen, showLine } from './terminal.ts';
 
 /** How far a long piece of work has come: a bar on a terminal, a line now and then in a log. */

@@ -1,4 +1,4 @@
-import { truncate } from '../base/format.ts';
+import { truncate } from '../base/mod.ts';
 
 const REDRAW_EVERY_MS = 200;
 const ERASE_BELOW = '\u001b[J';

@@ -1,7 +1,7 @@
 /** Which column of another program's table holds which field of a candle, and how it is read. */
-import { KlinekeepError } from '../base/errors.ts';
-import { type Interval, maxStepMs } from '../market/intervals.ts';
-import { columnList, SqlText } from '../postgres/sql-file.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import { type Interval, maxStepMs } from '../market/mod.ts';
+import { columnList, SqlText } from '../postgres/mod.ts';
 
 /** Fields of a candle in the order of Binance's files, with what they hold. */
 const FIELDS = {

@@ -1,13 +1,17 @@
 /** The table of another program that candles are copied from: found, checked and renamed. */
 
-import { KlinekeepError } from '../base/errors.ts';
-import type { Session } from '../postgres/connection.ts';
-import { quoteIdentifier, runSql, type Sql, sqlState } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
-import { findTable } from '../store/tables.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import type { Series } from '../market/mod.ts';
+import {
+  quoteIdentifier,
+  runSql,
+  type Session,
+  SQLSTATE,
+  type Sql,
+  sqlState,
+} from '../postgres/mod.ts';
+import { findTable } from '../store/mod.ts';
 import { type Field, planRows, type RowSource } from './adopt-columns.ts';
-
-const DUPLICATE_TABLE = '42P07';
 
 export interface ForeignTable {
   schema: string;
@@ -118,7 +122,7 @@ export async function renameTable(
   try {
     await sql.unsafe(`alter table ${source.quoted} rename to ${quoteIdentifier(rename)}`);
   } catch (error) {
-    if (sqlState(error) !== DUPLICATE_TABLE) throw error;
+    if (sqlState(error) !== SQLSTATE.duplicateTable) throw error;
     throw new KlinekeepError(
       'config',
       `Cannot rename ${source.quoted}: ${quoted} exists already.`,

@@ -1,11 +1,5 @@
-import { KlinekeepError } from '../base/errors.ts';
-import {
-  addSteps,
-  floorToGrid,
-  INTERVALS,
-  type Interval,
-  isInterval,
-} from '../market/intervals.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import { addSteps, floorToGrid, INTERVALS, type Interval, isInterval } from '../market/mod.ts';
 
 const FIRST_MICROSECONDS = 1e14;
 

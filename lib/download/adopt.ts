@@ -1,14 +1,17 @@
 /** Copies the candles of another program's table into the store. */
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/errors.ts';
-import type { Session } from '../postgres/connection.ts';
-import { runSql, SqlText } from '../postgres/sql-file.ts';
-import { streamSql } from '../postgres/sql-stream.ts';
-import type { KlineEncoder } from '../store/kline-copy.ts';
-import { encoderFor, type Page, type Series, stage } from '../store/klines.ts';
-import { lockedTransaction } from '../store/locks.ts';
-import { storeRejected } from '../store/rejected-klines.ts';
-import { ensureTable } from '../store/tables.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import type { Series } from '../market/mod.ts';
+import { runSql, type Session, SqlText, streamSql } from '../postgres/mod.ts';
+import {
+  encoderFor,
+  ensureTable,
+  type KlineEncoder,
+  lockedTransaction,
+  type Page,
+  stage,
+  storeRejected,
+} from '../store/mod.ts';
 import type { RowSource } from './adopt-columns.ts';
 import type { ForeignTable } from './adopt-source.ts';
 import { assertSpacing } from './adopt-spacing.ts';

@@ -1,13 +1,26 @@
-import { KlinekeepError } from '../base/errors.ts';
-import { formatCount } from '../base/format.ts';
-import { inParallel } from '../base/parallel.ts';
-import { TransientError } from '../binance/answer.ts';
-import { BadFileError, type BulkContent, type BulkSource } from '../binance/bulk.ts';
-import type { BulkFile } from '../binance/bulk-files.ts';
-import { clipRanges, countAllSlots, floorToGrid, type TimeRange } from '../market/intervals.ts';
-import type { Session } from '../postgres/connection.ts';
-import { type PageCounts, type Series, type StoreCounts, storePage } from '../store/klines.ts';
-import { leftAlone, recordLoadedFile } from '../store/loaded-files.ts';
+import { formatCount, inParallel, KlinekeepError } from '../base/mod.ts';
+import {
+  BadFileError,
+  type BulkContent,
+  type BulkFile,
+  type BulkSource,
+  TransientError,
+} from '../binance/mod.ts';
+import {
+  clipRanges,
+  countAllSlots,
+  floorToGrid,
+  type Series,
+  type TimeRange,
+} from '../market/mod.ts';
+import type { Session } from '../postgres/mod.ts';
+import {
+  leftAlone,
+  type PageCounts,
+  recordLoadedFile,
+  type StoreCounts,
+  storePage,
+} from '../store/mod.ts';
 import { addCounts, type Download } from './pages.ts';
 
 export interface BulkDownload extends Download {

@@ -1,22 +1,14 @@
-import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../base/time.ts';
-import {
-  type BulkFile,
-  dayFile,
-  fileNamed,
-  hasDailyFiles,
-  monthFile,
-} from '../binance/bulk-files.ts';
+import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../base/mod.ts';
+import { type BulkFile, dayFile, fileNamed, hasDailyFiles, monthFile } from '../binance/mod.ts';
 import {
   clipRanges,
   countAllSlots,
   countSlots,
   type Interval,
+  subtractRanges,
   type TimeRange,
-} from '../market/intervals.ts';
-import { subtractRanges } from '../store/gaps.ts';
-import type { StoreCounts } from '../store/klines.ts';
-import { loadedFiles } from '../store/loaded-files.ts';
-import { fetchableRanges } from '../store/series.ts';
+} from '../market/mod.ts';
+import { fetchableRanges, loadedFiles, type StoreCounts } from '../store/mod.ts';
 import { type BulkDownload, loadFiles } from './bulk-loading.ts';
 import { addCounts } from './pages.ts';
 

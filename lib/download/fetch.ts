@@ -1,22 +1,22 @@
-import type { BulkSource } from '../binance/bulk.ts';
-import type { RestSource } from '../binance/rest.ts';
+import type { BulkSource, RestSource } from '../binance/mod.ts';
 import {
   clipRanges,
   countAllSlots,
   floorToGrid,
   type Interval,
+  subtractRanges,
   type TimeRange,
-} from '../market/intervals.ts';
+} from '../market/mod.ts';
 import {
   confirmedGaps,
   confirmGaps,
+  fetchableRanges,
   forgetGaps,
+  missingRanges,
   settledUntilMs,
-  subtractRanges,
-} from '../store/gaps.ts';
-import { fetchableRanges, missingRanges } from '../store/series.ts';
-import { tableExists } from '../store/tables.ts';
-import type { Turn } from '../store/turns.ts';
+  type Turn,
+  tableExists,
+} from '../store/mod.ts';
 import { type BulkResult, loadBulk, refreshBulk } from './bulk.ts';
 import type { BulkDownload } from './bulk-loading.ts';
 import { addCounts, type Downloaded, downloadTwice, listedAtMs, trueGaps } from './pages.ts';

@@ -1,8 +1,6 @@
-import type { TimeRange } from '../market/intervals.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import { confirmGaps, settledUntilMs, subtractRanges } from '../store/gaps.ts';
-import type { Series } from '../store/klines.ts';
-import { storedSeries } from '../store/series.ts';
+import { type Series, subtractRanges, type TimeRange } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
+import { confirmGaps, settledUntilMs, storedSeries } from '../store/mod.ts';
 import type { Download, Downloaded } from './pages.ts';
 
 /**

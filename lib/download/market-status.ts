@@ -1,8 +1,7 @@
 import type postgres from 'postgres';
-import { describeError, EXIT, KlinekeepError } from '../base/errors.ts';
-import type { RestSource } from '../binance/rest.ts';
-import type { Market } from '../market/symbols.ts';
-import type { Instrument } from '../store/instruments.ts';
+import { describeError, EXIT, KlinekeepError } from '../base/mod.ts';
+import type { RestSource } from '../binance/mod.ts';
+import type { Instrument, Market } from '../market/mod.ts';
 import { refreshMarket, type SyncChanges } from './sync.ts';
 
 /**

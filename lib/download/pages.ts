@@ -1,19 +1,24 @@
-import { KlinekeepError } from '../base/errors.ts';
-import type { RawKline, RestSource } from '../binance/rest.ts';
-import { PAGE_SIZE } from '../binance/weights.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import { PAGE_SIZE, type RawKline, type RestSource } from '../binance/mod.ts';
 import {
   addSteps,
   clipRanges,
   countSlots,
   floorToGrid,
   type Interval,
+  type Series,
   splitIntoWindows,
   type TimeRange,
-} from '../market/intervals.ts';
-import type { Session } from '../postgres/connection.ts';
-import { storeListedAt } from '../store/instruments.ts';
-import { type Page, type Series, type StoreCounts, storePage } from '../store/klines.ts';
-import { fetchableRanges, storedSeries } from '../store/series.ts';
+} from '../market/mod.ts';
+import type { Session } from '../postgres/mod.ts';
+import {
+  fetchableRanges,
+  type Page,
+  type StoreCounts,
+  storedSeries,
+  storeListedAt,
+  storePage,
+} from '../store/mod.ts';
 
 /** What the download of one series works with. */
 export interface Download {

@@ -1,14 +1,9 @@
-import { describeError, EXIT, KlinekeepError } from '../base/errors.ts';
-import type { RestSource } from '../binance/rest.ts';
-import { type SymbolName, tableNameFor } from '../market/symbols.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import {
-  findInstruments,
-  findOrRegister,
-  type Instrument,
-  listInstruments,
-  registerInstruments,
-} from '../store/instruments.ts';
+import { describeError, EXIT, KlinekeepError } from '../base/mod.ts';
+import type { RestSource } from '../binance/mod.ts';
+import { type Instrument, type SymbolName, tableNameFor } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
+import { findInstruments, listInstruments, registerInstruments } from '../store/mod.ts';
+import { findOrRegister } from './register.ts';
 
 /**
  * The instrument of a name, registered through the exchange if it is new, or by its name alone where

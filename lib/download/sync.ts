@@ -1,9 +1,8 @@
 import type postgres from 'postgres';
-import type { ListedSymbol } from '../binance/exchange-info.ts';
-import type { RestSource } from '../binance/rest.ts';
-import type { Market } from '../market/symbols.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import { type Instrument, listInstruments, registerInstruments } from '../store/instruments.ts';
+import type { ListedSymbol, RestSource } from '../binance/mod.ts';
+import type { Instrument, Market } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
+import { listInstruments, registerInstruments } from '../store/mod.ts';
 
 export interface SyncChanges {
   registered: string[];

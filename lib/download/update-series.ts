@@ -1,13 +1,24 @@
-import { KlinekeepError } from '../base/errors.ts';
-import { formatShort, formatTime } from '../base/time.ts';
-import { addSteps, countSlots, floorToGrid, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import { subtractRanges } from '../store/gaps.ts';
-import type { RejectedKline } from '../store/kline-copy.ts';
-import { encoderFor, merge, type Series, type StoreCounts, stage } from '../store/klines.ts';
-import { lockedTransaction } from '../store/locks.ts';
-import { storeRejected } from '../store/rejected-klines.ts';
-import { fetchableRanges, type StoredSeries } from '../store/series.ts';
+import { formatShort, formatTime, KlinekeepError } from '../base/mod.ts';
+import {
+  addSteps,
+  countSlots,
+  floorToGrid,
+  type Series,
+  subtractRanges,
+  type TimeRange,
+} from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+import {
+  encoderFor,
+  fetchableRanges,
+  lockedTransaction,
+  merge,
+  type RejectedKline,
+  type StoreCounts,
+  type StoredSeries,
+  stage,
+  storeRejected,
+} from '../store/mod.ts';
 import { restingHoles, settleHoles } from './holes.ts';
 import {
   addCounts,

@@ -1,12 +1,16 @@
-import { describeError } from '../base/errors.ts';
-import { ShutOutError, UnknownSymbolError } from '../binance/answer.ts';
-import type { RestSource } from '../binance/rest.ts';
-import { addSteps, countSlots, floorToGrid, type Interval } from '../market/intervals.ts';
-import { isLockTableFull } from '../postgres/lock-table.ts';
-import { doubtInstrument, endInstrument } from '../store/instruments.ts';
-import type { StoreCounts } from '../store/klines.ts';
-import { recordCheck, type StoredSeries, storedSeries } from '../store/series.ts';
-import type { Turn } from '../store/turns.ts';
+import { describeError } from '../base/mod.ts';
+import { type RestSource, ShutOutError, UnknownSymbolError } from '../binance/mod.ts';
+import { addSteps, countSlots, floorToGrid, type Interval } from '../market/mod.ts';
+import { isLockTableFull } from '../postgres/mod.ts';
+import {
+  doubtInstrument,
+  endInstrument,
+  recordCheck,
+  type StoreCounts,
+  type StoredSeries,
+  storedSeries,
+  type Turn,
+} from '../store/mod.ts';
 import { addCounts, type Download } from './pages.ts';
 import { replaceSeries, updateSeries } from './update-series.ts';
 

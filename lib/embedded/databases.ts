@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import postgres from 'postgres';
-import { describeError, KlinekeepError } from '../base/errors.ts';
+import { describeError, KlinekeepError } from '../base/mod.ts';
 import { remember } from './pgdata.ts';
 
 /**

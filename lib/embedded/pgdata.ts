@@ -15,8 +15,7 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KlinekeepError } from '../base/errors.ts';
-import { PROJECT_DIR } from '../base/settings.ts';
+import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 import { isAlive } from './postmaster.ts';
 import { type Programs, runProgram } from './programs.ts';
 import { type ServerUser, userName } from './server-user.ts';

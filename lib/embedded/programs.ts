@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 import type { ServerUser } from './server-user.ts';
 
 /** Absolute paths of PostgreSQL's own programs. */

@@ -3,8 +3,7 @@ import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import { KlinekeepError } from '../base/errors.ts';
-import { PROJECT_DIR } from '../base/settings.ts';
+import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 
 /** Whom PostgreSQL's programs run as when this process is root: PostgreSQL refuses to be root. */
 export interface ServerUser {

@@ -2,7 +2,7 @@ import { open, readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 import { ensureData, giveToOwner, makeHome, remember } from './pgdata.ts';
 import { findPostmaster, readLogTail, removeStalePidFile, spawnPostmaster } from './postmaster.ts';
 import { findPrograms, type Programs, unloadable } from './programs.ts';

@@ -1,4 +1,4 @@
-import { addMonths, spanForSql, startOfMonth, toUtc } from '../base/time.ts';
+import { addMonths, spanForSql, startOfMonth, toUtc } from '../base/mod.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
@@ -37,12 +37,6 @@ export type Interval = keyof typeof GRIDS;
 
 /** Every interval, shortest first. */
 export const INTERVALS = Object.keys(GRIDS) as readonly Interval[];
-
-/** A half-open span of open times, Unix ms: `fromMs <= open time < toMs`. */
-export interface TimeRange {
-  fromMs: number;
-  toMs: number;
-}
 
 export function isInterval(text: string): text is Interval {
   return Object.hasOwn(GRIDS, text);
@@ -88,63 +82,10 @@ export function addSteps(interval: Interval, openMs: number, steps: number): num
   return openMs + steps * grid.stepMs;
 }
 
-/** How many open times of the grid lie in `range`. */
-export function countSlots(interval: Interval, range: TimeRange): number {
-  const fromMs = ceilToGrid(interval, range.fromMs);
-  const toMs = ceilToGrid(interval, range.toMs);
-  if (toMs <= fromMs) return 0;
+/** How many candles apart two open times of the grid are; negative when `toMs` is the earlier one. */
+export function countSteps(interval: Interval, fromMs: number, toMs: number): number {
   const grid: Grid = GRIDS[interval];
   if (!grid.calendarMonths) return (toMs - fromMs) / grid.stepMs;
   const months = (ms: number) => toUtc(ms).getUTCFullYear() * 12 + toUtc(ms).getUTCMonth();
   return months(toMs) - months(fromMs);
-}
-
-/**
- * Cuts ranges into consecutive windows of at most `slots` candles each, oldest first.
- * Together the windows cover exactly the grid's open times in the ranges.
- */
-export function* splitIntoWindows(
-  interval: Interval,
-  ranges: readonly TimeRange[],
-  slots: number,
-): Generator<TimeRange> {
-  for (const range of ranges) {
-    const endMs = ceilToGrid(interval, range.toMs);
-    for (let fromMs = ceilToGrid(interval, range.fromMs); fromMs < endMs; ) {
-      const toMs = Math.min(addSteps(interval, fromMs, slots), endMs);
-      yield { fromMs, toMs };
-      fromMs = toMs;
-    }
-  }
-}
-
-/**
- * Turns pairs of stored neighbours that are more than one step apart into the ranges that are
- * missing between them. A neighbour off the grid covers the slot that it lies in.
- */
-export function missingBetween(
-  interval: Interval,
-  pairs: readonly { beforeMs: number; afterMs: number }[],
-): TimeRange[] {
-  return pairs
-    .map(({ beforeMs, afterMs }) => ({
-      fromMs: addSteps(interval, floorToGrid(interval, beforeMs), 1),
-      toMs: floorToGrid(interval, afterMs),
-    }))
-    .filter(({ fromMs, toMs }) => fromMs < toMs);
-}
-
-/** How many open times of the grid lie in the ranges together. */
-export function countAllSlots(interval: Interval, ranges: readonly TimeRange[]): number {
-  return ranges.reduce((sum, range) => sum + countSlots(interval, range), 0);
-}
-
-/** The part of each range that lies in `bounds`; what lies outside is left out. */
-export function clipRanges(ranges: readonly TimeRange[], bounds: TimeRange): TimeRange[] {
-  return ranges
-    .map((range) => ({
-      fromMs: Math.max(range.fromMs, bounds.fromMs),
-      toMs: Math.min(range.toMs, bounds.toMs),
-    }))
-    .filter((range) => range.fromMs < range.toMs);
 }

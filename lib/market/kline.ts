@@ -1,5 +1,6 @@
-import { formatTime } from '../base/time.ts';
-import { type Interval, maxStepMs, type TimeRange } from './intervals.ts';
+import { formatTime } from '../base/mod.ts';
+import { type Interval, maxStepMs } from './intervals.ts';
+import type { TimeRange } from './ranges.ts';
 
 const DECIMAL = /^-?\d{1,20}(?:\.\d{1,8})?$/;
 const POSITIVE = /^(?!-)[^1-9]*[1-9]/;

@@ -1,17 +1,15 @@
 import type pg from 'pg';
-import { KlinekeepError } from '../base/errors.ts';
-import { wait } from '../base/retry.ts';
+import { KlinekeepError, wait } from '../base/mod.ts';
 import type { Address, Host } from './address.ts';
 import { internalsOf } from './driver-socket.ts';
 import { type ConnectOptions, logIn, withDeadline } from './log-in.ts';
 import { assertOwnServerProcess } from './pooler.ts';
 import { renderSql, SqlText } from './sql-file.ts';
+import { SQLSTATE } from './sqlstate.ts';
 import { tlsAttempts } from './tls.ts';
 
 /** too_many_connections; cannot_connect_now: the server starts or stops. */
-const BUSY = new Set(['53300', '57P03']);
-/** invalid_authorization_specification: pg_hba.conf may allow it with, or without, TLS. */
-const NOT_THIS_WAY = '28000';
+const BUSY = new Set<string>([SQLSTATE.tooManyConnections, SQLSTATE.cannotConnectNow]);
 const NO_TLS = /server does not support SSL/;
 const BROKEN_TLS = /^(ERR_SSL|EPROTO)/;
 
@@ -71,7 +69,7 @@ async function connectToHost(
   const client = await open().catch((error) => {
     const hasOtherWay =
       NO_TLS.test(error.message) ||
-      codeOf(error) === NOT_THIS_WAY ||
+      codeOf(error) === SQLSTATE.invalidAuthorization ||
       BROKEN_TLS.test(codeOf(error));
     if (second === undefined || tls === second || !hasOtherWay) throw error;
     if (NO_TLS.test(error.message)) withoutTls.add(host);

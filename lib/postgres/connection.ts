@@ -1,13 +1,11 @@
 import type { Socket } from 'node:net';
-import { pipeline } from 'node:stream/promises';
 import postgres from 'postgres';
-import { describeError, EXIT, KlinekeepError } from '../base/errors.ts';
+import { describeError, EXIT, KlinekeepError } from '../base/mod.ts';
 import { type Address, formatAddress, parseAddress } from './address.ts';
 import { connect } from './connect.ts';
 import { failedSocket, handOver } from './driver-socket.ts';
 import { watchConnection } from './heartbeat.ts';
 import type { ConnectOptions } from './log-in.ts';
-import type { Sql } from './sql-file.ts';
 
 /** One connection of its own, for work that needs session state: locks and the staging table. */
 export type Session = postgres.Sql;
@@ -164,32 +162,4 @@ function unavailable(address: Address, error: unknown): unknown {
       cause: error,
     },
   );
-}
-
-/**
- * Streams chunks of COPY text into `COPY … FROM STDIN`.
- *
- * postgres.js 3.4.9 never settles the stream when the server rejects the data, so the pipeline
- * races the query's own rejection.
- * @param copy a complete COPY statement
- * @param chunks the data, cut anywhere
- * @throws what PostgreSQL says of the data; the connection stays usable.
- */
-export async function copyIn(
-  sql: Sql,
-  copy: string,
-  chunks: Iterable<string | Buffer> | AsyncIterable<string | Buffer>,
-): Promise<void> {
-  const query = sql.unsafe(copy);
-  const rejected = new Promise<never>((_, reject) => {
-    const settle = query as unknown as { reject(error: unknown): void };
-    const original = settle.reject;
-    settle.reject = (error) => {
-      reject(error);
-      original(error);
-    };
-  });
-  rejected.catch(() => {});
-  const sink = await query.writable();
-  await Promise.race([pipeline(chunks, sink), rejected]);
 }

@@ -1,5 +1,5 @@
 /** Whether klinekeep's tables can be created, found and written; if not, what to do. */
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 import { type Home, quote, whyReadOnly } from './home.ts';
 import { runSql, type Sql } from './sql-file.ts';
 

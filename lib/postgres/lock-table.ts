@@ -1,7 +1,5 @@
-import { KlinekeepError } from '../base/errors.ts';
-
-/** out_of_memory; PostgreSQL raises it also when its lock table is full. */
-const OUT_OF_MEMORY = '53200';
+import { KlinekeepError } from '../base/mod.ts';
+import { SQLSTATE } from './sqlstate.ts';
 
 /**
  * Whether PostgreSQL had no room for another lock. All sessions share one table of locks, so this
@@ -33,7 +31,7 @@ class FullLockTable extends KlinekeepError {
 function fullTable(error: unknown): { setting: string; error: Error } | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
     const { code, hint } = at as { code?: string; hint?: string };
-    if (code !== OUT_OF_MEMORY) continue;
+    if (code !== SQLSTATE.outOfMemory) continue;
     // The hint is in the server's language; the name of the setting is the same in all of them.
     const setting = /max_(pred_)?locks_per_transaction/.exec(hint ?? '')?.[0];
     if (setting !== undefined) return { setting, error: at };

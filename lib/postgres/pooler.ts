@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 import type { Address } from './address.ts';
 
 const checked = new WeakMap<Address, Promise<void>>();

@@ -1,14 +1,10 @@
 /** What to do when PostgreSQL refuses something to a role, on a standby, or to a long query there. */
 
-import { describeError, KlinekeepError } from '../base/errors.ts';
+import { describeError, KlinekeepError } from '../base/mod.ts';
 import type { Database } from './connection.ts';
 import { findHome, type Home, quote, whyReadOnly } from './home.ts';
-import { runSql, sqlState } from './sql-file.ts';
-
-const READ_ONLY = '25006';
-const INSUFFICIENT_PRIVILEGE = '42501';
-/** serialization_failure: on a standby, a query that was in the way of what the primary had removed. */
-const CANCELLED = '40001';
+import { runSql } from './sql-file.ts';
+import { SQLSTATE, sqlState } from './sqlstate.ts';
 
 /**
  * Turns what PostgreSQL refused into an error that names the privilege and the statement that grants it.
@@ -20,11 +16,16 @@ export async function explainRefusal(
   open: () => Promise<Database> | undefined,
 ): Promise<unknown> {
   const state = sqlState(error);
-  if (state !== READ_ONLY && state !== INSUFFICIENT_PRIVILEGE && state !== CANCELLED) return error;
+  if (
+    state !== SQLSTATE.readOnlySqlTransaction &&
+    state !== SQLSTATE.insufficientPrivilege &&
+    state !== SQLSTATE.serializationFailure
+  )
+    return error;
   const said = describeError(error);
   const database = await open()?.catch(() => undefined);
   const home = database && (await findHome(database.sql).catch(() => undefined));
-  if (state === CANCELLED) {
+  if (state === SQLSTATE.serializationFailure) {
     if (!home?.isStandby) return error;
     return new KlinekeepError('later', `The standby cancelled a query: ${said}`, {
       hint:
@@ -33,7 +34,7 @@ export async function explainRefusal(
       cause: error,
     });
   }
-  if (state === READ_ONLY) {
+  if (state === SQLSTATE.readOnlySqlTransaction) {
     return new KlinekeepError('config', `Cannot write: ${said}`, {
       hint:
         (home && whyReadOnly(home)?.hint) ??

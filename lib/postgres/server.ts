@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 
 /** Version 13 has no date_bin, and its hash_record_extended is missing. */
 const OLDEST = 14;

@@ -1,4 +1,4 @@
-import { allowWaiters } from '../base/retry.ts';
+import { allowWaiters } from '../base/mod.ts';
 import { type Database, isConnectionLost, type Session } from './connection.ts';
 
 /** Sessions that are used again, as many as the server gives. */

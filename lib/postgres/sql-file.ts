@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/errors.ts';
-import { PROJECT_DIR } from '../base/settings.ts';
+import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 
 /** Anything that runs SQL: a pool, a session of one connection, or a transaction. */
 export type Sql = postgres.Sql | postgres.TransactionSql;
@@ -106,14 +105,6 @@ function partAt(parts: readonly { file: string; text: string }[], position: numb
     before += length;
   }
   return { part: parts.at(-1) as { file: string; text: string }, before: 0 };
-}
-
-/** The SQLSTATE of an error or of the first of its causes that has one. */
-export function sqlState(error: unknown): string | undefined {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if (at.name === 'PostgresError') return (at as postgres.PostgresError).code;
-  }
-  return undefined;
 }
 
 /**

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { describeError, KlinekeepError } from '../base/errors.ts';
+import { describeError, KlinekeepError } from '../base/mod.ts';
 import type { Address, Host } from './address.ts';
 
 /** How to open one connection: with TLS, or `false` without. */

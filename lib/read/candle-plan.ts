@@ -1,4 +1,4 @@
-import { KlinekeepError } from '../base/errors.ts';
+import { KlinekeepError } from '../base/mod.ts';
 import {
   addSteps,
   ceilToGrid,
@@ -6,18 +6,13 @@ import {
   countSlots,
   divides,
   floorToGrid,
+  type Instrument,
   type Interval,
+  subtractRanges,
   type TimeRange,
-} from '../market/intervals.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import { subtractRanges } from '../store/gaps.ts';
-import type { Instrument } from '../store/instruments.ts';
-import {
-  fetchableRanges,
-  missingRanges,
-  type StoredSeries,
-  storedSeries,
-} from '../store/series.ts';
+} from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
+import { fetchableRanges, missingRanges, type StoredSeries, storedSeries } from '../store/mod.ts';
 
 /** A stretch of candles, and the stored interval that they are read from. */
 export interface CandleSource extends TimeRange {

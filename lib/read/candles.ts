@@ -1,16 +1,16 @@
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/errors.ts';
-import { parseInstant } from '../base/time.ts';
+import { KlinekeepError, parseInstant } from '../base/mod.ts';
 import {
   addSteps,
   countSlots,
   floorToGrid,
+  type Instrument,
   type Interval,
+  parseSymbol,
   stepForSql,
-} from '../market/intervals.ts';
-import { parseSymbol } from '../market/symbols.ts';
-import { streamSql } from '../postgres/sql-stream.ts';
-import { findInstruments, type Instrument } from '../store/instruments.ts';
+} from '../market/mod.ts';
+import { streamSql } from '../postgres/mod.ts';
+import { findInstruments } from '../store/mod.ts';
 import { type CandlePlan, type CandleRange, planCandles } from './candle-plan.ts';
 
 /** One candle. Prices and volumes are exact decimals. */

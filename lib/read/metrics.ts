@@ -1,8 +1,7 @@
 import type postgres from 'postgres';
-import { addSteps } from '../market/intervals.ts';
-import { runSql } from '../postgres/sql-file.ts';
-import { listInstruments } from '../store/instruments.ts';
-import { lastRuns } from '../store/runs.ts';
+import { addSteps } from '../market/mod.ts';
+import { runSql } from '../postgres/mod.ts';
+import { lastRuns, listInstruments } from '../store/mod.ts';
 import { storeStatus } from './status.ts';
 
 type Labels = Record<string, string>;

@@ -6,11 +6,11 @@ import {
   countSlots,
   floorToGrid,
   INTERVALS,
+  type Instrument,
   type Interval,
   type TimeRange,
-} from '../market/intervals.ts';
-import { columnList, renderSql, runSql, SqlText } from '../postgres/sql-file.ts';
-import type { Instrument } from '../store/instruments.ts';
+} from '../market/mod.ts';
+import { columnList, renderSql, runSql, SqlText } from '../postgres/mod.ts';
 
 /** What is stored of one series. Times are open times, Unix ms. */
 export interface SeriesStatus {

@@ -1,7 +1,6 @@
-import { DAY_MS } from '../base/time.ts';
-import { floorToGrid, type Interval, type TimeRange } from '../market/intervals.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import type { Series } from './klines.ts';
+import { DAY_MS } from '../base/mod.ts';
+import { floorToGrid, type Interval, type Series, type TimeRange } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
 
 /** A gap is confirmed when it is older than this: what is younger may still be on its way. */
 const GAP_SETTLES_MS = DAY_MS;
@@ -55,21 +54,4 @@ export async function forgetGaps(
       and interval = ${interval}
       and from_time < ${new Date(range.toMs)}
       and to_time > ${new Date(range.fromMs)}`;
-}
-
-/** What is left of `ranges` without `holes`; both oldest first, the holes may overlap. */
-export function subtractRanges(
-  ranges: readonly TimeRange[],
-  holes: readonly TimeRange[],
-): TimeRange[] {
-  return holes.reduce<TimeRange[]>(
-    (left, hole) =>
-      left.flatMap((range) =>
-        [
-          { fromMs: range.fromMs, toMs: Math.min(range.toMs, hole.fromMs) },
-          { fromMs: Math.max(range.fromMs, hole.toMs), toMs: range.toMs },
-        ].filter((part) => part.fromMs < part.toMs),
-      ),
-    [...ranges],
-  );
 }

@@ -1,24 +1,6 @@
-import { KlinekeepError } from '../base/errors.ts';
-import type { ListedSymbol } from '../binance/exchange-info.ts';
-import type { RestSource } from '../binance/rest.ts';
-import { type Market, type SymbolName, tableNameFor } from '../market/symbols.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-
-export interface Instrument {
-  id: number;
-  market: Market;
-  /** Unified: `BTC/USDT`, `BTC/USDT:USDT`. */
-  symbol: string;
-  /** Binance's own: `BTCUSDT`. */
-  exchangeSymbol: string;
-  status: 'active' | 'delisted';
-  /** The table of its candles; made when the first one comes. */
-  tableName: string;
-  /** Open time of its first 1m candle, Unix ms; undefined until the exchange was asked. */
-  listedAtMs: number | undefined;
-  /** The exchange did not know it, or sent nothing new, when it was last asked. */
-  isDoubted: boolean;
-}
+import { KlinekeepError } from '../base/mod.ts';
+import { type Instrument, type Market, type SymbolName, tableNameFor } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
 
 export interface InstrumentFilter {
   market?: Market | undefined;
@@ -85,55 +67,33 @@ export async function findInstruments(
   return [...new Set(found as Instrument[])];
 }
 
-/**
- * The instruments of these names; those that are new are looked up at the exchange and
- * registered, all of them or none.
- * @throws KlinekeepError (65) when the exchange does not list one of them.
- */
-export async function findOrRegister(
-  sql: Sql,
-  source: RestSource,
-  names: readonly SymbolName[],
-): Promise<Instrument[]> {
-  const all = await listInstruments(sql);
-  const unknown = names.filter((name) => !all.some((instrument) => isNamed(instrument, name)));
-  if (unknown.length > 0) {
-    const listed = [];
-    for (const name of unknown) listed.push(await lookUp(source, name));
-    await registerInstruments(sql, listed);
-  }
-  return await findInstruments(sql, names);
-}
-
-async function lookUp(source: RestSource, name: SymbolName): Promise<ListedSymbol> {
-  const listed = await source.symbols(name.market, name.exchangeSymbol);
-  const match = listed.find((symbol) => name.symbol === undefined || symbol.symbol === name.symbol);
-  if (match) return match;
-  const other = listed[0] ? ` (${listed[0].exchangeSymbol} is ${listed[0].symbol} there)` : '';
-  throw new KlinekeepError(
-    'data',
-    `Binance lists no ${showName(name)} on ${name.market}${other}.`,
-    {
-      hint: 'Look for the exact name: BTC/USDT on spot, BTC/USDT:USDT or BTCUSDT with --market usdm for a perpetual.',
-    },
-  );
-}
-
-function isNamed(instrument: Instrument, name: SymbolName): boolean {
+/** Whether an instrument is the one of this name. */
+export function isNamed(instrument: Instrument, name: SymbolName): boolean {
   if (instrument.market !== name.market) return false;
   return name.symbol === undefined
     ? instrument.exchangeSymbol === name.exchangeSymbol
     : instrument.symbol === name.symbol;
 }
 
-function showName(name: SymbolName): string {
+/** The name as it was written, for messages. */
+export function showName(name: SymbolName): string {
   return name.symbol ?? `${name.exchangeSymbol} (${name.market})`;
+}
+
+/** A symbol to register; the exchange lists it so. */
+export interface NewInstrument {
+  market: Market;
+  symbol: string;
+  exchangeSymbol: string;
+  base: string;
+  quote: string;
+  isTrading: boolean;
 }
 
 /** Registers symbols; those that are registered already stay as they are. */
 export async function registerInstruments(
   sql: Sql,
-  listed: readonly ListedSymbol[],
+  listed: readonly NewInstrument[],
 ): Promise<void> {
   // A thousand rows of nine columns stay far below PostgreSQL's 65,534 parameters.
   for (let at = 0; at < listed.length; at += 1000) {

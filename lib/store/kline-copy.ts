@@ -1,5 +1,10 @@
-import { floorToGrid, type Interval, maxStepMs, type TimeRange } from '../market/intervals.ts';
-import { whyRejected } from '../market/kline.ts';
+import {
+  floorToGrid,
+  type Interval,
+  maxStepMs,
+  type TimeRange,
+  whyRejected,
+} from '../market/mod.ts';
 
 export interface RejectedKline {
   /** The line as it came. */

@@ -1,19 +1,17 @@
 import type postgres from 'postgres';
-import { countSlots, type Interval, type TimeRange } from '../market/intervals.ts';
-import { readKlines } from '../market/kline.ts';
-import { copyIn, type Session } from '../postgres/connection.ts';
-import { quoteIdentifier, runSql, sqlState } from '../postgres/sql-file.ts';
-import type { Instrument } from './instruments.ts';
+import { countSlots, readKlines, type Series, type TimeRange } from '../market/mod.ts';
+import {
+  copyIn,
+  quoteIdentifier,
+  runSql,
+  type Session,
+  SQLSTATE,
+  sqlState,
+} from '../postgres/mod.ts';
 import { COPY_COLUMNS, KlineEncoder } from './kline-copy.ts';
 import { lockedTransaction, runLocked } from './locks.ts';
 import { storeRejected } from './rejected-klines.ts';
 import { assertTable, ensureTable } from './tables.ts';
-
-/** The candles of one instrument in one interval. */
-export interface Series {
-  instrument: Instrument;
-  interval: Interval;
-}
 
 /** What became of the klines that a source sent. */
 export interface StoreCounts {
@@ -47,8 +45,6 @@ export interface Page {
   alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
 }
 
-const UNIQUE_VIOLATION = '23505';
-const CHECK_VIOLATION = '23514';
 /** Some sixty candles: a top-up. */
 const FEW_BYTES = 10_000;
 
@@ -70,7 +66,7 @@ export async function storePage(session: Session, series: Series, page: Page): P
   try {
     return await insertPage(session, series, page);
   } catch (error) {
-    if (sqlState(error) !== UNIQUE_VIOLATION) throw error;
+    if (sqlState(error) !== SQLSTATE.uniqueViolation) throw error;
     return await mergePage(session, series, page);
   }
 }
@@ -97,7 +93,7 @@ async function storeFew(
     return { inserted: counts?.inserted ?? 0, revised: counts?.revised ?? 0, rejected: 0 };
   } catch (error) {
     // No partition of klines found for the row.
-    if (sqlState(error) === CHECK_VIOLATION) return undefined;
+    if (sqlState(error) === SQLSTATE.checkViolation) return undefined;
     throw error;
   }
 }

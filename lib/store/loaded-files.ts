@@ -1,6 +1,13 @@
-import type { BulkFile } from '../binance/bulk-files.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import type { Series } from './klines.ts';
+import type { Series, TimeRange } from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+
+/** A file of candles of one series, as it is remembered. */
+export interface LoadedFile {
+  /** Unique within its market. */
+  name: string;
+  /** The open times that it is for. */
+  range: TimeRange;
+}
 
 /** The bulk files of a series that were loaded: SHA-256 by name. */
 export async function loadedFiles(
@@ -18,14 +25,14 @@ export async function loadedFiles(
 export async function recordLoadedFile(
   sql: Sql,
   { instrument, interval }: Series,
-  file: BulkFile,
+  file: LoadedFile,
   sha256: string,
   rows: number,
 ): Promise<void> {
   await sql`
     insert into loaded_files (market, name, instrument_id, interval, from_time, to_time, sha256, rows)
     values (
-      ${file.market}, ${file.name}, ${instrument.id}, ${interval},
+      ${instrument.market}, ${file.name}, ${instrument.id}, ${interval},
       ${new Date(file.range.fromMs)}, ${new Date(file.range.toMs)}, ${sha256}, ${rows}
     )
     on conflict (market, name)
@@ -39,7 +46,7 @@ export async function recordLoadedFile(
 export async function leftAlone(
   sql: Sql,
   { instrument, interval }: Series,
-  { range }: BulkFile,
+  { range }: LoadedFile,
 ): Promise<{ archived: number; lacking: number }> {
   const [found] = await runSql<{ archived: number; lacking: number }>(sql, 'store/left_alone.sql', {
     instrument_id: instrument.id,

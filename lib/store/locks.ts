@@ -1,7 +1,13 @@
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/errors.ts';
-import type { Session } from '../postgres/connection.ts';
-import { runSql, type Sql, type SqlValues, sqlState } from '../postgres/sql-file.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import {
+  runSql,
+  type Session,
+  SQLSTATE,
+  type Sql,
+  type SqlValues,
+  sqlState,
+} from '../postgres/mod.ts';
 
 /**
  * First number of the two-number advisory locks, before `lock_class()` mixes in which klines it is about:
@@ -11,9 +17,6 @@ import { runSql, type Sql, type SqlValues, sqlState } from '../postgres/sql-file
 const INSTRUMENT_LOCKS = 0x6b6c;
 /** Held, shared, by each transaction of a helper while it writes. */
 const HELPER_LOCKS = 0x6b6d;
-/** What sql/store/lock_transaction.sql fails with. */
-const DIVISION_BY_ZERO = '22012';
-const LOCK_NOT_AVAILABLE = '55P03';
 /** Held by the transaction that makes the instrument's table. */
 const TABLE_LOCKS = 0x6b6e;
 
@@ -51,7 +54,7 @@ async function holdLock(session: Session, instrumentId: number): Promise<boolean
     return row?.taken ?? false;
   } catch (error) {
     // A helper of a run that is gone did not end its transaction within lock_timeout.
-    if (sqlState(error) === LOCK_NOT_AVAILABLE) return false;
+    if (sqlState(error) === SQLSTATE.lockNotAvailable) return false;
     throw error;
   }
 }
@@ -121,7 +124,7 @@ export async function runLocked<Row extends object>(
       instrument_id: instrumentId,
     });
   } catch (error) {
-    throw sqlState(error) === DIVISION_BY_ZERO ? lockLost() : error;
+    throw sqlState(error) === SQLSTATE.divisionByZero ? lockLost() : error;
   }
 }
 

@@ -1,9 +1,13 @@
-import { type Env, loadEnv } from '../base/settings.ts';
-import { connectDatabase, type Database } from '../postgres/connection.ts';
-import { findHome, mayNoteRuns } from '../postgres/home.ts';
-import { assertWritable } from '../postgres/home-checks.ts';
-import { migrate } from '../postgres/migrate.ts';
-import { checkServer } from '../postgres/server.ts';
+import { type Env, loadEnv } from '../base/mod.ts';
+import {
+  assertWritable,
+  checkServer,
+  connectDatabase,
+  type Database,
+  findHome,
+  mayNoteRuns,
+  migrate,
+} from '../postgres/mod.ts';
 
 export interface Klines extends Database {
   /** Whether this session may note its runs: not on a standby, nor as a role that only reads. */

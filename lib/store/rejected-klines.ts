@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
-import { runSql } from '../postgres/sql-file.ts';
+import type { Series } from '../market/mod.ts';
+import { runSql } from '../postgres/mod.ts';
 import type { RejectedKline } from './kline-copy.ts';
-import type { Series } from './klines.ts';
 
 /** Keeps what was refused, once however often it is sent. */
 export async function storeRejected(

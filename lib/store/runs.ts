@@ -1,9 +1,8 @@
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type postgres from 'postgres';
-import { EXIT } from '../base/errors.ts';
-import { lossOf } from '../postgres/connection.ts';
-import type { Sql } from '../postgres/sql-file.ts';
+import { EXIT } from '../base/mod.ts';
+import { lossOf, type Sql } from '../postgres/mod.ts';
 
 /** How a script ended, for the table `runs`. */
 export interface Ending {

@@ -1,17 +1,18 @@
-import { spanForSql } from '../base/time.ts';
+import { spanForSql } from '../base/mod.ts';
 import {
   addSteps,
   ceilToGrid,
   INTERVALS,
+  type Instrument,
   type Interval,
   maxStepMs,
   missingBetween,
+  type Series,
+  subtractRanges,
   type TimeRange,
-} from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import { confirmedGaps, subtractRanges } from './gaps.ts';
-import type { Instrument } from './instruments.ts';
-import type { Series } from './klines.ts';
+} from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+import { confirmedGaps } from './gaps.ts';
 
 /** What is stored of one series, hot and archived together. Open times, Unix ms. */
 export interface StoredSeries {

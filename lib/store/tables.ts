@@ -1,8 +1,6 @@
-import { KlinekeepError } from '../base/errors.ts';
-import type { Session } from '../postgres/connection.ts';
-import { createIn } from '../postgres/home.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import type { Instrument } from './instruments.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import type { Instrument } from '../market/mod.ts';
+import { createIn, runSql, type Session, type Sql } from '../postgres/mod.ts';
 import { lockedTransaction, lockTable } from './locks.ts';
 import { describeTaken, type FoundName } from './taken-table.ts';
 

@@ -1,5 +1,5 @@
-import { KlinekeepError } from '../base/errors.ts';
-import { quote } from '../postgres/home.ts';
+import { KlinekeepError } from '../base/mod.ts';
+import { quote } from '../postgres/mod.ts';
 
 /** A row of sql/store/candle_table.sql; all but `home` is null where the name stands for nothing. */
 export interface FoundName {

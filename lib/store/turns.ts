@@ -1,11 +1,22 @@
-import { describeError, EXIT, type ExitCode, KlinekeepError } from '../base/errors.ts';
-import { inParallel } from '../base/parallel.ts';
-import { retry, wait } from '../base/retry.ts';
-import { ShutOutError } from '../binance/answer.ts';
-import { type Database, isConnectionLost, lossOf, type Session } from '../postgres/connection.ts';
-import { explainFullLockTable, isLockTableFull } from '../postgres/lock-table.ts';
-import { createSessionPool } from '../postgres/sessions.ts';
-import type { Instrument } from './instruments.ts';
+import {
+  describeError,
+  EXIT,
+  type ExitCode,
+  inParallel,
+  KlinekeepError,
+  retry,
+  wait,
+} from '../base/mod.ts';
+import type { Instrument } from '../market/mod.ts';
+import {
+  createSessionPool,
+  type Database,
+  explainFullLockTable,
+  isConnectionLost,
+  isLockTableFull,
+  lossOf,
+  type Session,
+} from '../postgres/mod.ts';
 import { helpWith, withInstrumentLock } from './locks.ts';
 
 /** How the work on one instrument ended. */
@@ -35,6 +46,8 @@ export interface EachOptions {
    * then worked on as usual. Default 0: they are left.
    */
   patienceMs?: number;
+  /** Errors that concern every instrument, such as a ban by the exchange. Default: none. */
+  endsRun?: (error: unknown) => boolean;
   onHeld?: (instrument: Instrument, index: number) => void;
   onFailed?: (instrument: Instrument, index: number, error: unknown) => void;
 }
@@ -50,7 +63,7 @@ const HELD_AGAIN_MS = 250;
  * Works on each instrument as its only writer. One that fails, or that another run holds, never
  * stops the others.
  * @returns one entry for each instrument, in their order
- * @throws the signal's reason when it is aborted; ShutOutError when the exchange serves no one here
+ * @throws the signal's reason when it is aborted; an error that ends the run
  */
 export async function eachInstrument<T>(
   database: Database,
@@ -58,7 +71,7 @@ export async function eachInstrument<T>(
   options: EachOptions,
   work: (turn: Turn) => Promise<T>,
 ): Promise<InstrumentRun<T>[]> {
-  const { concurrency, signal, patienceMs = 0 } = options;
+  const { concurrency, signal, patienceMs = 0, endsRun = () => false } = options;
   const sessions = createSessionPool(database);
   const runs: InstrumentRun<T>[] = [];
 
@@ -120,7 +133,7 @@ export async function eachInstrument<T>(
         result === 'held' ? { instrument, state: 'held' } : { instrument, state: 'done', result };
     } catch (thrown) {
       const error = explainFullLockTable(thrown);
-      if (signal.aborted || error instanceof ShutOutError) throw error;
+      if (signal.aborted || endsRun(error)) throw error;
       options.onFailed?.(instrument, index, error);
       runs[index] = { instrument, state: 'failed', error };
     }
@@ -187,25 +200,6 @@ export function sortRuns<T>(runs: readonly InstrumentRun<T>[]) {
         : [],
     ),
   };
-}
-
-/** The lines that name what was held and what failed, for the end of a summary. */
-export function describeUndone({
-  held,
-  failed,
-}: Pick<ReturnType<typeof sortRuns>, 'held' | 'failed'>): string[] {
-  return [
-    ...(held.length > 0 ? [`${held.length} held by another run, skipped: ${held.join(', ')}`] : []),
-    ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
-    ...[...symbolsByError(failed)].map(([error, symbols]) => `  ${symbols.join(', ')}: ${error}`),
-  ];
-}
-
-function symbolsByError(failed: readonly { symbol: string; error: string }[]) {
-  const byError = new Map<string, string[]>();
-  for (const { symbol, error } of failed)
-    byError.set(error, [...(byError.get(error) ?? []), symbol]);
-  return byError;
 }
 
 /** One instrument that fails alone is the run's own failure, with its exit code and hint. */

@@ -1,7 +1,6 @@
-import { readColumns } from '../archive/tables.ts';
-import type { TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
+import { readColumns } from '../archive/mod.ts';
+import type { Series, TimeRange } from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
 import { type Finding, findingOf } from './findings.ts';
 
 /** A stretch of the archive that does not hold what was moved there. */

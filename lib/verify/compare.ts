@@ -1,8 +1,7 @@
-import { type Download, forEachPage } from '../download/pages.ts';
-import { addSteps, clipRanges, floorToGrid, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import { encoderFor, type Series, stage } from '../store/klines.ts';
-import type { StoredSeries } from '../store/series.ts';
+import { type Download, forEachPage } from '../download/mod.ts';
+import { addSteps, clipRanges, floorToGrid, type Series, type TimeRange } from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+import { encoderFor, type StoredSeries, stage } from '../store/mod.ts';
 import { type Finding, findingOf } from './findings.ts';
 
 /** The slots of open times as ranges, oldest first; those that touch, or nearly, as one. */

@@ -1,4 +1,4 @@
-import { DAY_MS } from '../base/time.ts';
+import { DAY_MS } from '../base/mod.ts';
 import {
   addSteps,
   ceilToGrid,
@@ -6,12 +6,12 @@ import {
   countAllSlots,
   countSlots,
   floorToGrid,
+  type Series,
+  subtractRanges,
   type TimeRange,
-} from '../market/intervals.ts';
-import type { Sql } from '../postgres/sql-file.ts';
-import { confirmedGaps, subtractRanges } from '../store/gaps.ts';
-import type { Series } from '../store/klines.ts';
-import { missingRanges, type StoredSeries } from '../store/series.ts';
+} from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
+import { confirmedGaps, missingRanges, type StoredSeries } from '../store/mod.ts';
 import { type DayCounts, daysToSearch } from './days.ts';
 import { type Finding, findingOf } from './findings.ts';
 

@@ -1,8 +1,6 @@
-import { DAY_MS, startOfDay } from '../base/time.ts';
-import { clipRanges, countSlots, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
-import { MAX_ROWS } from './findings.ts';
+import { DAY_MS, startOfDay } from '../base/mod.ts';
+import { clipRanges, countSlots, type Series, type TimeRange } from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
 
 export const TIERS = ['klines', 'klines_archive'] as const;
 export type TierTable = (typeof TIERS)[number];
@@ -104,17 +102,6 @@ export function daysToSearch(
     else ranges.push(span);
   }
   return ranges;
-}
-
-/** What every SQL file about a range of one series asks for. */
-export function rangeValues({ instrument, interval }: Series, range: TimeRange) {
-  return {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
-    shown: MAX_ROWS,
-  };
 }
 
 /** For `:'days'` in SQL. */

@@ -1,7 +1,6 @@
-import { formatShort, formatTime } from '../base/time.ts';
-import type { Interval } from '../market/intervals.ts';
-import type { Market } from '../market/symbols.ts';
-import type { Series } from '../store/klines.ts';
+import { formatShort, formatTime } from '../base/mod.ts';
+import type { Instrument, Interval, Market, Series, TimeRange } from '../market/mod.ts';
+import type { StoredSeries } from '../store/mod.ts';
 
 export type Severity = 'error' | 'warning' | 'info';
 
@@ -125,4 +124,23 @@ export function byWorst(a: Finding, b: Finding): number {
     b.count - a.count ||
     a.check.localeCompare(b.check)
   );
+}
+
+/** What there is of one series, and what is wrong with it. */
+export interface SeriesReport {
+  series: Series;
+  /** Candles looked at. */
+  candles: number;
+  /** Undefined: no candle is left. */
+  stored: StoredSeries | undefined;
+  findings: Finding[];
+  /** Slots that hold no candle and should. */
+  missing: TimeRange[];
+}
+
+export interface InstrumentReport {
+  instrument: Instrument;
+  series: SeriesReport[];
+  /** Of its tables, not of one series. */
+  findings: Finding[];
 }

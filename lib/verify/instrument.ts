@@ -1,16 +1,19 @@
 import type postgres from 'postgres';
-import { retry } from '../base/retry.ts';
-import { DAY_MS } from '../base/time.ts';
-import { clipRanges, INTERVALS, type Interval, type TimeRange } from '../market/intervals.ts';
-import { type Sql, sqlState } from '../postgres/sql-file.ts';
-import type { Instrument } from '../store/instruments.ts';
-import type { Series } from '../store/klines.ts';
-import { instrumentHolder } from '../store/locks.ts';
-import { type StoredSeries, storedSeries } from '../store/series.ts';
+import { DAY_MS, retry } from '../base/mod.ts';
+import {
+  clipRanges,
+  INTERVALS,
+  type Instrument,
+  type Interval,
+  type Series,
+  type TimeRange,
+} from '../market/mod.ts';
+import { SQLSTATE, type Sql, sqlState } from '../postgres/mod.ts';
+import { instrumentHolder, type StoredSeries, storedSeries } from '../store/mod.ts';
 import { checkBatches } from './batches.ts';
 import { checkCoverage } from './coverage.ts';
 import { countDays, type DayCounts, rowsOf } from './days.ts';
-import type { Finding } from './findings.ts';
+import type { InstrumentReport, SeriesReport } from './findings.ts';
 import { checkRollup } from './rollup.ts';
 import { checkDays } from './rows.ts';
 import { checkArchiveShape, checkAttached, checkIntervals, checkTierBoundary } from './tables.ts';
@@ -25,25 +28,6 @@ export interface CheckOptions {
   isDeep?: boolean;
 }
 
-/** What there is of one series, and what is wrong with it. */
-export interface SeriesReport {
-  series: Series;
-  /** Candles looked at. */
-  candles: number;
-  /** Undefined: no candle is left. */
-  stored: StoredSeries | undefined;
-  findings: Finding[];
-  /** Slots that hold no candle and should. */
-  missing: TimeRange[];
-}
-
-export interface InstrumentReport {
-  instrument: Instrument;
-  series: SeriesReport[];
-  /** Of its tables, not of one series. */
-  findings: Finding[];
-}
-
 /**
  * Checks all series of an instrument on one snapshot: what other runs have not committed, or
  * commit meanwhile, is not seen.
@@ -56,11 +40,9 @@ export async function checkInstrument(
 ): Promise<InstrumentReport> {
   // A standby cancels a check that needs rows which the primary has removed meanwhile.
   return await retry(() => checkOnce(sql, instrument, options), {
-    isTransient: (error) => sqlState(error) === SERIALIZATION_FAILURE,
+    isTransient: (error) => sqlState(error) === SQLSTATE.serializationFailure,
   });
 }
-
-const SERIALIZATION_FAILURE = '40001';
 
 async function checkOnce(
   sql: postgres.Sql,

@@ -1,5 +1,5 @@
-import type { Sql } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
+import type { Series } from '../market/mod.ts';
+import type { Sql } from '../postgres/mod.ts';
 import type { FindingRow } from './findings.ts';
 
 /** Writes down that the exchange was asked again for these and sent what is stored. */

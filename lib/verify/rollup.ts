@@ -1,8 +1,13 @@
-import { clipRanges, floorToGrid, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import { rangeValues } from './days.ts';
-import { type Check, type Finding, type FindingRow, findingOf } from './findings.ts';
-import type { SeriesReport } from './instrument.ts';
+import { clipRanges, floorToGrid, rangeValues, type TimeRange } from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+import {
+  type Check,
+  type Finding,
+  type FindingRow,
+  findingOf,
+  MAX_ROWS,
+  type SeriesReport,
+} from './findings.ts';
 
 /**
  * Holds a series against what its 1m candles add up to. A candle that is odd, or that has an odd
@@ -26,6 +31,7 @@ export async function checkRollup(
   const { listedAtMs } = series.instrument;
   const rows = await runSql<RollupRow>(sql, 'verify/rollup.sql', {
     ...rangeValues(series, range),
+    shown: MAX_ROWS,
     listed_time: listedAtMs === undefined ? '' : new Date(listedAtMs).toISOString(),
   });
   const told = new Set(

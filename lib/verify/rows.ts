@@ -1,9 +1,15 @@
-import { DAY_MS, startOfDay } from '../base/time.ts';
-import { addSteps, floorToGrid, maxStepMs, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql, type SqlValues } from '../postgres/sql-file.ts';
-import type { Series } from '../store/klines.ts';
-import { type DayCounts, listDays, rangeValues, TIERS, type TierTable } from './days.ts';
-import { type Check, type Finding, findingOf } from './findings.ts';
+import { DAY_MS, startOfDay } from '../base/mod.ts';
+import {
+  addSteps,
+  floorToGrid,
+  maxStepMs,
+  rangeValues,
+  type Series,
+  type TimeRange,
+} from '../market/mod.ts';
+import { runSql, type Sql, type SqlValues } from '../postgres/mod.ts';
+import { type DayCounts, listDays, TIERS, type TierTable } from './days.ts';
+import { type Check, type Finding, findingOf, MAX_ROWS } from './findings.ts';
 
 /** A candle that opens this many times above or below the last close has jumped. */
 const JUMP_RATIO = 1.5;
@@ -25,7 +31,7 @@ export async function checkDays(
   nowMs: number,
 ): Promise<Finding[]> {
   const all = [...days.values()].sort((a, b) => a.dayMs - b.dayMs);
-  const values = rangeValues(series, bounds);
+  const values = { ...rangeValues(series, bounds), shown: MAX_ROWS };
   const formingMs = addSteps(series.interval, floorToGrid(series.interval, nowMs), -1);
   return [
     ...(await checkOddRows(sql, series, all, startOfDay(formingMs), values)),

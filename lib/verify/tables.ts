@@ -1,11 +1,15 @@
-import { compareShapes } from '../archive/tables.ts';
-import { INTERVALS, type TimeRange } from '../market/intervals.ts';
-import { runSql, type Sql } from '../postgres/sql-file.ts';
-import type { Instrument } from '../store/instruments.ts';
-import type { Series } from '../store/klines.ts';
-import { findTable } from '../store/tables.ts';
-import { rangeValues, type TierTable } from './days.ts';
-import { type Finding, findingOf } from './findings.ts';
+import { compareShapes } from '../archive/mod.ts';
+import {
+  INTERVALS,
+  type Instrument,
+  rangeValues,
+  type Series,
+  type TimeRange,
+} from '../market/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
+import { findTable } from '../store/mod.ts';
+import type { TierTable } from './days.ts';
+import { type Finding, findingOf, MAX_ROWS } from './findings.ts';
 
 /** Names of the instrument's tables that stand for anything but its partitions: no reader sees candles there. */
 export async function checkAttached(sql: Sql, instrument: Instrument): Promise<Finding[]> {
@@ -61,7 +65,7 @@ export async function checkTierBoundary(
   const rows = await runSql<{ tier: TierTable; open_time: Date; found: number }>(
     sql,
     'verify/tier_boundary.sql',
-    rangeValues(series, bounds),
+    { ...rangeValues(series, bounds), shown: MAX_ROWS },
   );
   const [first] = rows;
   if (!first) return [];

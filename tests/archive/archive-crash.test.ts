@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { startCuttingProxy } from '../support/cutting-proxy.ts';

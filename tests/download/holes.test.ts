@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import type { TimeRange } from '../../lib/market/intervals.ts';
+import type { TimeRange } from '../../lib/market/ranges.ts';
 import { freshDatabase } from '../support/database.ts';
 import { startFakeBinance } from '../support/fake-binance/server.ts';
 import type { FakeSymbol } from '../support/fake-binance/symbols.ts';

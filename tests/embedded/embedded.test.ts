@@ -9,7 +9,7 @@ import postgres from 'postgres';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { EXIT, type KlinekeepError } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
-import { embeddedStatus, startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { embeddedStatus, startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 });
 

@@ -3,14 +3,16 @@ import { expect, test } from 'vitest';
 import {
   addSteps,
   ceilToGrid,
-  countSlots,
   floorToGrid,
   INTERVALS,
   maxStepMs,
+} from '../../lib/market/intervals.ts';
+import {
+  countSlots,
   missingBetween,
   splitIntoWindows,
   type TimeRange,
-} from '../../lib/market/intervals.ts';
+} from '../../lib/market/ranges.ts';
 
 const interval = fc.constantFrom(...INTERVALS);
 const timeMs = fc.integer({ min: Date.UTC(2017, 0, 1), max: Date.UTC(2040, 0, 1) });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import postgres from 'postgres';
 import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { assertSupported, checkServer } from '../../lib/postgres/server.ts';
 import { runSql, type Sql } from '../../lib/postgres/sql-file.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';

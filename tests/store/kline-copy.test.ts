@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { TimeRange } from '../../lib/market/intervals.ts';
 import { readKlines, whyRejected } from '../../lib/market/kline.ts';
-import { copyIn } from '../../lib/postgres/connection.ts';
+import type { TimeRange } from '../../lib/market/ranges.ts';
+import { copyIn } from '../../lib/postgres/copy.ts';
 import { runSql } from '../../lib/postgres/sql-file.ts';
 import { COPY_COLUMNS, KlineEncoder } from '../../lib/store/kline-copy.ts';
 import { freshDatabase } from '../support/database.ts';

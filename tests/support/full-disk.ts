@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { onTestFinished } from 'vitest';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { TSX_LOADER } from './script.ts';

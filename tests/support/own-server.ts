@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { ensureData } from '../../lib/embedded/pgdata.ts';
 import { findPostmaster } from '../../lib/embedded/postmaster.ts';
 import { findPrograms, spawnOptions } from '../../lib/embedded/programs.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import postgres from 'postgres';
 import type { TestProject } from 'vitest/node';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { connectDatabase } from '../../lib/postgres/connection.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { checkServer } from '../../lib/postgres/server.ts';

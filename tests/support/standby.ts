@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onTestFinished } from 'vitest';
-import { startEmbedded, stopEmbedded } from '../../lib/embedded/mod.ts';
+import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 

@@ -1,8 +1,9 @@
 import { expect } from 'vitest';
 import { readColumns } from '../../lib/archive/tables.ts';
+import type { Instrument } from '../../lib/market/instrument.ts';
 import type { Database } from '../../lib/postgres/connection.ts';
 import { renderSql } from '../../lib/postgres/sql-file.ts';
-import { type Instrument, listInstruments } from '../../lib/store/instruments.ts';
+import { listInstruments } from '../../lib/store/instruments.ts';
 
 export interface MadeCandles {
   symbol?: string;

@@ -1,6 +1,7 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import type { Interval, TimeRange } from '../../lib/market/intervals.ts';
+import type { Interval } from '../../lib/market/intervals.ts';
+import type { TimeRange } from '../../lib/market/ranges.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
 import type { RawRow } from '../support/fake-binance/candles.ts';

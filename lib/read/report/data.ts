@@ -1,17 +1,15 @@
 import type postgres from 'postgres';
-import { inParallel } from '../../base/parallel.ts';
-import { DAY_MS, startOfDay } from '../../base/time.ts';
+import { DAY_MS, inParallel, startOfDay } from '../../base/mod.ts';
 import {
   addSteps,
   clipRanges,
   floorToGrid,
+  type Instrument,
   type Interval,
   maxStepMs,
   type TimeRange,
-} from '../../market/intervals.ts';
-import type { Instrument } from '../../store/instruments.ts';
-import { lastRuns, type Run } from '../../store/runs.ts';
-import { missingRanges } from '../../store/series.ts';
+} from '../../market/mod.ts';
+import { lastRuns, missingRanges, type Run } from '../../store/mod.ts';
 import { type InstrumentStatus, type SeriesStatus, storeStatus } from '../status.ts';
 import { type ChartData, encodeChart } from './chart.ts';
 import { type Coverage, describeCoverage } from './coverage.ts';

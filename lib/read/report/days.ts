@@ -1,18 +1,17 @@
 import type postgres from 'postgres';
-import { DAY_MS, spanForSql } from '../../base/time.ts';
+import { DAY_MS, spanForSql } from '../../base/mod.ts';
 import {
   addSteps,
   clipRanges,
   countAllSlots,
   countSlots,
   floorToGrid,
+  type Instrument,
   type Interval,
   maxStepMs,
   type TimeRange,
-} from '../../market/intervals.ts';
-import { runSql } from '../../postgres/sql-file.ts';
-import { streamSql } from '../../postgres/sql-stream.ts';
-import type { Instrument } from '../../store/instruments.ts';
+} from '../../market/mod.ts';
+import { runSql, streamSql } from '../../postgres/mod.ts';
 import type { SeriesStatus } from '../status.ts';
 
 /** One UTC day of one series. */

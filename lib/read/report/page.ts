@@ -2,10 +2,16 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import { formatBytes, formatCount, formatRough } from '../../base/format.ts';
-import { PROJECT_DIR } from '../../base/settings.ts';
-import { DAY_MS, formatDuration, formatShort } from '../../base/time.ts';
-import type { Run } from '../../store/runs.ts';
+import {
+  DAY_MS,
+  formatBytes,
+  formatCount,
+  formatDuration,
+  formatRough,
+  formatShort,
+  PROJECT_DIR,
+} from '../../base/mod.ts';
+import type { Run } from '../../store/mod.ts';
 import type { DayState } from './coverage.ts';
 import type { ArchiveRun, ReportData, ReportSeries } from './data.ts';
 

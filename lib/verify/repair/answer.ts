@@ -1,14 +1,10 @@
-import { DAY_MS, startOfDay } from '../../base/time.ts';
-import type { BulkContent } from '../../binance/bulk.ts';
-import { type BulkFile, dayFile, hasDailyFiles } from '../../binance/bulk-files.ts';
-import { type BulkDownload, downloadOrSkip } from '../../download/bulk-loading.ts';
-import { clipRanges, type TimeRange } from '../../market/intervals.ts';
-import { runSql } from '../../postgres/sql-file.ts';
-import { subtractRanges } from '../../store/gaps.ts';
-import { encoderFor, stage } from '../../store/klines.ts';
-import { lockedTransaction } from '../../store/locks.ts';
-import { ensureTable } from '../../store/tables.ts';
-import { slotRanges, stageAnswer } from '../compare.ts';
+import { DAY_MS, startOfDay } from '../../base/mod.ts';
+import { type BulkContent, type BulkFile, dayFile, hasDailyFiles } from '../../binance/mod.ts';
+import { type BulkDownload, downloadOrSkip } from '../../download/mod.ts';
+import { clipRanges, subtractRanges, type TimeRange } from '../../market/mod.ts';
+import { runSql } from '../../postgres/mod.ts';
+import { encoderFor, ensureTable, lockedTransaction, stage } from '../../store/mod.ts';
+import { slotRanges, stageAnswer } from '../mod.ts';
 
 /** What asking the exchange again for stored candles led to. */
 export interface Answer {

@@ -1,7 +1,5 @@
-import type { Interval } from '../../market/intervals.ts';
-import type { Series } from '../../store/klines.ts';
-import type { Finding } from '../findings.ts';
-import { type CheckOptions, checkInstrument, type InstrumentReport } from '../instrument.ts';
+import type { Interval, Series } from '../../market/mod.ts';
+import { type CheckOptions, checkInstrument, type Finding, type InstrumentReport } from '../mod.ts';
 import { type RepairCounts, type RepairTools, SeriesRepair } from './series.ts';
 
 export interface InstrumentRepair {

@@ -1,24 +1,32 @@
-import { loadBulk } from '../../download/bulk.ts';
-import type { BulkDownload } from '../../download/bulk-loading.ts';
-import { downloadTwice, trueGaps } from '../../download/pages.ts';
+import { type BulkDownload, downloadTwice, loadBulk, trueGaps } from '../../download/mod.ts';
 import {
   addSteps,
   clipRanges,
   countAllSlots,
   floorToGrid,
   type Interval,
+  type Series,
   type TimeRange,
-} from '../../market/intervals.ts';
-import { runSql } from '../../postgres/sql-file.ts';
-import { confirmGaps, forgetGaps, settledUntilMs } from '../../store/gaps.ts';
-import type { Series } from '../../store/klines.ts';
-import { lockedTransaction } from '../../store/locks.ts';
-import { fetchableRanges, openTimes } from '../../store/series.ts';
-import { sealStretch, wrongStretches } from '../batches.ts';
-import { slotRanges } from '../compare.ts';
-import type { Check, Finding, FindingRow } from '../findings.ts';
-import type { SeriesReport } from '../instrument.ts';
-import { rememberPublished } from '../published-oddities.ts';
+} from '../../market/mod.ts';
+import { runSql } from '../../postgres/mod.ts';
+import {
+  confirmGaps,
+  fetchableRanges,
+  forgetGaps,
+  lockedTransaction,
+  openTimes,
+  settledUntilMs,
+} from '../../store/mod.ts';
+import {
+  type Check,
+  type Finding,
+  type FindingRow,
+  rememberPublished,
+  type SeriesReport,
+  sealStretch,
+  slotRanges,
+  wrongStretches,
+} from '../mod.ts';
 import { type Answer, askAgain } from './answer.ts';
 
 /** What a repair did to one series, in candles. */

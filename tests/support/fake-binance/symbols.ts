@@ -1,4 +1,4 @@
-import type { TimeRange } from '../../../lib/market/intervals.ts';
+import type { TimeRange } from '../../../lib/market/ranges.ts';
 import type { Market } from '../../../lib/market/symbols.ts';
 
 export interface FakeSymbol {

@@ -1,0 +1,8 @@
+/** Every request to the exchange, and the limits on them. */
+export { isShutOut, ShutOutError, TransientError, UnknownSymbolError } from './answer.ts';
+export { BadFileError, type BulkContent, type BulkSource, createBulkSource } from './bulk.ts';
+export { type BulkFile, dayFile, fileNamed, hasDailyFiles, monthFile } from './bulk-files.ts';
+export type { ListedSymbol } from './exchange-info.ts';
+export { createPrivateLedger, type RequestLedger } from './ledger.ts';
+export { createRestSource, type RawKline, type RestSource } from './rest.ts';
+export { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from './weights.ts';

@@ -1,0 +1,18 @@
+/** The frame that every script stands in: arguments, options, context, log, progress. */
+export { bashCompletion, type Described, fishCompletion, readVerbs } from './completion.ts';
+export type { Context } from './context.ts';
+export { crontabBlock, readCrontab, replaceBlock, writeCrontab } from './crontab.ts';
+export { main, type Outcome, type Script } from './main.ts';
+export {
+  CHOICE_ARGS,
+  type Choice,
+  choiceOptions,
+  flag,
+  instantOption,
+  intervalOption,
+  marketOption,
+  readChoice,
+  readSymbols,
+  spanOption,
+  wholeNumber,
+} from './options.ts';

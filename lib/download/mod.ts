@@ -1,0 +1,26 @@
+/** From the exchange into the store: register, sync, fetch, update, adopt. */
+export { type AdoptCounts, type AdoptWork, copyCandles } from './adopt.ts';
+export { FIELD_NAMES, type Field } from './adopt-columns.ts';
+export {
+  claimTable,
+  type ForeignTable,
+  findSource,
+  planSource,
+  renameTable,
+  standsInTheWay,
+} from './adopt-source.ts';
+export { loadBulk } from './bulk.ts';
+export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
+export {
+  type FetchedSeries,
+  type FetchOptions,
+  fetchSeries,
+  SOURCES,
+  type Source,
+} from './fetch.ts';
+export { findDownMarkets, refreshDoubted } from './market-status.ts';
+export { type Download, downloadTwice, forEachPage, trueGaps } from './pages.ts';
+export { findOrRegister } from './register.ts';
+export { findOrRegisterOffline, plannedInstrument } from './register-offline.ts';
+export { applySync, planSync, type SyncChanges } from './sync.ts';
+export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';

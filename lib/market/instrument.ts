@@ -1,0 +1,40 @@
+import type { Interval } from './intervals.ts';
+import type { TimeRange } from './ranges.ts';
+import type { Market } from './symbols.ts';
+
+/** A symbol that is registered, and the table that holds its candles. */
+export interface Instrument {
+  id: number;
+  market: Market;
+  /** Unified: `BTC/USDT`, `BTC/USDT:USDT`. */
+  symbol: string;
+  /** Binance's own: `BTCUSDT`. */
+  exchangeSymbol: string;
+  status: 'active' | 'delisted';
+  /** The table of its candles; made when the first one comes. */
+  tableName: string;
+  /** Open time of its first 1m candle, Unix ms; undefined until the exchange was asked. */
+  listedAtMs: number | undefined;
+  /** The exchange did not know it, or sent nothing new, when it was last asked. */
+  isDoubted: boolean;
+}
+
+/** The candles of one instrument in one interval. */
+export interface Series {
+  instrument: Instrument;
+  interval: Interval;
+}
+
+/** A series as SQL files name it. */
+export function seriesValues({ instrument, interval }: Series) {
+  return { instrument_id: instrument.id, interval };
+}
+
+/** A range of a series' open times as SQL files name it. */
+export function rangeValues(series: Series, range: TimeRange) {
+  return {
+    ...seriesValues(series),
+    from_time: new Date(range.fromMs),
+    to_time: new Date(range.toMs),
+  };
+}

@@ -1,0 +1,30 @@
+/** What a symbol, an interval, a range, a candle and an instrument are. Pure: no input or output. */
+export { type Instrument, rangeValues, type Series } from './instrument.ts';
+export {
+  addSteps,
+  ceilToGrid,
+  divides,
+  floorToGrid,
+  INTERVALS,
+  type Interval,
+  isInterval,
+  maxStepMs,
+  stepForSql,
+} from './intervals.ts';
+export { readKlines, whyRejected } from './kline.ts';
+export {
+  clipRanges,
+  countAllSlots,
+  countSlots,
+  missingBetween,
+  splitIntoWindows,
+  subtractRanges,
+  type TimeRange,
+} from './ranges.ts';
+export {
+  type Market,
+  parseSymbol,
+  type SymbolName,
+  tableNameFor,
+  unifiedSymbol,
+} from './symbols.ts';

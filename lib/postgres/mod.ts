@@ -1,0 +1,30 @@
+/** The driver and its traps: addresses, connections, SQL files, schema files, error codes. */
+export { formatAddress, parseAddress, withoutPassword } from './address.ts';
+export {
+  connectDatabase,
+  type Database,
+  isConnectionLost,
+  isWriteAfterLoss,
+  lossOf,
+  type Session,
+} from './connection.ts';
+export { copyIn } from './copy.ts';
+export { createIn, findHome, mayNoteRuns, quote } from './home.ts';
+export { assertWritable } from './home-checks.ts';
+export { explainFullLockTable, isLockTableFull } from './lock-table.ts';
+export { migrate } from './migrate.ts';
+export { explainRefusal } from './refusals.ts';
+export { checkServer } from './server.ts';
+export { createSessionPool } from './sessions.ts';
+export {
+  columnList,
+  quoteIdentifier,
+  renderSql,
+  runSql,
+  runStatements,
+  type Sql,
+  SqlText,
+  type SqlValues,
+} from './sql-file.ts';
+export { streamSql } from './sql-stream.ts';
+export { SQLSTATE, sqlState } from './sqlstate.ts';

@@ -1,0 +1,47 @@
+/** The tables, one file each, and the locks on them. The only room that writes candles. */
+export { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
+export {
+  chooseInstruments,
+  doubtInstrument,
+  endInstrument,
+  findInstruments,
+  type InstrumentChoice,
+  isNamed,
+  listInstruments,
+  registerInstruments,
+  showName,
+  storeListedAt,
+} from './instruments.ts';
+export { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-copy.ts';
+export {
+  encoderFor,
+  merge,
+  type Page,
+  type PageCounts,
+  type StoreCounts,
+  stage,
+  storePage,
+} from './klines.ts';
+export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
+export { instrumentHolder, lockedTransaction } from './locks.ts';
+export { type Klines, openKlines } from './open.ts';
+export { storeRejected } from './rejected-klines.ts';
+export { createRequestLedger } from './request-ledger.ts';
+export { closeRun, type Ending, lastRuns, openRun, type Run } from './runs.ts';
+export {
+  fetchableRanges,
+  missingRanges,
+  openTimes,
+  recordCheck,
+  type StoredSeries,
+  storedSeries,
+} from './series.ts';
+export { ensureTable, findTable, tableExists, tableIn } from './tables.ts';
+export {
+  eachInstrument,
+  exitCodeOf,
+  type InstrumentRun,
+  sortRuns,
+  type Turn,
+  throwIfOnlyFailure,
+} from './turns.ts';
