@@ -136,7 +136,7 @@ function assertArrived(counts: AdoptCounts, compared: AdoptCounts, table: Foreig
 }
 
 export const script: Script<Options> = {
-  name: 'db-adopt',
+  name: 'db adopt',
   summary: 'Copies the candles of a table that another program made, and compares both at the end',
   examples: [
     'btc_usdt --symbol BTC/USDT --interval 1m --rename btc_usdt_old',

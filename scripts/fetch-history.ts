@@ -62,7 +62,7 @@ export async function fetchHistory(options: Options, context: Context) {
 }
 
 export const script: Script<Options> = {
-  name: 'fetch-history',
+  name: 'fetch',
   summary: 'Fetches years of candles; never asks for what is stored or archived already',
   examples: [
     'BTC/USDT',

@@ -140,7 +140,7 @@ function showAll(
   nowMs: number,
 ): string {
   if (lines.length === 0)
-    return ['Nothing is stored yet: fetch-history fetches it.', showRuns(runs, nowMs)]
+    return ['Nothing is stored yet. Start with fetch.', showRuns(runs, nowMs)]
       .filter((text) => text !== '')
       .join('\n\n');
   const bytes = totalBytes(stored);

@@ -38,7 +38,7 @@ export async function syncInstruments(options: Options, context: Context) {
 }
 
 export const script: Script<Options> = {
-  name: 'sync-instruments',
+  name: 'sync',
   summary:
     'Keeps the registry of symbols: registers those of a market, or refreshes who is still traded',
   examples: ['', '--market usdm', '--market spot --quote USDT', '--market spot --dry-run'],

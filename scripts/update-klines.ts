@@ -102,7 +102,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
 }
 
 export const script: Script<Options> = {
-  name: 'update-klines',
+  name: 'update',
   summary: 'Brings stored series up to the last closed candle: one symbol, or every active one',
   examples: [
     '',
@@ -151,7 +151,7 @@ export const script: Script<Options> = {
         'Nothing is stored of this symbol yet, so there is nothing to update.',
         {
           hint: options.interval
-            ? 'It is not traded any more: fetch-history loads its history.'
+            ? 'It is not traded any more: fetch loads its history.'
             : 'Say which series to begin, e.g. --interval 1m.',
         },
       );
@@ -160,7 +160,7 @@ export const script: Script<Options> = {
       // An empty database is no fault; one in which everything has left the exchange may be.
       const [registered] = await listInstruments((await context.database()).sql);
       const say = registered ? context.log.warn : context.log.info;
-      say('No instrument is followed: fetch-history or sync-instruments begins.');
+      say('No instrument is followed. Start with fetch or sync.');
     }
     if (runs.length > 0 && isNothing) {
       context.log.warn(

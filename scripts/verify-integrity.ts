@@ -146,7 +146,7 @@ async function repair(
 }
 
 export const script: Script<Options> = {
-  name: 'verify-integrity',
+  name: 'verify',
   summary:
     'Is every candle there, once, and true? Exits 2 when one is not; with --repair mends what the exchange can serve',
   examples: [

@@ -92,7 +92,7 @@ export async function moveBatch(
         `Of ${found?.wanted_rows} candles ${copied?.count} were copied, ${found?.gained_rows} arrived and ${deleted?.count} were deleted, ` +
           `or not the same ones, between ${formatShort(window.fromMs)} and ${formatShort(window.toMs)}. The batch was rolled back.`,
         {
-          hint: 'A trigger or a rule on these tables may be in the way. verify-integrity tells what is stored.',
+          hint: 'A trigger or a rule on these tables may be in the way. verify checks what is stored.',
         },
       );
     }

@@ -80,9 +80,7 @@ export async function helpText(
     meta: { name: script.name, description: script.summary },
     args,
   });
-  const calls = script.examples.map((example) =>
-    `  node_modules/.bin/tsx scripts/${script.name}.ts ${example}`.trimEnd(),
-  );
+  const calls = script.examples.map((example) => `  just ${script.name} ${example}`.trimEnd());
   const text = `${usage}\n\nEXAMPLES\n\n${calls.join('\n')}\n`;
   return colored ? text : stripVTControlCharacters(text);
 }

@@ -25,7 +25,7 @@ export interface Outcome {
 }
 
 export interface Script<Options> {
-  /** `fetch-history`, as in scripts/fetch-history.ts. */
+  /** The verb, as a person types it: `fetch`. */
   name: string;
   summary: string;
   /** Arguments of example calls, without the script's name. */

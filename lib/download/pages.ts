@@ -104,7 +104,7 @@ export async function downloadTwice(
     'data',
     `Binance sent ${second.counts.rejected} rows that are no candles, twice.`,
     {
-      hint: 'They are in rejected_klines, with the reason. fetch-history asks for what is missing again.',
+      hint: 'They are in rejected_klines, with the reason. fetch requests the missing candles again.',
     },
   );
 }

@@ -175,7 +175,7 @@ async function refuseLackingAnswer(
     `Binance's answer lacks ${found.lacking_rows} of the ${found.stored_rows} candles stored from ` +
       `${formatShort(range.fromMs)} to ${formatShort(range.toMs)}, the first of them at ` +
       `${formatTime(found.first_lacking_time.getTime())}. Nothing was replaced.`,
-    { hint: 'Run it again later; verify-integrity tells whether what is stored is sound.' },
+    { hint: 'Run it again later; verify checks what is stored.' },
   );
 }
 

@@ -195,6 +195,6 @@ function nothingStored(
   return new KlinekeepError(
     'data',
     `Nothing is stored of ${symbol} that adds up to ${interval}; stored: ${there || 'nothing'}.`,
-    { hint: `fetch-history ${symbol} --interval ${interval} fetches it.` },
+    { hint: `fetch ${symbol} --interval ${interval} fetches it.` },
   );
 }

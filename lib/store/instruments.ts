@@ -60,7 +60,7 @@ export async function findInstruments(
   const unknown = names.filter((_, index) => found[index] === undefined);
   if (unknown.length > 0) {
     throw new KlinekeepError('data', `Not registered: ${unknown.map(showName).join(', ')}.`, {
-      hint: 'fetch-history, and update-klines with --symbol and --interval, register a symbol; sync-instruments --market registers a market.',
+      hint: 'fetch, and update with --symbol and --interval, register a symbol; sync --market registers a market.',
     });
   }
   // The same one may be named in two ways.

@@ -155,7 +155,7 @@ async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<b
 
 /**
  * The script of another run that may be adding candles to the instrument right now, e.g.
- * `fetch-history`. One that moves candles between the tiers does not count: each of its steps is whole.
+ * `fetch`. One that moves candles between the tiers does not count: each of its steps is whole.
  */
 export async function instrumentHolder(
   sql: Sql,
@@ -168,7 +168,7 @@ export async function instrumentHolder(
     join pg_stat_activity a on a.pid = l.pid
     where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
       and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId}
-      and a.application_name in ('klinekeep fetch-history', 'klinekeep update-klines', 'klinekeep db-adopt')
+      and a.application_name in ('klinekeep fetch', 'klinekeep update', 'klinekeep db adopt')
     limit 1`;
   return row?.name.replace('klinekeep ', '');
 }

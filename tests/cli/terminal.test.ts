@@ -146,7 +146,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     expect(await screen.ended).toBe(130);
     expect(screen.lines()).toEqual([
       expect.stringMatching(/^(\^C)?warning: SIGINT: stopping at the next safe point/),
-      expect.stringMatching(/^fetch-history: stopped at BTC\/USDT 1m 2024-02-/),
+      expect.stringMatching(/^fetch: stopped at BTC\/USDT 1m 2024-02-/),
       '  What was committed stays; the next run goes on from there.',
     ]);
     expectTidy(screen);
@@ -166,7 +166,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     const lines = screen.lines().filter((line) => line !== '^C');
     expect(lines).toEqual([
       expect.stringContaining('(once more to stop at once)'),
-      expect.stringMatching(/^fetch-history: stopped /),
+      expect.stringMatching(/^fetch: stopped /),
       '  What was committed stays; the next run goes on from there.',
     ]);
     // The terminal itself prints the ^C, and ends no line after it.

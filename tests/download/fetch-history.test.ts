@@ -186,7 +186,7 @@ test('connections that are cut while it loads are made again, and nothing is mis
     while (fake.klinesRequests().length < asked + 5 && !isOver) await sleep(10);
     await sql`
       select pg_terminate_backend(pid) from pg_stat_activity
-      where application_name = 'klinekeep fetch-history' and datname = current_database()`;
+      where application_name = 'klinekeep fetch' and datname = current_database()`;
   }
   const result = await running;
   expect(result).toMatchObject({ exitCode: EXIT.done });

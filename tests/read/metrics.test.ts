@@ -46,7 +46,7 @@ test('metrics tell freshness, rows, runs and failures in the format of Prometheu
   ).toBeGreaterThan(8192);
   expect(found.get('klinekeep_run_exit_code{verb="candles"}')).toBe(EXIT.data);
   expect(found.get('klinekeep_runs_of_a_day{verb="candles",outcome="data"}')).toBe(1);
-  expect(found.get('klinekeep_runs_of_a_day{verb="fetch-history",outcome="done"}')).toBe(1);
+  expect(found.get('klinekeep_runs_of_a_day{verb="fetch",outcome="done"}')).toBe(1);
   expect(found.has('klinekeep_run_success_timestamp_seconds{verb="candles"}')).toBe(false);
   expect(found.get('klinekeep_rejected_klines')).toBe(0);
 

@@ -355,7 +355,7 @@ test('candles that another run is about to bring, or moves, are no defect', asyn
 
   await sql`delete from klines where open_time = '2024-02-20'`;
   expect((await findings()).exitCode).toBe(EXIT.findings);
-  await mover`set application_name = 'klinekeep fetch-history'`;
+  await mover`set application_name = 'klinekeep fetch'`;
   const [instrument] = await sql`select id from instruments`;
   await withInstrumentLock(mover, instrument?.id, async () => {
     const busy = await findings('--repair');
