@@ -18,7 +18,6 @@ export async function beginRun(
     insert into archive_runs ${sql({
       host: hostname(),
       verb,
-      cutoff: verb === 'archive' ? toTime : null,
       from_time: window.fromMs === undefined ? null : new Date(window.fromMs),
       to_time: toTime,
     })}
@@ -171,10 +170,9 @@ export interface LoggedBatch {
   movedRows: number;
   equalRows: number;
   conflictRows: number;
-  /** Null for batches from before it was defined as it is. */
-  contentHash: string | null;
-  /** Undefined for batches from before it was measured. */
-  durationMs: number | undefined;
+  contentHash: string;
+  /** Without the COMMIT. */
+  durationMs: number;
   movedAtMs: number;
 }
 
@@ -196,7 +194,7 @@ export async function batchesOf(sql: Sql, runId: string): Promise<LoggedBatch[]>
     equalRows: row.equal_rows,
     conflictRows: row.conflict_rows,
     contentHash: row.content_hash,
-    durationMs: row.duration_ms ?? undefined,
+    durationMs: row.duration_ms,
     movedAtMs: row.moved_at.getTime(),
   }));
 }

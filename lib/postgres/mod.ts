@@ -1,5 +1,6 @@
 /** The driver and its traps: addresses, connections, SQL files, schema files, error codes. */
 export { formatAddress, parseAddress, withoutPassword } from './address.ts';
+export { CANDLE_COLUMNS } from './candle-columns.ts';
 export {
   connectDatabase,
   type Database,

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type postgres from 'postgres';
 import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
+import { candleColumns } from './candle-columns.ts';
 
 /** Anything that runs SQL: a pool, a session of one connection, or a transaction. */
 export type Sql = postgres.Sql | postgres.TransactionSql;
@@ -45,6 +46,8 @@ export function renderSql(file: string, values: SqlValues = {}): string {
   }
   return text.replaceAll(VARIABLE, (_, quote: string, quoted: string, bare: string) => {
     const name = quoted ?? bare;
+    const shared = bare === undefined ? undefined : candleColumns(bare);
+    if (shared !== undefined) return shared;
     const value = values[name];
     if (value === undefined) throw new Error(`sql/${file} wants a value for "${name}"`);
     if (value instanceof SqlText !== (bare !== undefined))

@@ -5,6 +5,7 @@ import {
   type TimeRange,
   whyRejected,
 } from '../market/mod.ts';
+import { CANDLE_COLUMNS } from '../postgres/mod.ts';
 
 export interface RejectedKline {
   /** The line as it came. */
@@ -24,11 +25,7 @@ export interface EncodeOptions {
 }
 
 /** The columns of a row, in its order: those of klines without the two that have a default. */
-export const COPY_COLUMNS = `(
-  instrument_id, interval, open_time, close_time,
-  open_price, high_price, low_price, close_price,
-  volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-)`;
+export const COPY_COLUMNS = `(instrument_id, interval, ${CANDLE_COLUMNS.join(', ')})`;
 
 /** PGCOPY signature, no flags, no extension. */
 const COPY_HEADER = Buffer.from('PGCOPY\n\u00ff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');

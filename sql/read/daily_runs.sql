@@ -1,4 +1,4 @@
--- The runs of the last 24 hours, by script and outcome
+-- The runs of the last 24 hours, by verb and outcome
 -- Locks nothing. Can be run again.
 
 select verb, coalesce(outcome, 'unfinished') as outcome, count(*)::int as count

@@ -1,5 +1,5 @@
--- How each script last ended, and when it last ended with 0, Unix seconds
--- Locks nothing. Can be run again. A run under way does not hide how the one before it ended.
+-- The exit code of each verb's last finished run, and when a run last finished with 0, in Unix seconds
+-- Locks nothing. Can be run again. A run that has not finished does not hide the one before it.
 
 select distinct on (verb)
   verb, exit_code,

@@ -1,4 +1,4 @@
--- Which of the tables that status looks at this role may read
+-- Which of the tables that status reads this role may read
 -- Locks nothing. Can be run again.
 
 select name, coalesce(has_table_privilege(to_regclass(name), 'select'), false) as may

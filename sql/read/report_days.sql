@@ -1,5 +1,5 @@
--- The days of one series: how many slots of the grid have a candle, how many of them archived, and its prices
--- Locks nothing. Can be run again. Reads every candle of the range; prices are for looking at.
+-- The days of one series: slots of the grid with a candle, archived candles, and prices
+-- Locks nothing. Can be run again. Reads every candle of the range. The prices are for a chart, so not exact.
 
 select
   slot.open_time as day,
@@ -12,25 +12,15 @@ from generate_series(
 cross join lateral (
   select
     count(distinct slot_of(:'interval', open_time))::int as found,
-    count(*) filter (where is_archived)::int as archived,
+    count(*) filter (where tier = 'archive')::int as archived,
     (array_agg(open_price order by open_time))[1]::float8 as open,
     max(high_price)::float8 as high,
     min(low_price)::float8 as low,
     (array_agg(close_price order by open_time))[count(*)]::float8 as close
-  from (
-    select false as is_archived, open_time, open_price, high_price, low_price, close_price
-    from klines
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= slot.open_time
-      and open_time < slot.open_time + interval '24 hours'
-    union all
-    select true, open_time, open_price, high_price, low_price, close_price
-    from klines_archive
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= slot.open_time
-      and open_time < slot.open_time + interval '24 hours'
-  ) as stored
+  from both_tiers
+  where instrument_id = :'instrument_id'::int
+    and interval = :'interval'
+    and open_time >= slot.open_time
+    and open_time < slot.open_time + interval '24 hours'
 ) as day
 where day.found > 0;

@@ -1,7 +1,7 @@
 -- Candles of a longer interval, rolled up from a shorter stored one, both tiers together, oldest first
--- Locks nothing. Can be run again. Steps of months want TimeZone UTC.
--- A nested loop, slot after slot along the indexes: the first row comes at once, and in order. An
--- ORDER BY would make PostgreSQL sort, and so compute, everything before the first row.
+-- Locks nothing. Can be run again. Steps of months need the setting TimeZone = UTC.
+-- A nested loop, slot after slot along the indexes: the rows are in order, and the first one comes at once.
+-- With ORDER BY PostgreSQL would sort, and so compute, everything before the first row.
 
 select
   slot.open_time, rolled.close_time,
@@ -27,24 +27,10 @@ cross join lateral (
     sum(taker_buy_volume) as taker_buy_volume,
     sum(taker_buy_quote_volume) as taker_buy_quote_volume,
     count(*)::int as parts
-  from (
-    select
-      open_time, close_time, open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-    from klines
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= slot.open_time
-      and open_time < slot.open_time + :'step'::interval
-    union all
-    select
-      open_time, close_time, open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-    from klines_archive
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= slot.open_time
-      and open_time < slot.open_time + :'step'::interval
-  ) as stored
+  from both_tiers
+  where instrument_id = :'instrument_id'::int
+    and interval = :'interval'
+    and open_time >= slot.open_time
+    and open_time < slot.open_time + :'step'::interval
 ) as rolled
 where rolled.parts > 0;

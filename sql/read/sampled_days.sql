@@ -1,10 +1,10 @@
--- The days of one series, looked at in a few moments each: in how many of them a candle is there
+-- The days of one series, sampled: at how many of a few moments of each day there is a candle
 -- Locks nothing. Can be run again. One index lookup per moment and tier, however long the series is.
 
 select
   day.open_time as day,
-  count(*) filter (where is_hot or is_archived)::int as found,
-  count(*) filter (where is_archived)::int as archived
+  count(*)::int as found,
+  count(*) filter (where sample.tier = 'archive')::int as archived
 from generate_series(
   :'from_time'::timestamptz,
   :'to_time'::timestamptz - interval '1 millisecond',
@@ -12,20 +12,12 @@ from generate_series(
 ) as day (open_time)
 cross join generate_series(0, :'moments'::int - 1) as moment (number)
 cross join lateral (
-  select
-    exists (
-      select from klines
-      where instrument_id = :'instrument_id'::int
-        and interval = :'interval'
-        and open_time >= day.open_time + moment.number * :'apart'::interval
-        and open_time < day.open_time + moment.number * :'apart'::interval + :'step'::interval
-    ) as is_hot,
-    exists (
-      select from klines_archive
-      where instrument_id = :'instrument_id'::int
-        and interval = :'interval'
-        and open_time >= day.open_time + moment.number * :'apart'::interval
-        and open_time < day.open_time + moment.number * :'apart'::interval + :'step'::interval
-    ) as is_archived
-) as looked
+  select tier
+  from both_tiers
+  where instrument_id = :'instrument_id'::int
+    and interval = :'interval'
+    and open_time >= day.open_time + moment.number * :'apart'::interval
+    and open_time < day.open_time + moment.number * :'apart'::interval + :'step'::interval
+  limit 1
+) as sample
 group by day.open_time;

@@ -1,19 +1,12 @@
 -- Neighbours of one series that lie more than a step apart, both tiers together
--- Locks nothing. Can be run again. The range's own ends count as neighbours, so what is missing
--- at its edges, or the whole of it, shows too.
+-- Locks nothing. Can be run again. The range's own ends count as neighbours, so that candles missing at
+-- its edges, or all of them, show too.
 
 with neighbours as (
   select :'before_time'::timestamptz as open_time
   union all
   select open_time
-  from klines
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= :'from_time'
-    and open_time < :'to_time'
-  union all
-  select open_time
-  from klines_archive
+  from both_tiers
   where instrument_id = :'instrument_id'::int
     and interval = :'interval'
     and open_time >= :'from_time'

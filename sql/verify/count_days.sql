@@ -1,7 +1,7 @@
--- One tier of one series, a row for each UTC day: how many candles, and how many want a look
--- Locks nothing. Can be run again. The one pass over all candles: what it does not count is sound.
--- Without the join the planner takes each candle for a day of its own, and sorts them all on disk;
--- with it the days fit into memory and the scan is a parallel one.
+-- One tier of one series, a row for each UTC day: how many candles, and how many need checking
+-- Locks nothing. Can be run again. The one pass over all candles: those that it does not count are sound.
+-- Without the join the planner expects a day for each candle, and sorts them all on disk; with it the
+-- days fit into memory and the scan is a parallel one.
 
 with days as (
   select generate_series(
@@ -14,25 +14,7 @@ select
   d.day,
   count(*)::int as stored_rows,
   count(*) filter (where trades_count = 0 and volume = 0 and high_price = low_price)::int as flat_rows,
-  count(*) filter (
-    where not (
-      open_time = slot_of(:'interval', open_time)
-      and close_time = next_slot(:'interval', open_time) - interval '1 millisecond'
-      and low_price > 0
-      and low_price <= open_price
-      and low_price <= close_price
-      and high_price >= open_price
-      and high_price >= close_price
-      and high_price < 'NaN'
-      and taker_buy_volume >= 0
-      and taker_buy_volume <= volume
-      and volume < 'NaN'
-      and taker_buy_quote_volume >= 0
-      and taker_buy_quote_volume <= quote_volume
-      and quote_volume < 'NaN'
-      and (trades_count = 0 or (trades_count > 0 and volume > 0))
-    )
-  )::int as odd_rows,
+  count(*) filter (where not is_sound(:'interval', :candle_columns))::int as odd_rows,
   min(low_price)::float8 as lowest_price,
   max(high_price)::float8 as highest_price
 from :"tier"

@@ -1,54 +1,36 @@
--- Candles of one series that are not what the exchange just sent, field by field
+-- Candles of one series that differ from what the exchange just sent, field by field
 -- Locks nothing. Can be run again. Compares the open times that were picked with the staged answer.
 
-with stored as (
-  select p.open_time, k.*
-  from (
-    select to_timestamp(v::float8 / 1000) as open_time
-    from unnest(string_to_array(:'picks', ',')) as v
-  ) as p
-  cross join lateral (
-    select close_time, open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-    from klines
-    where instrument_id = :'instrument_id'::int and interval = :'interval' and open_time = p.open_time
-    union all
-    select close_time, open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-    from klines_archive
-    where instrument_id = :'instrument_id'::int and interval = :'interval' and open_time = p.open_time
-  ) as k
+with picked as (
+  select to_timestamp(v::float8 / 1000) as open_time
+  from unnest(string_to_array(:'picks', ',')) as v
 ),
 compared as (
   select
-    k.open_time,
+    stored.open_time,
     case when s.open_time is null then 'not at the exchange' else concat_ws(
       ', ',
-      case when k.close_time <> s.close_time
-        then format('close time %s, exchange %s', k.close_time at time zone 'UTC', s.close_time at time zone 'UTC') end,
-      case when k.open_price <> s.open_price
-        then format('open %s, exchange %s', trim_scale(k.open_price), trim_scale(s.open_price)) end,
-      case when k.high_price <> s.high_price
-        then format('high %s, exchange %s', trim_scale(k.high_price), trim_scale(s.high_price)) end,
-      case when k.low_price <> s.low_price
-        then format('low %s, exchange %s', trim_scale(k.low_price), trim_scale(s.low_price)) end,
-      case when k.close_price <> s.close_price
-        then format('close %s, exchange %s', trim_scale(k.close_price), trim_scale(s.close_price)) end,
-      case when k.volume <> s.volume
-        then format('volume %s, exchange %s', trim_scale(k.volume), trim_scale(s.volume)) end,
-      case when k.quote_volume <> s.quote_volume
-        then format('quote volume %s, exchange %s', trim_scale(k.quote_volume), trim_scale(s.quote_volume)) end,
-      case when k.trades_count <> s.trades_count
-        then format('trades %s, exchange %s', k.trades_count, s.trades_count) end,
-      case when k.taker_buy_volume <> s.taker_buy_volume
-        then format('taker volume %s, exchange %s', trim_scale(k.taker_buy_volume), trim_scale(s.taker_buy_volume)) end,
-      case when k.taker_buy_quote_volume <> s.taker_buy_quote_volume
-        then format(
-          'taker quote volume %s, exchange %s', trim_scale(k.taker_buy_quote_volume), trim_scale(s.taker_buy_quote_volume)
-        ) end
+      case when stored.close_time <> s.close_time
+        then format('close time %s, exchange %s', stored.close_time at time zone 'UTC', s.close_time at time zone 'UTC')
+      end,
+      difference('open', stored.open_price, 'exchange', s.open_price),
+      difference('high', stored.high_price, 'exchange', s.high_price),
+      difference('low', stored.low_price, 'exchange', s.low_price),
+      difference('close', stored.close_price, 'exchange', s.close_price),
+      difference('volume', stored.volume, 'exchange', s.volume),
+      difference('quote volume', stored.quote_volume, 'exchange', s.quote_volume),
+      difference('trades', stored.trades_count, 'exchange', s.trades_count),
+      difference('taker volume', stored.taker_buy_volume, 'exchange', s.taker_buy_volume),
+      difference('taker quote volume', stored.taker_buy_quote_volume, 'exchange', s.taker_buy_quote_volume)
     ) end as detail
-  from stored k
-  left join staged_klines s on s.open_time = k.open_time
+  from picked p
+  cross join lateral (
+    select *
+    from both_tiers
+    where instrument_id = :'instrument_id'::int and interval = :'interval' and open_time = p.open_time
+    offset 0
+  ) as stored
+  left join staged_klines s on s.open_time = stored.open_time
 )
 select
   c.open_time, c.detail,

@@ -1,29 +1,17 @@
 -- Candles that open far from the close before them, or reach far beyond their own open and close
--- Locks nothing. Can be run again. Looked for on the days whose prices lie far enough apart.
--- Each offset keeps the planner to one look into the index a day.
+-- Locks nothing. Can be run again. Looks at the days whose prices lie far enough apart.
+-- The offset keeps the planner to one look into the index a day.
 
 with days as (
   select to_timestamp(v::float8 / 1000) as day
   from unnest(string_to_array(:'days', ',')) as v
 ),
 stored as (
-  select k.open_time, k.open_price, k.high_price, k.low_price, k.close_price
+  select k.*
   from days d
   cross join lateral (
-    select *
-    from klines
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= greatest(d.day, :'from_time')
-      and open_time < least(d.day + interval '24 hours', :'to_time')
-    offset 0
-  ) as k
-  union all
-  select k.open_time, k.open_price, k.high_price, k.low_price, k.close_price
-  from days d
-  cross join lateral (
-    select *
-    from klines_archive
+    select open_time, open_price, high_price, low_price, close_price
+    from both_tiers
     where instrument_id = :'instrument_id'::int
       and interval = :'interval'
       and open_time >= greatest(d.day, :'from_time')
@@ -53,7 +41,7 @@ jumps as (
         then format('reaches from %s to %s', trim_scale(low_price), trim_scale(high_price))
     end as detail
   from neighbours
-  -- What is no price is another check's.
+  -- Another check finds values that are not prices.
   where least(open_price, low_price, close_price, close_before) > 0
     and high_price < 'NaN'
 )

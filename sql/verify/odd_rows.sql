@@ -1,7 +1,7 @@
--- The candles of one tier that are odd, on the days that have some: what of it, and in which words
--- Locks nothing. Can be run again. A candle shows once for each check that it fails; the first
--- ones of each check are listed, all of them counted. As published: the exchange was asked again
--- and sent the same. A candle that closes early before a hole is part of the outage, not odd.
+-- The odd candles of one tier, on the days that have some: which checks they fail, and why
+-- Locks nothing. Can be run again. A candle is listed once for each check that it fails; the first ones of
+-- each check are listed, all of them counted. is_published: the exchange was asked again and sent the same.
+-- A candle that closes early before a hole is part of the outage, not odd.
 
 with days as (
   select to_timestamp(v::float8 / 1000) as day
@@ -26,28 +26,9 @@ looked_at as (
       and t.interval = :'interval'
       and t.open_time >= greatest(d.day, :'from_time')
       and t.open_time < least(d.day + interval '24 hours', :'to_time')
-    -- As days.sql counts it: what passes is sound, but perhaps not closed.
-      and (
-        t.close_time >= now()
-        or not (
-          open_time = slot_of(:'interval', open_time)
-          and close_time = next_slot(:'interval', open_time) - interval '1 millisecond'
-          and low_price > 0
-          and low_price <= open_price
-          and low_price <= close_price
-          and high_price >= open_price
-          and high_price >= close_price
-          and high_price < 'NaN'
-          and taker_buy_volume >= 0
-          and taker_buy_volume <= volume
-          and volume < 'NaN'
-          and taker_buy_quote_volume >= 0
-          and taker_buy_quote_volume <= quote_volume
-          and quote_volume < 'NaN'
-          and (trades_count = 0 or (trades_count > 0 and volume > 0))
-        )
-      )
-    -- Keeps the planner to a look into the index a day.
+      -- A sound candle may not be closed yet.
+      and (t.close_time >= now() or not is_sound(:'interval', :candle_columns))
+    -- Keeps the planner to one look into the index a day.
     offset 0
   ) as k
 ),
@@ -112,15 +93,9 @@ odd as (
 ),
 hashed as (
   select
-    o.check_name, o.open_time, o.slot, o.slot_end, o.close_time, o.detail,
-    hash_record_extended(
-      row(
-        o.close_time, o.open_price, o.high_price, o.low_price, o.close_price,
-        o.volume, o.quote_volume, o.trades_count, o.taker_buy_volume, o.taker_buy_quote_volume
-      ),
-      0
-    ) as row_hash
-  from odd o
+    check_name, open_time, slot, slot_end, close_time, detail,
+    hash_record_extended(row(:candle_values), 0) as row_hash
+  from odd
 ),
 kept as (
   select h.check_name, h.open_time, h.detail, h.row_hash, p.row_hash is not null as is_published
@@ -135,17 +110,12 @@ kept as (
     h.check_name = 'close-time'
     and h.close_time between h.slot and h.slot_end
     and not exists (
-      select from klines n
-      where n.instrument_id = :'instrument_id'::int and n.interval = :'interval'
-        and n.open_time >= h.slot_end and n.open_time < next_slot(:'interval', h.slot_end)
-    )
-    and not exists (
-      select from klines_archive n
+      select from both_tiers n
       where n.instrument_id = :'instrument_id'::int and n.interval = :'interval'
         and n.open_time >= h.slot_end and n.open_time < next_slot(:'interval', h.slot_end)
     )
     and exists (
-      select from all_klines n
+      select from both_tiers n
       where n.instrument_id = :'instrument_id'::int and n.interval = :'interval' and n.open_time >= h.slot_end
     )
   )

@@ -1,21 +1,8 @@
--- Candles of one series that are not what the 1m candles of their time add up to
--- Locks nothing. Can be run again. Compared where all of a candle's minutes are stored, or known
--- not to exist: before the listing, and where the exchange has confirmed a gap.
+-- Candles of one series that differ from the sum of the 1m candles of their time
+-- Locks nothing. Can be run again. Compares a candle if all of its minutes are stored, or known not to exist:
+-- those before the listing, and those in a confirmed gap.
 
-with minutes as (
-  select open_time, open_price, high_price, low_price, close_price,
-    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-  from klines
-  where instrument_id = :'instrument_id'::int and interval = '1m'
-    and open_time >= :'from_time' and open_time < :'to_time'
-  union all
-  select open_time, open_price, high_price, low_price, close_price,
-    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-  from klines_archive
-  where instrument_id = :'instrument_id'::int and interval = '1m'
-    and open_time >= :'from_time' and open_time < :'to_time'
-),
-added_up as (
+with added_up as (
   select
     slot_of(:'interval', open_time) as slot,
     count(*) as minutes,
@@ -28,37 +15,33 @@ added_up as (
     sum(trades_count) as trades_count,
     sum(taker_buy_volume) as taker_buy_volume,
     sum(taker_buy_quote_volume) as taker_buy_quote_volume
-  from minutes
+  from both_tiers
+  where instrument_id = :'instrument_id'::int
+    and interval = '1m'
+    and open_time >= :'from_time'
+    and open_time < :'to_time'
   group by 1
 ),
 longer as (
-  select open_time, open_price, high_price, low_price, close_price,
-    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-  from klines
-  where instrument_id = :'instrument_id'::int and interval = :'interval'
-    and open_time >= :'from_time' and next_slot(:'interval', open_time) <= :'to_time'
-  union all
-  select open_time, open_price, high_price, low_price, close_price,
-    volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-  from klines_archive
-  where instrument_id = :'instrument_id'::int and interval = :'interval'
-    and open_time >= :'from_time' and next_slot(:'interval', open_time) <= :'to_time'
+  select *
+  from both_tiers
+  where instrument_id = :'instrument_id'::int
+    and interval = :'interval'
+    and open_time >= :'from_time'
+    and next_slot(:'interval', open_time) <= :'to_time'
 ),
 paired as (
   select
     l.open_time, l.open_price, l.close_price, s.first_time, s.last_time,
     concat_ws(
       ', ',
-      case when l.high_price <> s.high_price then format('high %s, 1m %s', trim_scale(l.high_price), trim_scale(s.high_price)) end,
-      case when l.low_price <> s.low_price then format('low %s, 1m %s', trim_scale(l.low_price), trim_scale(s.low_price)) end,
-      case when l.volume <> s.volume then format('volume %s, 1m %s', trim_scale(l.volume), trim_scale(s.volume)) end,
-      case when l.quote_volume <> s.quote_volume
-        then format('quote volume %s, 1m %s', trim_scale(l.quote_volume), trim_scale(s.quote_volume)) end,
-      case when l.trades_count <> s.trades_count then format('trades %s, 1m %s', l.trades_count, s.trades_count) end,
-      case when l.taker_buy_volume <> s.taker_buy_volume
-        then format('taker volume %s, 1m %s', trim_scale(l.taker_buy_volume), trim_scale(s.taker_buy_volume)) end,
-      case when l.taker_buy_quote_volume <> s.taker_buy_quote_volume
-        then format('taker quote volume %s, 1m %s', trim_scale(l.taker_buy_quote_volume), trim_scale(s.taker_buy_quote_volume)) end
+      difference('high', l.high_price, '1m', s.high_price),
+      difference('low', l.low_price, '1m', s.low_price),
+      difference('volume', l.volume, '1m', s.volume),
+      difference('quote volume', l.quote_volume, '1m', s.quote_volume),
+      difference('trades', l.trades_count, '1m', s.trades_count),
+      difference('taker volume', l.taker_buy_volume, '1m', s.taker_buy_volume),
+      difference('taker quote volume', l.taker_buy_quote_volume, '1m', s.taker_buy_quote_volume)
     ) as sums_detail
   from longer l
   join added_up s on s.slot = l.open_time
@@ -71,13 +54,13 @@ paired as (
       0
     )
     from confirmed_gaps g
-    -- Candles may have come since.
+    -- Candles may have been stored there since.
     cross join lateral (
       select ends.from_time, ends.to_time, count(k.open_time) as minutes
       from (
         select greatest(g.from_time, l.open_time) as from_time, least(g.to_time, next_slot(:'interval', l.open_time)) as to_time
       ) as ends
-      left join all_klines k on
+      left join both_tiers k on
         k.instrument_id = :'instrument_id'::int
         and k.interval = '1m'
         and k.open_time >= ends.from_time
@@ -93,31 +76,23 @@ compared as (
     p.open_time,
     concat_ws(
       ', ',
-      case when p.open_price <> f.open_price then format('open %s, 1m %s', trim_scale(p.open_price), trim_scale(f.open_price)) end,
-      case when p.close_price <> t.close_price then format('close %s, 1m %s', trim_scale(p.close_price), trim_scale(t.close_price)) end,
+      difference('open', p.open_price, '1m', first.open_price),
+      difference('close', p.close_price, '1m', last.close_price),
       nullif(p.sums_detail, '')
     ) as detail
   from paired p
   cross join lateral (
     select open_price
-    from klines
-    where instrument_id = :'instrument_id'::int and interval = '1m' and open_time = p.first_time
-    union all
-    select open_price
-    from klines_archive
+    from both_tiers
     where instrument_id = :'instrument_id'::int and interval = '1m' and open_time = p.first_time
     limit 1
-  ) as f
+  ) as first
   cross join lateral (
     select close_price
-    from klines
-    where instrument_id = :'instrument_id'::int and interval = '1m' and open_time = p.last_time
-    union all
-    select close_price
-    from klines_archive
+    from both_tiers
     where instrument_id = :'instrument_id'::int and interval = '1m' and open_time = p.last_time
     limit 1
-  ) as t
+  ) as last
 ),
 hashed as (
   select open_time, detail, hashtextextended(detail, 0) as row_hash

@@ -1,32 +1,30 @@
 -- Intervals of one instrument that Binance does not have
--- Locks nothing. Can be run again. Hops from one interval to the next in the index, however many
--- candles each has.
+-- Locks nothing. Can be run again. Goes from one interval to the next in the index, however many candles each
+-- has; only the candles of unknown intervals are read.
 
-with recursive hops (tier, interval) as (
-  (
-    select 'klines', min(interval) from klines where instrument_id = :'instrument_id'::int
-    union all
-    select 'klines_archive', min(interval) from klines_archive where instrument_id = :'instrument_id'::int
-  )
+with recursive stored (interval) as (
+  select min(interval)
+  from both_tiers
+  where instrument_id = :'instrument_id'::int
   union all
-  select
-    h.tier,
-    case h.tier
-      when 'klines'
-        then (select min(k.interval) from klines k where k.instrument_id = :'instrument_id'::int and k.interval > h.interval)
-      else (select min(k.interval) from klines_archive k where k.instrument_id = :'instrument_id'::int and k.interval > h.interval)
-    end
-  from hops h
-  where h.interval is not null
+  select (
+    select min(k.interval)
+    from both_tiers k
+    where k.instrument_id = :'instrument_id'::int and k.interval > s.interval
+  )
+  from stored s
+  where s.interval is not null
 )
 select
-  tier, interval,
-  case tier
-    when 'klines'
-      then (select min(k.open_time) from klines k where k.instrument_id = :'instrument_id'::int and k.interval = h.interval)
-    else (select min(k.open_time) from klines_archive k where k.instrument_id = :'instrument_id'::int and k.interval = h.interval)
-  end as first_time
-from hops h
-where interval is not null
-  and interval <> all (string_to_array(:'intervals', ','))
-order by tier, interval;
+  case k.tier when 'hot' then 'klines' else 'klines_archive' end as tier,
+  s.interval,
+  min(k.open_time) as first_time
+from stored s
+cross join lateral (
+  select tier, open_time
+  from both_tiers
+  where instrument_id = :'instrument_id'::int and interval = s.interval
+) as k
+where s.interval <> all (string_to_array(:'intervals', ','))
+group by k.tier, s.interval
+order by 1, 2;

@@ -61,11 +61,11 @@ test('every batch is written down with its window, rows and content hash, and th
   const { sql, archive } = await setUp();
   await archive('30', ...AS_OF, '--batch', '500');
   const [run] =
-    await sql`select outcome, moved_rows::int, cutoff, finished_at is not null as finished from archive_runs`;
+    await sql`select outcome, moved_rows::int, to_time, finished_at is not null as finished from archive_runs`;
   expect(run).toEqual({
     outcome: 'done',
     moved_rows: DUE,
-    cutoff: new Date(CUTOFF),
+    to_time: new Date(CUTOFF),
     finished: true,
   });
   const batches =

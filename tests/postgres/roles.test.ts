@@ -185,10 +185,10 @@ test('verify --compare: works for a read-only role, with a request budget of its
 
 test('a read-only role gets the names of pending schema files', async () => {
   const { sql, env } = await readOnlyRole();
-  await sql`delete from schema_files where name = '041_lock_class.sql'`;
+  await sql`delete from schema_files where name = '009_sharing.sql'`;
   const result = await runScript('status', [], env);
   expect(result.exitCode).toBe(EXIT.config);
-  expect(result.stderr).toContain('Schema files are pending (041_lock_class.sql)');
+  expect(result.stderr).toContain('Schema files are pending (009_sharing.sql)');
   expect(result.stderr).toContain('does not own the tables');
 });
 

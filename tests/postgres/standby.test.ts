@@ -73,11 +73,11 @@ test('a hot standby: everything that reads works, everything that writes says wh
   expect(cancelled.exitCode).toBe(EXIT.later);
   expect(cancelled.stderr).toContain('hot_standby_feedback');
 
-  await primary.sql`delete from schema_files where name = '041_lock_class.sql'`;
+  await primary.sql`delete from schema_files where name = '009_sharing.sql'`;
   await catchUp();
   const pending = await runScript('status', [], { DATABASE_URL: standbyUrl });
   expect(pending.exitCode).toBe(EXIT.config);
   expect(pending.stderr).toContain(
-    'Schema files are pending (041_lock_class.sql), and this server is a standby',
+    'Schema files are pending (009_sharing.sql), and this server is a standby',
   );
 });

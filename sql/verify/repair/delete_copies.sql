@@ -1,60 +1,41 @@
--- Deletes one of the two copies of each candle of one series that both tiers hold alike
--- Locks the rows it deletes. Can be run again. The archived one stays, unless it lies beyond all
--- that is archived. Limits and offsets keep the planner to one look into the index a candle, where
--- fresh tables without statistics would make it compare each with each.
+-- Deletes one of the two copies of each candle of one series that both tiers hold with the same content
+-- Locks the rows it deletes. Can be run again. The archived one stays, unless it is newer than the boundary
+-- of the archive. The limit keeps the planner to one look into the index a candle, also without statistics.
 
-with boundary as (
-  select max(open_time) as open_time
-  from (
-    select a.open_time
-    from klines_archive a
-    where a.instrument_id = :'instrument_id'::int
-      and a.interval = :'interval'
-      and not exists (
-        select from klines h
-        where h.instrument_id = :'instrument_id'::int and h.interval = :'interval' and h.open_time = a.open_time
-        offset 0
-      )
-    order by a.open_time desc
-    limit 1
-  ) as newest
-),
-copies as (
-  select h.open_time, h.open_time > b.open_time as is_beyond
-  from boundary b
-  cross join klines h
+with copies as (
+  select
+    hot.open_time,
+    coalesce(
+      hot.open_time > (select b.open_time from archive_boundary(:'instrument_id'::int, :'interval') as b),
+      false
+    ) as is_beyond
+  from klines hot
   cross join lateral (
     select *
     from klines_archive
-    where instrument_id = :'instrument_id'::int and interval = :'interval' and open_time = h.open_time
+    where instrument_id = :'instrument_id'::int and interval = :'interval' and open_time = hot.open_time
     limit 1
-  ) as a
-  where h.instrument_id = :'instrument_id'::int
-    and h.interval = :'interval'
-    and (
-      h.close_time, h.open_price, h.high_price, h.low_price, h.close_price,
-      h.volume, h.quote_volume, h.trades_count, h.taker_buy_volume, h.taker_buy_quote_volume
-    ) is not distinct from (
-      a.close_time, a.open_price, a.high_price, a.low_price, a.close_price,
-      a.volume, a.quote_volume, a.trades_count, a.taker_buy_volume, a.taker_buy_quote_volume
-    )
+  ) as archived
+  where hot.instrument_id = :'instrument_id'::int
+    and hot.interval = :'interval'
+    and (:hot_values) is not distinct from (:archived_values)
 ),
-archived_gone as (
+deleted_archived as (
   delete from klines_archive a
   using copies c
   where a.instrument_id = :'instrument_id'::int
     and a.interval = :'interval'
     and a.open_time = c.open_time
     and c.is_beyond
-  returning a.open_time
+  returning 1
 ),
-gone as (
+deleted_hot as (
   delete from klines h
   using copies c
   where h.instrument_id = :'instrument_id'::int
     and h.interval = :'interval'
     and h.open_time = c.open_time
-    and c.is_beyond is not true
-  returning h.open_time
+    and not c.is_beyond
+  returning 1
 )
-select (select count(*) from gone)::int + (select count(*) from archived_gone)::int as deleted;
+select (select count(*) from deleted_hot)::int + (select count(*) from deleted_archived)::int as deleted;

@@ -1,8 +1,7 @@
--- Leaves of the staged answer only candles that are better than the stored ones: other than
--- those, and sound
--- Locks nothing that others see. Can be run again. Lists the slots of those that are stored just so.
+-- Keeps of the staged answer only candles that are better than the stored ones: different, and valid
+-- Locks nothing that others see. Can be run again. Returns the open times of those that are stored unchanged.
 
--- What has two candles for one slot is REST's to tell: one of them alone would replace both.
+-- A file with two candles for one slot leaves the choice to REST: one of them alone would replace both.
 delete from staged_klines
 where slot_of(:'interval', open_time) in (
   select slot_of(:'interval', open_time)
@@ -11,42 +10,21 @@ where slot_of(:'interval', open_time) in (
   having count(distinct open_time) > 1
 );
 
+-- The offset keeps the planner to one look into the index a candle.
 with equal as (
-  delete from staged_klines s
+  delete from staged_klines staged
   where exists (
-    select from klines_archive k
-    where k.instrument_id = :'instrument_id'::int and k.interval = :'interval' and k.open_time = s.open_time
-      and (
-        k.close_time, k.open_price, k.high_price, k.low_price, k.close_price,
-        k.volume, k.quote_volume, k.trades_count, k.taker_buy_volume, k.taker_buy_quote_volume
-      ) is not distinct from (
-        s.close_time, s.open_price, s.high_price, s.low_price, s.close_price,
-        s.volume, s.quote_volume, s.trades_count, s.taker_buy_volume, s.taker_buy_quote_volume
-      )
+    select from both_tiers stored
+    where stored.instrument_id = :'instrument_id'::int
+      and stored.interval = :'interval'
+      and stored.open_time = staged.open_time
+      and (:stored_values) is not distinct from (:staged_values)
+    offset 0
   )
-  or exists (
-    select from klines k
-    where k.instrument_id = :'instrument_id'::int and k.interval = :'interval' and k.open_time = s.open_time
-      and (
-        k.close_time, k.open_price, k.high_price, k.low_price, k.close_price,
-        k.volume, k.quote_volume, k.trades_count, k.taker_buy_volume, k.taker_buy_quote_volume
-      ) is not distinct from (
-        s.close_time, s.open_price, s.high_price, s.low_price, s.close_price,
-        s.volume, s.quote_volume, s.trades_count, s.taker_buy_volume, s.taker_buy_quote_volume
-      )
-  )
-  returning s.open_time
+  returning open_time
 ),
 unsound as (
-  delete from staged_klines s
-  where not (
-    open_time = slot_of(:'interval', open_time)
-    and close_time = next_slot(:'interval', open_time) - interval '1 millisecond'
-    and low_price <= least(open_price, close_price)
-    and high_price >= greatest(open_price, close_price)
-    and taker_buy_volume between 0 and volume
-    and taker_buy_quote_volume between 0 and quote_volume
-    and (trades_count = 0 or volume > 0)
-  )
+  delete from staged_klines
+  where not is_sound(:'interval', :candle_columns)
 )
 select open_time from equal;

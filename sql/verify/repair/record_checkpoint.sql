@@ -1,7 +1,7 @@
--- Writes down what one stretch of the archive holds now, after a repair
--- Locks nothing but the new row. Can be run again: the latest seal counts.
+-- Records what one span of the archive holds now, after a repair
+-- Locks nothing but the new row. Can be run again: the latest checkpoint counts.
 
-insert into archive_seals (instrument_id, interval, from_time, to_time, rows, content_hash, sealed_at)
+insert into archive_checkpoints (instrument_id, interval, from_time, to_time, rows, content_hash, recorded_at)
 select
   :'instrument_id'::int, :'interval', :'from_time', :'to_time', count(*),
   coalesce(sum(:row_hash), 0),

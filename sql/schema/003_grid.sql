@@ -1,22 +1,8 @@
--- published_oddities: candles that look wrong and that the exchange, asked again, sent just so
+-- slot_of and next_slot: the grid on which the candles of each interval open
 -- Locks nothing that exists. Runs once.
-
-create table published_oddities (
-  instrument_id int not null references instruments,
-  interval text not null,
-  open_time timestamptz(3) not null,
-  check_name text not null,
-  row_hash bigint not null,
-  asked_at timestamptz not null default now(),
-  primary key (instrument_id, interval, open_time, check_name)
-);
-
-comment on table published_oddities is 'verify reports these as published, for as long as the candle has the same content';
-comment on column published_oddities.row_hash is 'hash_record_extended over what the check looked at';
-
--- The grid on which candles open: Mondays for 1w, from 1970-01-02 for 3d, the 1st for 1M; in UTC.
--- With a literal width the planner is left with one branch, inside the query; for that a function
--- must not promise more than its body does, and timestamptz + interval is only stable.
+-- Mondays for 1w, every third day from 1970-01-02 for 3d, the first of the month for 1M; all in UTC.
+-- Where the interval is a literal, the planner keeps one branch and puts it into the query. It does so
+-- only with a function that promises no more than its body: timestamptz + interval is stable.
 
 create function slot_of(width text, open_time timestamptz) returns timestamptz
 language sql immutable parallel safe
@@ -58,5 +44,5 @@ return case width
   when '1M' then (slot at time zone 'UTC' + interval '1 month') at time zone 'UTC'
 end;
 
-comment on function slot_of is 'the open time of the grid at or before a time';
-comment on function next_slot is 'the open time of the grid that follows one of the grid';
+comment on function slot_of is 'the open time of the grid at or before a time; width is an interval such as 1h';
+comment on function next_slot is 'the open time of the grid that follows one of the grid; width is an interval such as 1h';

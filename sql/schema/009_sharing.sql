@@ -1,28 +1,23 @@
--- inherit_access: gives a new partition the owner and the grants of the table that it belongs to
--- Locks nothing that exists. Runs once. Without it a role that may read klines, and asks PostgreSQL for one
--- instrument's table, would be refused as soon as a symbol is added.
+-- inherit_access and lock_class: so that several roles share the tables, and several klinekeeps a database
+-- Locks nothing that exists. Runs once.
 
+-- Gives a new partition the owner and the grants of its parent. Without it a role that may read klines, and
+-- reads one instrument's table by its name, would be refused as soon as a symbol is added.
 create function inherit_access(parent regclass, child regclass) returns void
 language plpgsql
 as $$
 declare
   owner name;
-  target text;
   given record;
 begin
-  select format('%I.%I', n.nspname, c.relname) into target
-  from pg_class c
-  join pg_namespace n on n.oid = c.relnamespace
-  where c.oid = child;
-
-  -- Another member of the owning role, or a superuser, may be at work.
+  -- The table may have been created by another member of the owning role, or by a superuser.
   select pg_get_userbyid(p.relowner) into owner
   from pg_class p
   join pg_class c on c.oid = child and c.relowner <> p.relowner
   where p.oid = parent;
   if owner is not null then
     begin
-      execute format('alter table %s owner to %I', target, owner);
+      execute format('alter table %s owner to %I', child, owner);
     exception when insufficient_privilege then
       -- The owner may not create tables in this schema: then the creator keeps the table.
       null;
@@ -43,11 +38,20 @@ begin
   loop
     execute format(
       'grant %s%s on table %s to %s%s',
-      given.privilege_type, given.columns, target,
+      given.privilege_type, given.columns, child,
       case given.grantee when 0 then 'public' else quote_ident(pg_get_userbyid(given.grantee)) end,
       case when given.is_grantable then ' with grant option' else '' end
     );
   end loop;
 end $$;
 
-comment on function inherit_access is 'called when a candle table or an archive table is made';
+comment on function inherit_access is 'called when a candle table or an archive table is created';
+
+-- Advisory locks belong to the database: without this, two klinekeeps in schemas of one database, which
+-- number their instruments alike, would wait for each other.
+create function lock_class(kind int) returns int
+language sql stable parallel safe
+return kind # hashoid('klines'::regclass::oid);
+
+comment on function lock_class is
+  'the first number of this klinekeep''s advisory locks. kind: 27500 instruments, 27501 helpers, 27502 tables being created (lib/store/locks.ts)';

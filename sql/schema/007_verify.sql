@@ -1,0 +1,70 @@
+-- What verify found out and repaired: candles published odd, repairs, and the archive's content after them
+-- Locks nothing that exists. Runs once.
+
+create table published_oddities (
+  instrument_id int not null references instruments,
+  interval text not null,
+  open_time timestamptz(3) not null,
+  check_name text not null,
+  row_hash bigint not null,
+  asked_at timestamptz not null default now(),
+  primary key (instrument_id, interval, open_time, check_name)
+);
+
+comment on table published_oddities is
+  'candles that look wrong and that the exchange sent unchanged when it was asked again; verify reports them as published';
+comment on column published_oddities.instrument_id is 'instruments.id';
+comment on column published_oddities.interval is 'klines.interval';
+comment on column published_oddities.open_time is 'klines.open_time, or the slot that holds several candles';
+comment on column published_oddities.check_name is 'the check of verify that it fails';
+comment on column published_oddities.row_hash is 'what the check looked at; once that changes, the row no longer counts';
+comment on column published_oddities.asked_at is 'when the exchange was asked';
+
+create table repairs (
+  id bigint generated always as identity primary key,
+  instrument_id int not null references instruments,
+  interval text not null,
+  open_time timestamptz(3) not null,
+  tier text not null check (tier in ('hot', 'archive')),
+  was jsonb,
+  became jsonb,
+  source text not null,
+  repaired_at timestamptz not null default now()
+);
+
+create index on repairs (instrument_id, interval, open_time);
+
+comment on table repairs is 'the candles that verify replaced, added or deleted; written in the transaction that changes them';
+comment on column repairs.id is 'in the order in which they were made';
+comment on column repairs.instrument_id is 'instruments.id';
+comment on column repairs.interval is 'klines.interval';
+comment on column repairs.open_time is 'klines.open_time';
+comment on column repairs.tier is 'hot: in klines; archive: in klines_archive';
+comment on column repairs.was is 'the row before; null: there was none';
+comment on column repairs.became is 'the row after; null: it was deleted';
+comment on column repairs.source is 'rest, or the name of a bulk file';
+comment on column repairs.repaired_at is 'when it was repaired';
+
+create table archive_checkpoints (
+  id bigint generated always as identity primary key,
+  instrument_id int not null references instruments,
+  interval text not null,
+  from_time timestamptz(3) not null,
+  to_time timestamptz(3) not null check (to_time > from_time),
+  rows int not null,
+  content_hash numeric(38, 0) not null,
+  recorded_at timestamptz not null default now()
+);
+
+create index on archive_checkpoints (instrument_id, interval, from_time);
+
+comment on table archive_checkpoints is
+  'what a span of the archive held after a repair; counts instead of the earlier rows of archive_batches in that span';
+comment on column archive_checkpoints.id is 'in the order in which they were written';
+comment on column archive_checkpoints.instrument_id is 'instruments.id';
+comment on column archive_checkpoints.interval is 'klines.interval';
+comment on column archive_checkpoints.from_time is 'the first open time of the span';
+comment on column archive_checkpoints.to_time is 'the end of the span, exclusive';
+comment on column archive_checkpoints.rows is 'candles in it';
+comment on column archive_checkpoints.content_hash is 'as in archive_batches';
+comment on column archive_checkpoints.recorded_at is 'when it was written';
