@@ -49,7 +49,7 @@ comment on function archive_boundary is
   'the newest candle of a series that only the archive holds: up to here the series is archived; no row: nothing is';
 
 create function difference(field text, stored numeric, source text, other numeric) returns text
-language sql immutable parallel safe
+language sql stable parallel safe
 return case when stored <> other
   then format('%s %s, %s %s', field, trim_scale(stored), source, trim_scale(other))
 end;
