@@ -17,10 +17,6 @@ cross join lateral (
     max(high_price)::float8 as high,
     min(low_price)::float8 as low,
     (array_agg(close_price order by open_time))[count(*)]::float8 as close
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= slot.open_time
-    and open_time < slot.open_time + interval '24 hours'
+  from stored_candles(:'instrument_id', :'interval', slot.open_time, slot.open_time + interval '24 hours')
 ) as day
 where day.found > 0;

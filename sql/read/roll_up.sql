@@ -27,10 +27,6 @@ cross join lateral (
     sum(taker_buy_volume) as taker_buy_volume,
     sum(taker_buy_quote_volume) as taker_buy_quote_volume,
     count(*)::int as parts
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= slot.open_time
-    and open_time < slot.open_time + :'step'::interval
+  from stored_candles(:'instrument_id', :'interval', slot.open_time, slot.open_time + :'step'::interval)
 ) as rolled
 where rolled.parts > 0;

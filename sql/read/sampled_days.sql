@@ -10,14 +10,11 @@ from generate_series(
   :'to_time'::timestamptz - interval '1 millisecond',
   interval '24 hours'
 ) as day (open_time)
-cross join generate_series(0, :'moments'::int - 1) as moment (number)
+cross join generate_series(0, :'moments'::int - 1) as number
+cross join lateral (select day.open_time + number * :'apart'::interval as start) as moment
 cross join lateral (
   select tier
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= day.open_time + moment.number * :'apart'::interval
-    and open_time < day.open_time + moment.number * :'apart'::interval + :'step'::interval
+  from stored_candles(:'instrument_id', :'interval', moment.start, moment.start + :'step'::interval)
   limit 1
 ) as sample
 group by day.open_time;

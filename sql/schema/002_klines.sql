@@ -48,6 +48,19 @@ select 'hot' as tier, k.* from klines k
 union all
 select 'archive' as tier, k.* from klines_archive k;
 
+-- The planner puts its body into the query, and then reads only the tables and pages of the range.
+create function stored_candles(instrument int, width text, from_time timestamptz, to_time timestamptz)
+returns setof both_tiers
+language sql stable parallel safe
+begin atomic
+  select k.*
+  from both_tiers k
+  where k.instrument_id = instrument
+    and k.interval = width
+    and k.open_time >= from_time
+    and k.open_time < to_time;
+end;
+
 -- A left join on a key is left out of the plan where the query uses no column of instruments.
 create view all_klines as
 select
@@ -61,6 +74,7 @@ from both_tiers k
 left join instruments i on i.id = k.instrument_id;
 
 comment on view both_tiers is 'every candle of both tiers';
+comment on function stored_candles is 'the candles of one series with from_time <= open_time < to_time, of both tiers';
 comment on view all_klines is 'every candle of both tiers with its symbol: read this one. Filter by instrument_id and open_time';
 
 comment on column both_tiers.tier is 'hot: in klines; archive: in klines_archive';

@@ -68,3 +68,25 @@ comment on column archive_checkpoints.to_time is 'the end of the span, exclusive
 comment on column archive_checkpoints.rows is 'candles in it';
 comment on column archive_checkpoints.content_hash is 'as in archive_batches';
 comment on column archive_checkpoints.recorded_at is 'when it was written';
+
+-- The offset keeps the planner to one look into the index a day.
+create function candles_on_days(instrument int, width text, days text, from_time timestamptz, to_time timestamptz)
+returns setof both_tiers
+language sql stable parallel safe
+begin atomic
+  select k.*
+  from (
+    select to_timestamp(v::float8 / 1000) as start
+    from unnest(string_to_array(days, ',')) as v
+  ) as day
+  cross join lateral (
+    select *
+    from stored_candles(
+      instrument, width, greatest(day.start, from_time), least(day.start + interval '24 hours', to_time)
+    )
+    offset 0
+  ) as k;
+end;
+
+comment on function candles_on_days is
+  'the candles of one series in a range that open on some UTC days; days: their starts in Unix milliseconds, with commas';

@@ -6,11 +6,7 @@ with neighbours as (
   select :'before_time'::timestamptz as open_time
   union all
   select open_time
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= :'from_time'
-    and open_time < :'to_time'
+  from stored_candles(:'instrument_id', :'interval', :'from_time', :'to_time')
   union all
   select :'to_time'::timestamptz
 ),

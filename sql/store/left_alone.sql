@@ -6,8 +6,4 @@ select
   count(*) filter (
     where not exists (select from staged_klines s where s.open_time = stored.open_time)
   )::int as lacking
-from both_tiers stored
-where instrument_id = :'instrument_id'::int
-  and interval = :'interval'
-  and open_time >= :'from_time'
-  and open_time < :'to_time';
+from stored_candles(:'instrument_id', :'interval', :'from_time', :'to_time') as stored;

@@ -1,23 +1,9 @@
 -- Slots of the grid that hold more than one candle, on the days that have candles off the grid
 -- Locks nothing. Can be run again. Another check finds the same candle in both tiers: here it counts once.
--- The offset keeps the planner to one look into the index a day.
 
-with days as (
-  select to_timestamp(v::float8 / 1000) as day
-  from unnest(string_to_array(:'days', ',')) as v
-),
-stored as (
-  select distinct k.open_time, slot_of(:'interval', k.open_time) as slot
-  from days d
-  cross join lateral (
-    select open_time
-    from both_tiers
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= greatest(d.day, :'from_time')
-      and open_time < least(d.day + interval '24 hours', :'to_time')
-    offset 0
-  ) as k
+with stored as (
+  select distinct open_time, slot_of(:'interval', open_time) as slot
+  from candles_on_days(:'instrument_id', :'interval', :'days', :'from_time', :'to_time')
 ),
 doubled as (
   select slot, count(*)::int as candles, hash_array_extended(array_agg(open_time order by open_time), 0) as row_hash

@@ -1,30 +1,12 @@
 -- Candles that open far from the close before them, or reach far beyond their own open and close
 -- Locks nothing. Can be run again. Looks at the days whose prices lie far enough apart.
--- The offset keeps the planner to one look into the index a day.
 
-with days as (
-  select to_timestamp(v::float8 / 1000) as day
-  from unnest(string_to_array(:'days', ',')) as v
-),
-stored as (
-  select k.*
-  from days d
-  cross join lateral (
-    select open_time, open_price, high_price, low_price, close_price
-    from both_tiers
-    where instrument_id = :'instrument_id'::int
-      and interval = :'interval'
-      and open_time >= greatest(d.day, :'from_time')
-      and open_time < least(d.day + interval '24 hours', :'to_time')
-    offset 0
-  ) as k
-),
-neighbours as (
+with neighbours as (
   select
     *,
     lag(close_price) over (order by open_time) as close_before,
     next_slot(:'interval', slot_of(:'interval', lag(open_time) over (order by open_time))) as follows
-  from stored
+  from candles_on_days(:'instrument_id', :'interval', :'days', :'from_time', :'to_time')
 ),
 jumps as (
   select

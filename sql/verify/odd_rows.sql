@@ -3,37 +3,25 @@
 -- each check are listed, all of them counted. is_published: the exchange was asked again and sent the same.
 -- A candle that closes early before a hole is part of the outage, not odd.
 
-with days as (
-  select to_timestamp(v::float8 / 1000) as day
-  from unnest(string_to_array(:'days', ',')) as v
-),
-looked_at as (
+with looked_at as (
   select
-    k.*,
-    slot_of(:'interval', k.open_time) as slot,
-    next_slot(:'interval', slot_of(:'interval', k.open_time)) as slot_end,
-    least(k.open_price, k.high_price, k.low_price, k.close_price) as least_price,
-    least(k.volume, k.quote_volume, k.taker_buy_volume, k.taker_buy_quote_volume, k.trades_count) as least_volume,
+    *,
+    slot_of(:'interval', open_time) as slot,
+    next_slot(:'interval', slot_of(:'interval', open_time)) as slot_end,
+    least(open_price, high_price, low_price, close_price) as least_price,
+    least(volume, quote_volume, taker_buy_volume, taker_buy_quote_volume, trades_count) as least_volume,
     'NaN' in (
-      k.open_price, k.high_price, k.low_price, k.close_price,
-      k.volume, k.quote_volume, k.taker_buy_volume, k.taker_buy_quote_volume
-    ) as is_nan
-  from days d
-  cross join lateral (
-    select *
-    from :"tier" t
-    where t.instrument_id = :'instrument_id'::int
-      and t.interval = :'interval'
-      and t.open_time >= greatest(d.day, :'from_time')
-      and t.open_time < least(d.day + interval '24 hours', :'to_time')
-      -- A sound candle may not be closed yet.
-      and (t.close_time >= now() or not is_sound(:'interval', :candle_columns))
-    -- Keeps the planner to one look into the index a day.
-    offset 0
-  ) as k
+      open_price, high_price, low_price, close_price,
+      volume, quote_volume, taker_buy_volume, taker_buy_quote_volume
+    ) as is_nan,
+    hash_record_extended(row(:candle_values), 0) as row_hash
+  from candles_on_days(:'instrument_id', :'interval', :'days', :'from_time', :'to_time')
+  where tier = case :'tier' when 'klines' then 'hot' else 'archive' end
+    -- A sound candle may not be closed yet.
+    and (close_time >= now() or not is_sound(:'interval', :candle_columns))
 ),
 odd as (
-  select l.*, c.check_name, c.detail
+  select c.check_name, l.open_time, c.detail, l.row_hash, p.row_hash is not null as is_published
   from looked_at l
   cross join lateral (
     values
@@ -89,43 +77,28 @@ odd as (
         case when volume = 0 and trades_count > 0 then format('%s trades, no volume', trades_count) end
       )
   ) as c (check_name, detail)
-  where c.detail is not null
-),
-hashed as (
-  select
-    check_name, open_time, slot, slot_end, close_time, detail,
-    hash_record_extended(row(:candle_values), 0) as row_hash
-  from odd
-),
-kept as (
-  select h.check_name, h.open_time, h.detail, h.row_hash, p.row_hash is not null as is_published
-  from hashed h
   left join published_oddities p on
     p.instrument_id = :'instrument_id'::int
     and p.interval = :'interval'
-    and p.open_time = h.open_time
-    and p.check_name = h.check_name
-    and p.row_hash = h.row_hash
-  where not (
-    h.check_name = 'close-time'
-    and h.close_time between h.slot and h.slot_end
-    and not exists (
-      select from both_tiers n
-      where n.instrument_id = :'instrument_id'::int and n.interval = :'interval'
-        and n.open_time >= h.slot_end and n.open_time < next_slot(:'interval', h.slot_end)
+    and p.open_time = l.open_time
+    and p.check_name = c.check_name
+    and p.row_hash = l.row_hash
+  where c.detail is not null
+    and not (
+      c.check_name = 'close-time'
+      and l.close_time between l.slot and l.slot_end
+      and not exists (
+        select from stored_candles(:'instrument_id', :'interval', l.slot_end, next_slot(:'interval', l.slot_end))
+      )
+      and exists (select from stored_candles(:'instrument_id', :'interval', l.slot_end, 'infinity'))
     )
-    and exists (
-      select from both_tiers n
-      where n.instrument_id = :'instrument_id'::int and n.interval = :'interval' and n.open_time >= h.slot_end
-    )
-  )
 ),
 numbered as (
   select
     *,
     count(*) over (partition by check_name, is_published) as found,
     row_number() over (partition by check_name, is_published order by open_time) as number
-  from kept
+  from odd
 )
 select check_name, open_time, detail, row_hash::text, is_published, found::int
 from numbered

@@ -15,20 +15,13 @@ with added_up as (
     sum(trades_count) as trades_count,
     sum(taker_buy_volume) as taker_buy_volume,
     sum(taker_buy_quote_volume) as taker_buy_quote_volume
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = '1m'
-    and open_time >= :'from_time'
-    and open_time < :'to_time'
+  from stored_candles(:'instrument_id', '1m', :'from_time', :'to_time')
   group by 1
 ),
 longer as (
   select *
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= :'from_time'
-    and next_slot(:'interval', open_time) <= :'to_time'
+  from stored_candles(:'instrument_id', :'interval', :'from_time', :'to_time')
+  where next_slot(:'interval', open_time) <= :'to_time'
 ),
 paired as (
   select
@@ -60,11 +53,7 @@ paired as (
       from (
         select greatest(g.from_time, l.open_time) as from_time, least(g.to_time, next_slot(:'interval', l.open_time)) as to_time
       ) as ends
-      left join both_tiers k on
-        k.instrument_id = :'instrument_id'::int
-        and k.interval = '1m'
-        and k.open_time >= ends.from_time
-        and k.open_time < ends.to_time
+      left join stored_candles(:'instrument_id', '1m', ends.from_time, ends.to_time) as k on true
       group by ends.from_time, ends.to_time
     ) as covered
     where g.instrument_id = :'instrument_id'::int and g.interval = '1m'

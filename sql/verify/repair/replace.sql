@@ -31,11 +31,7 @@ select
 from (select distinct slot_of(:'interval', open_time) as slot from staged_klines) as slots
 cross join lateral (
   select *
-  from both_tiers
-  where instrument_id = :'instrument_id'::int
-    and interval = :'interval'
-    and open_time >= slots.slot
-    and open_time < next_slot(:'interval', slots.slot)
+  from stored_candles(:'instrument_id', :'interval', slots.slot, next_slot(:'interval', slots.slot))
   offset 0
 ) as k;
 
