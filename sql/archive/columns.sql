@@ -1,12 +1,11 @@
--- The columns of a table in their order, each with an expression that hashes it
+-- The columns of a table in order, each with an expression that hashes it
 -- Locks nothing. Can be run again.
 --
--- A hash is the same on every version of PostgreSQL, with every setting and collation, and after a
--- dump and restore. The type's own hash function gives it. Until version 17 some of these
--- functions do not accept their type in SQL (timestamptz, boolean, date, bytea, …): there
--- hash_record_extended calls them, in twice the time, and returns the same number. Types without
--- one, and those whose hash contains an oid (enums) or follows a locale (citext), are hashed as text.
--- What comes with PostgreSQL has an oid below 16384.
+-- A hash is the same on every version of PostgreSQL, with all settings and collations, and after a dump and
+-- restore. It comes from the type's own hash function. Before version 17 SQL cannot call some of these functions
+-- with their type (timestamptz, boolean, date, bytea, …): there hash_record_extended calls them, in twice the
+-- time, and returns the same number. A type without one is hashed as text, and so are types whose hash contains
+-- an oid (enums) or depends on a locale (citext). An oid below 16384 belongs to PostgreSQL itself.
 
 with recursive underlying as (
   select attnum, atttypid as type_id

@@ -1,5 +1,5 @@
--- What differs between a candle table and its archive: columns in order, types, NOT NULL, key
--- Locks nothing. Can be run again. No rows: the shapes are equal.
+-- How a candle table and its archive table differ: columns in order, types, NOT NULL, key
+-- Locks nothing. Can be run again. No rows: they have the same shape.
 
 with tables (side, relid) as (
   values

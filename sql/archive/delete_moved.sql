@@ -1,5 +1,5 @@
 -- Deletes the candles of one window that move.sql has copied, in the same transaction
--- Locks the rows it deletes. The caller commits only if there are as many as were copied.
+-- Locks the rows it deletes. Can be run again. The caller commits only if it deletes as many as were copied.
 
 delete from :"source"
 where instrument_id = :'instrument_id'::int

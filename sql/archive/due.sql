@@ -1,5 +1,5 @@
--- What there is to move: the candles of one instrument in some ranges of its intervals
--- Locks nothing. Can be run again. Bytes are those of the rows without indexes, from a sample.
+-- How much there is to move: rows, bytes, first and last candle, for some ranges of one instrument's intervals
+-- Locks nothing. Can be run again. Bytes are those of the rows without indexes, estimated from a sample.
 
 select
   r.interval, due.first_time, due.last_time,

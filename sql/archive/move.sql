@@ -1,13 +1,11 @@
--- Moves the candles of one window from the table `source` to the table `target`, and logs the batch
--- Locks nothing yet; remove.sql, which has to follow, locks the rows it deletes. Both in one
--- transaction, REPEATABLE READ: then all statements see the same rows of the source, and one that
--- somebody changes meanwhile fails the batch instead of being lost. Can be run again: a window that
--- is moved already moves nothing.
+-- Copies the candles of one window from the table `source` to the table `target`, and logs the batch
+-- Locks nothing that exists. delete_moved.sql must follow in the same REPEATABLE READ transaction: then all
+-- statements see the same rows of the source, and if another session changes one meanwhile, the batch fails and
+-- no row is lost. Can be run again: a window that was moved already is empty.
 --
--- `held_rows` and `held_hash` are what the target held of the window before (held.sql). The caller
--- commits only if the copy is proven, which is that the target, read back, gained the rows and the
--- content that the source has; and if remove.sql deletes as many. `columns` and `row_hash`, which
--- hashes all of them, come from columns.sql.
+-- `held_rows` and `held_hash` are what the target held in the window before (read_target.sql). The caller commits
+-- only if is_proven: the target, read back, gained the rows and the content that the source has. `columns` and
+-- `row_hash`, which hashes all of them, come from columns.sql.
 
 insert into :"target" (:columns)
 select :columns
@@ -52,7 +50,7 @@ select
   wanted.row_count as wanted_rows,
   gained.row_count as gained_rows,
   (wanted.row_count, wanted.content_hash) = (gained.row_count, gained.content_hash)
-    -- Asked of the present, not of the transaction's snapshot: no one can detach them any more.
+    -- Reads the current catalogue, not the snapshot: nothing can detach the tables any more.
     and (
       pg_partition_root(format('%I', :'source'::text)::regclass)::oid,
       pg_partition_root(format('%I', :'target'::text)::regclass)::oid

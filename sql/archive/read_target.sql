@@ -1,4 +1,4 @@
--- What the table that candles move to holds of one window already
+-- What the target of a move already holds in one window
 -- Locks nothing. Can be run again.
 
 select count(*)::int as row_count, coalesce(sum(:row_hash), 0)::text as content_hash

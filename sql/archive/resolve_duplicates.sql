@@ -1,7 +1,7 @@
--- Of the candles of one window that both tables hold, removes one copy each
--- Locks the rows it removes. Can be run again: then there is nothing left to settle.
--- Equal but for when they were stored: the copy that was to move goes. Different: the one with the
--- newer updated_at stays (of two as old, the one in the target), and both are returned for the log.
+-- Deletes one copy of each candle that both tables hold in one window
+-- Locks the rows it deletes. Can be run again: then there are no duplicates left.
+-- Same content, whenever it was stored: the source's copy is deleted. Different content: the copy with the newer
+-- updated_at stays (the target's, if both are as old), and both are returned for the log.
 
 with pairs as materialized (
   select

@@ -1,5 +1,5 @@
--- Which stored candles of a range the staged answer lacks
--- Locks nothing. Can be run again. What is archived is not replaced, so it is not compared.
+-- How many stored candles of a range are missing from the staged answer, and the first of them
+-- Locks nothing. Can be run again. Archived candles are never replaced, so they are not compared.
 
 select
   count(*)::int as stored_rows,

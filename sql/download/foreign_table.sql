@@ -1,5 +1,5 @@
--- The table that candles are copied from: its kind, and its columns with their types
--- Locks nothing. Can be run again. `name` as a person writes it, or exactly as it is.
+-- The table to copy candles from: its kind, and its columns with their types
+-- Locks nothing. Can be run again. `name` is as a person writes it in SQL, or exactly the table's name.
 
 with source as (
   select c.oid, c.relkind, n.nspname, c.relname

@@ -1,4 +1,4 @@
--- What hides klinekeep's tables and functions: things of the same name in schemas that come first
+-- Tables and functions that hide klinekeep's, because their schema comes first on search_path
 -- Locks nothing. Can be run again.
 
 with earlier as (

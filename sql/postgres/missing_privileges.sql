@@ -1,4 +1,4 @@
--- Which privileges this role lacks on the objects named in an error message from PostgreSQL
+-- Privileges that this role is missing on the objects named in an error message from PostgreSQL
 -- Locks nothing. Can be run again. `words` is the message without its quotes; a name in it counts as a word.
 
 with said as (

@@ -1,7 +1,7 @@
--- Gives a new connection the settings that klinekeep depends on, whatever server, database and role set
--- Locks nothing. Can be run again. Sent after connecting, because pgbouncer rejects most of these as
--- startup parameters. Settings that this version of PostgreSQL does not have are left out. Sets nothing,
--- and returns no row, where the connection's process is not :pid.
+-- Sets what klinekeep depends on for a new connection, whatever server, database and role set
+-- Locks nothing. Can be run again. Sent after connecting, because pgbouncer rejects most of these as startup
+-- parameters. Skips settings that this version of PostgreSQL does not have. Sets nothing, and returns no row, if the
+-- connection's process is not `pid`.
 
 select set_config(name, value, false)
 from (

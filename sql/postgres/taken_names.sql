@@ -1,5 +1,5 @@
--- Names that schema files want to create and that something else has
--- Locks nothing. Can be run again. In the schema where new tables land.
+-- Names that schema files are to create and that are already in use, in the schema where new tables are created
+-- Locks nothing. Can be run again.
 
 with place as (
   select oid from pg_namespace where nspname = current_schema()

@@ -1,8 +1,8 @@
 -- The stored series of one instrument: first and last candle in each tier
--- Locks nothing. Can be run again. Reads two index entries per interval and tier, whatever is stored.
--- For many instruments at once, many of these with UNION ALL: to go by their tables rather than by
--- klines spares PostgreSQL half of the planning. `hot` and `archive` are tables, or whatever else holds
--- the candles of that tier for a role that may not read the tables.
+-- Locks nothing. Can be run again. Reads two index entries per interval and tier, however many candles are stored.
+-- For many instruments at once, combine many of these with UNION ALL: PostgreSQL plans a query of their own tables in
+-- half the time of one of klines. `hot` and `archive` are tables, or whatever else shows the candles of that tier to
+-- a role that may not read the tables.
 
 select :'instrument_id'::int as instrument_id, ends.*
 from (
@@ -29,7 +29,7 @@ from (
       order by open_time desc limit 1
     ) as last_archived_time
   from unnest(string_to_array(:'intervals', ',')) as v (interval)
-  -- Else the filter below is planned, and run, once more for each of the four.
+  -- Otherwise the filter below is planned, and run, again for each of the four.
   offset 0
 ) as ends
 where first_hot_time is not null or first_archived_time is not null

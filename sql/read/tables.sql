@@ -1,6 +1,6 @@
--- The candle tables of each tier by the instrument that they hold, with their bytes, indexes included
--- Locks nothing. Can be run again. Bytes are as of the last VACUUM or ANALYZE; a table that has seen
--- neither is measured, which takes a look at its files. `is_readable`: by its name, as this role.
+-- The candle tables of each tier, by instrument, with their bytes including indexes
+-- Locks nothing. Can be run again. Bytes are as of the last VACUUM or ANALYZE; a table that had neither is measured
+-- from its files. `is_readable`: this role may read it by its name.
 
 with tables as (
   select

@@ -1,6 +1,6 @@
--- What the name of a candle table or an archive table stands for
--- Locks nothing. Can be run again. Reads the catalogue itself, since to_regclass may answer from what
--- this session knew before. `parent` is klines or klines_archive.
+-- What the name of a candle table or an archive table refers to
+-- Locks nothing. Can be run again. Reads the catalogue itself, since to_regclass may return what this session
+-- cached earlier. `parent` is klines or klines_archive.
 
 with home as (
   select p.oid, p.relnamespace, n.nspname

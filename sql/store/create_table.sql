@@ -1,7 +1,6 @@
 -- Creates the candle table of one instrument and attaches it to klines
--- Attaching takes SHARE UPDATE EXCLUSIVE on klines, so readers and writers go on; creating a
--- partition in place would lock them out. It is empty yet, so the attach has nothing to scan. Runs
--- once a table.
+-- Attaching takes SHARE UPDATE EXCLUSIVE on klines: readers and writers go on. Creating a partition in place would
+-- lock them out. The table is empty, so there is nothing to scan. Runs once a table.
 
 create table :"hot" (like klines including all);
 

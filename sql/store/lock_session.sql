@@ -1,5 +1,6 @@
--- Takes the instrument's lock for this session, if nobody else has it
--- A helper of a run that lost the lock may still be writing: its transaction is waited for.
+-- Takes the instrument's lock for this session, unless another session has it
+-- Takes advisory locks. Can be run again. A helper of a run that lost the lock may still be writing: waits until its
+-- transaction has ended.
 
 with lock as materialized (
   select pg_try_advisory_lock(lock_class(:'lock_class'::int), :'instrument_id'::int) as taken

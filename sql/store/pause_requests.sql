@@ -1,5 +1,5 @@
--- Keeps that one market is to be asked nothing for a while
--- Locks the market's row. Can be run again: a pause is prolonged, never cut short.
+-- Records that no run may send requests to one market for a while
+-- Locks the market's row. Can be run again: a pause gets longer, never shorter.
 
 insert into exchange_pauses as p (market, until_time, is_ban)
 values (:'market', now() + :'pause_ms'::float8 * interval '1 millisecond', :'is_ban'::boolean)

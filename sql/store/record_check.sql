@@ -1,4 +1,4 @@
--- Writes down that a series is up to date, as of the moment at which the exchange was asked
+-- Records that a series was up to date when the exchange was asked
 -- Locks its row in series_checks. Can be run again.
 
 insert into series_checks (instrument_id, interval, checked_at, complete_until)

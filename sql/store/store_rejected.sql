@@ -1,6 +1,6 @@
--- Keeps lines that are no candles, with the reason
--- Locks the rows it writes. Can be run again: a line that is there is left as it is.
--- In one order, whoever writes: two transactions with the same lines would wait for each other.
+-- Stores lines that are not candles, with the reason
+-- Locks the rows it writes. Can be run again: a line that is stored already stays unchanged.
+-- Every run inserts in the same order: otherwise two transactions with the same lines could block each other.
 
 insert into rejected_klines (instrument_id, interval, source, reason, raw)
 select :'instrument_id', :'interval', :'source', reason, raw
