@@ -21,6 +21,9 @@ const ON_OLDEST = [
 
 const shared = {
   pool: 'forks',
+  // Workers keep what they have imported for their next file. No module of ours keeps state between runs.
+  isolate: false,
+  setupFiles: 'tests/support/setup.ts',
   testTimeout: 120_000,
   hookTimeout: 60_000,
 } as const;

@@ -64,6 +64,7 @@ async function startVersion(major: string): Promise<TestServer> {
     // No test pulls the plug of the machine.
     await asAdmin(templateUrl, async (admin) => {
       await admin`alter system set fsync = off`;
+      await admin`alter system set full_page_writes = off`;
       await admin`select pg_reload_conf()`;
     });
     return { templateUrl, stop };
