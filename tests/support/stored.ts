@@ -1,15 +1,8 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type postgres from 'postgres';
 import { expect } from 'vitest';
-import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Interval } from '../../lib/market/intervals.ts';
 import type { Market } from '../../lib/market/symbols.ts';
 import type { RawRow } from './fake-binance/candles.ts';
-
-/** Recordings of the real exchange, where this machine has them. */
-export const RECORDINGS = resolve(PROJECT_DIR, '../shared/data');
-export const hasRecordings = existsSync(RECORDINGS);
 
 /** A stored candle in the exchange's words: times in ms, decimals without trailing zeros. */
 export async function storedRows(
