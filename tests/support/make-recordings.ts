@@ -7,7 +7,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { addMonths, DAY_MS, toUtc } from '../../lib/base/time.ts';
 import { MadeUpCandles, type RawRow } from './fake-binance/candles.ts';
-import { describeSymbol, type FakeSymbol } from './fake-binance/symbols.ts';
+import { type FakeSymbol, toExchangeInfo } from './fake-binance/symbols.ts';
 import { makeZip } from './fake-binance/zip.ts';
 
 const ROOT = join(import.meta.dirname, 'recordings');
@@ -129,6 +129,6 @@ const answers = {
   ],
 };
 for (const [name, symbols] of Object.entries(answers)) {
-  const answer = { timezone: 'UTC', symbols: symbols.map(describeSymbol) };
+  const answer = { timezone: 'UTC', symbols: symbols.map(toExchangeInfo) };
   write(`exchange-info/${name}.json`, `${JSON.stringify(answer, null, 2)}\n`);
 }

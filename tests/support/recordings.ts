@@ -7,8 +7,8 @@ import type { Market } from '../../lib/market/symbols.ts';
 import type { FakeSymbol } from './fake-binance/symbols.ts';
 
 /**
- * A folder laid out like data.binance.vision, and answers of exchangeInfo: made-up ones that come with
- * the project, or recordings of the real exchange where KLINEKEEP_RECORDINGS names a folder of them.
+ * A folder laid out like data.binance.vision, with answers of exchangeInfo. Made-up files come with the
+ * project; KLINEKEEP_RECORDINGS names a folder of real ones.
  */
 export const RECORDINGS = process.env.KLINEKEEP_RECORDINGS
   ? resolve(process.env.KLINEKEEP_RECORDINGS)
@@ -40,8 +40,8 @@ export function recordedSpans(): RecordedSpan[] {
 }
 
 /**
- * The days around Binance's outage of 2023-03-24, of which 1m and 1h candles of BTC/USDT and ETH/USDT
- * are there: 72 flat minutes from 11:28 on, the last of which closes early, then 80 without a candle.
+ * The days around Binance's outage of 2023-03-24, for 1m and 1h candles of BTC/USDT and ETH/USDT: 72 flat
+ * minutes from 11:28 on, the last of which closes early, then 80 minutes without a candle.
  */
 export function recordedOutage(): Pick<RecordedSpan, 'since' | 'until' | 'days'> {
   const span = recordedSpans().find(
@@ -74,13 +74,19 @@ function spansIn(market: Market, folder: string): RecordedSpan[] {
       .flatMap((interval) => {
         const names = readdirSync(join(folder, exchangeSymbol, interval));
         const symbol = exchangeSymbol.replace(/USDT$/, market === 'spot' ? '/USDT' : '/USDT:USDT');
-        return daysOf(names).map((days) => ({ market, exchangeSymbol, symbol, interval, ...days }));
+        return joinDays(names).map((days) => ({
+          market,
+          exchangeSymbol,
+          symbol,
+          interval,
+          ...days,
+        }));
       }),
   );
 }
 
 /** Joins the days or months that the names of files end in. */
-function daysOf(names: readonly string[]): Pick<RecordedSpan, 'since' | 'until' | 'days'>[] {
+function joinDays(names: readonly string[]): Pick<RecordedSpan, 'since' | 'until' | 'days'>[] {
   const spans: { fromMs: number; toMs: number }[] = [];
   for (const name of names.toSorted()) {
     const date = /-(\d{4}-\d\d(?:-\d\d)?)\.zip$/.exec(name)?.[1];
