@@ -68,7 +68,7 @@ async function stream(
 export const script: Script<Options> = {
   name: 'candles',
   summary:
-    'Candles of any interval, archived ones too; rolled up from a shorter interval where it is not stored',
+    'Print candles of any interval from both tiers; one that is not stored is rolled up from a shorter one',
   examples: [
     'BTC/USDT 1h',
     'BTC/USDT 1w --from 2023-01-01 --to 2024-01-01',
@@ -79,12 +79,12 @@ export const script: Script<Options> = {
   args: {
     symbol: { type: 'positional', description: 'Such as BTC/USDT', required: true },
     interval: { type: 'positional', description: INTERVALS.join(' '), required: true },
-    market: { type: 'string', description: 'For symbols such as BTCUSDT: spot or usdm' },
+    market: { type: 'string', description: 'Market of a symbol such as BTCUSDT: spot or usdm' },
     from: { type: 'string', valueHint: 'time', description: 'First open time' },
     to: { type: 'string', valueHint: 'time', description: 'Open times before this' },
     limit: {
       type: 'string',
-      description: `At most so many: the first with --from, else the latest (${DEFAULT_LIMIT})`,
+      description: `Maximum number: the first ones with --from, otherwise the latest (${DEFAULT_LIMIT})`,
     },
     format: { type: 'string', description: FORMATS.join(', '), default: 'table' },
   },

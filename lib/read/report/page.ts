@@ -2,18 +2,11 @@ import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
-import {
-  DAY_MS,
-  formatBytes,
-  formatCount,
-  formatRough,
-  formatShort,
-  PROJECT_DIR,
-} from '../../base/mod.ts';
-import type { DayState } from './coverage.ts';
+import { DAY_MS, formatBytes, formatCount, formatShort, PROJECT_DIR } from '../../base/mod.ts';
 import type { ReportData, ReportSeries } from './data.ts';
 import { escapeHtml } from './html.ts';
 import { formatArchiveRuns, formatRuns } from './run-tables.ts';
+import { formatTiles } from './tiles.ts';
 
 /** The package does not export this file, the one that needs no module loader. */
 const CHART_LIBRARY =
@@ -27,7 +20,7 @@ export function formatReport(data: ReportData): string {
     title: escapeHtml(`${instruments}, ${formatShort(data.madeAtMs)}`),
     style: `<style>${readPart('report.css')}</style>`,
     summary: escapeHtml(`${instruments}, as of ${formatShort(data.madeAtMs)} UTC`),
-    tiles: formatTiles(data),
+    tiles: formatTiles(series),
     symbolOptions: series
       .map(
         ({ status }, index) =>
@@ -73,15 +66,12 @@ function packForBrowser({ window, series }: ReportData): string {
   const packed = {
     firstMs: window.fromMs,
     days: (window.toMs - window.fromMs) / DAY_MS,
-    series: series.map(({ status, series: each, coverage, sampled, chart }) => ({
-      name: status.instrument.symbol,
-      interval: each.interval,
-      runs: coverage.runs,
-      incomplete: coverage.incomplete,
-      sampled: sampled ?? null,
-      boundaryMs: archiveEnd(each),
-      chart: chart ?? null,
-    })),
+    series: series.map(({ status, series: each, coverage, sampled = null, chart = null }) => {
+      const { runs, incomplete } = coverage;
+      const { interval } = each;
+      const name = status.instrument.symbol;
+      return { name, interval, runs, incomplete, sampled, boundaryMs: archiveEnd(each), chart };
+    }),
   };
   return gzipSync(JSON.stringify(packed), { level: 9 }).toString('base64');
 }
@@ -90,63 +80,6 @@ function packForBrowser({ window, series }: ReportData): string {
 function archiveEnd({ archived, hot }: ReportSeries['series']): number | null {
   if (!archived) return null;
   return hot ? Math.max(hot.fromMs, archived.fromMs) : archived.toMs;
-}
-
-function formatTiles({ series }: ReportData): string {
-  const sum = (read: (each: ReportSeries) => number) =>
-    series.reduce((all, each) => all + read(each), 0);
-  const bytes = {
-    hot: sum((each) => each.status.bytes.hot),
-    archive: sum((each) => each.status.bytes.archive),
-  };
-  const allSeries = series.flatMap((each) => each.status.series);
-  const rows = {
-    hot: allSeries.reduce((all, each) => all + each.rows.hot, 0),
-    archive: allSeries.reduce((all, each) => all + each.rows.archive, 0),
-  };
-  const days = (states: DayState[]) =>
-    sum((each) => states.reduce((all, state) => all + each.coverage.counts[state], 0));
-  const missing = days(['m', 'x']);
-  const expected = days(['c', 'a', 'o', 'm', 'x']);
-  const share = expected === 0 ? '–' : `${floorPercent(expected - missing, expected)} %`;
-  return [
-    formatTile(
-      'Candles stored',
-      `~${formatRough(rows.hot + rows.archive)}`,
-      `~${formatRough(rows.hot)} in the main tables, ~${formatRough(rows.archive)} archived`,
-      formatTierBar(rows),
-    ),
-    formatTile(
-      'On disk',
-      formatBytes(bytes.hot + bytes.archive),
-      `${formatBytes(bytes.hot)} in the main tables, ${formatBytes(bytes.archive)} archived`,
-      formatTierBar(bytes),
-    ),
-    formatTile(
-      'Complete days',
-      share,
-      `${formatCount(missing)} of ${formatCount(expected)} days have missing candles`,
-    ),
-    formatTile(
-      'Outage days',
-      formatCount(days(['o'])),
-      'the exchange does not have the missing candles',
-    ),
-  ].join('\n');
-}
-
-/** Rounds down: 99.99 % is not 100 %. */
-function floorPercent(part: number, whole: number): string {
-  return String(Math.floor((part / whole) * 1000) / 10);
-}
-
-function formatTile(name: string, value: string, more: string, bar = ''): string {
-  return `<div class="tile"><div class="name">${escapeHtml(name)}</div><div class="value">${escapeHtml(value)}</div>${bar}<div class="more">${escapeHtml(more)}</div></div>`;
-}
-
-function formatTierBar({ hot, archive }: { hot: number; archive: number }): string {
-  if (hot + archive === 0) return '';
-  return `<div class="tiers" aria-hidden="true"><span class="archive" style="flex-grow:${Math.round(archive)}"></span><span class="hot" style="flex-grow:${Math.round(hot)}"></span></div>`;
 }
 
 function formatLegend(): string {
