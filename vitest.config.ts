@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config';
 import { isWriteAfterLoss } from './lib/postgres/connection.ts';
-import { isShort, PLACES } from './tests/support/places.ts';
+import { isShort, SERVERS } from './tests/support/servers.ts';
 
-/** These need no server, start one of their own, or look at the terminal. */
+/** These need no server, or start one of their own: they run on the first server only. */
 const WITHOUT_SERVER = [
   'tests/rooms.test.ts',
   'tests/{base,market,embedded,cli}/*.test.ts',
@@ -11,7 +11,7 @@ const WITHOUT_SERVER = [
   'tests/postgres/{address,many-tables,tls,versions}.test.ts',
 ];
 
-/** These run on the oldest PostgreSQL as well in every `npm test`: each verb, and most SQL. */
+/** These also run on the oldest PostgreSQL in every `npm test`: each verb, and most SQL. */
 const ON_OLDEST = [
   'tests/postgres/migrate.test.ts',
   'tests/read/candles.test.ts',
@@ -21,40 +21,43 @@ const ON_OLDEST = [
 
 const shared = {
   pool: 'forks',
+  // A worker imports a module once for all of its files. No module keeps state that a test depends on.
+  isolate: false,
+  setupFiles: 'tests/support/setup.ts',
   testTimeout: 120_000,
   hookTimeout: 60_000,
 } as const;
 
 export default defineConfig({
   test: {
-    globalSetup: 'tests/support/server.ts',
-    // One more than cores: tests that wait for a clock leave theirs to others.
+    globalSetup: 'tests/support/global-setup.ts',
+    // One more than most machines' two cores, because some tests wait for a clock.
     maxWorkers: 3,
-    // A script ignores it where it is started; see lib/postgres/connection.ts.
+    // Scripts ignore this error as well; see lib/postgres/connection.ts.
     onUnhandledError: (error) => !isWriteAfterLoss(error),
-    projects: PLACES.flatMap((place, index) => {
+    projects: SERVERS.flatMap((server, index) => {
       const isFirst = index === 0;
       const isShortened = isShort && !isFirst;
       return [
         {
           test: {
             ...shared,
-            name: `postgres-${place}`,
-            provide: { place },
+            name: `postgres-${server}`,
+            provide: { server },
             include: isShortened ? ON_OLDEST : ['tests/**/*.test.ts'],
             exclude: ['tests/archive/archive.test.ts', ...(isFirst ? [] : WITHOUT_SERVER)],
             env: { TZ: 'UTC' },
           },
         },
-        // In a zone with daylight saving: what reads times, once more, and archive, whose other files are above.
+        // In a time zone with daylight saving: archive, and what parses times once more.
         ...(isShortened
           ? []
           : [
               {
                 test: {
                   ...shared,
-                  name: `postgres-${place}-new-york`,
-                  provide: { place },
+                  name: `postgres-${server}-new-york`,
+                  provide: { server },
                   include: [
                     'tests/archive/archive.test.ts',
                     ...(isFirst ? ['tests/{base/time,market/intervals}.test.ts'] : []),

@@ -1,4 +1,4 @@
-import { alignDecimals, formatShort, formatTable, formatTime, z } from '../lib/base/mod.ts';
+import { formatShort, formatTime, z } from '../lib/base/mod.ts';
 import {
   type Context,
   instantOption,
@@ -24,10 +24,17 @@ import {
   readCandles,
 } from '../lib/read/mod.ts';
 import { findInstruments } from '../lib/store/mod.ts';
+import {
+  CSV_HEAD,
+  FORMAT_LINE,
+  formatCandles,
+  isIncomplete,
+  toJsonCandle,
+} from './_candle-text.ts';
 
 const FORMATS = ['table', 'csv', 'ndjson'] as const;
 const CHUNK_CHARACTERS = 64 * 1024;
-/** Without --from: nobody wants the first of five years of minutes. */
+/** Without --from, where all candles could be five years of minutes. */
 const DEFAULT_LIMIT = 100;
 
 interface Options extends CandleRange {
@@ -36,82 +43,32 @@ interface Options extends CandleRange {
   format: (typeof FORMATS)[number];
 }
 
-/** The columns of csv and ndjson; named as in all_klines. */
-const COLUMNS = {
-  open_time: (candle) => formatTime(candle.openMs),
-  close_time: (candle) => formatTime(candle.closeMs),
-  open_price: (candle) => candle.open,
-  high_price: (candle) => candle.high,
-  low_price: (candle) => candle.low,
-  close_price: (candle) => candle.close,
-  volume: (candle) => candle.volume,
-  quote_volume: (candle) => candle.quoteVolume,
-  trades_count: (candle) => candle.trades,
-  taker_buy_volume: (candle) => candle.takerBuyVolume,
-  taker_buy_quote_volume: (candle) => candle.takerBuyQuoteVolume,
-  parts: (candle) => candle.parts,
-  wanted_parts: (candle) => candle.wantedParts,
-} satisfies Record<string, (candle: Candle) => string | number>;
-
-const READERS = Object.entries(COLUMNS);
-
-function toRecord(candle: Candle): Record<string, string | number> {
-  return Object.fromEntries(READERS.map(([name, read]) => [name, read(candle)]));
-}
-
-const LINES = {
-  csv: (candle: Candle) => READERS.map(([, read]) => read(candle)).join(','),
-  ndjson: (candle: Candle) => JSON.stringify(toRecord(candle)),
-} as const;
-
-/** Writes candles as they come, a chunk at a time. @returns how many, and how many lack parts */
+/** Writes candles in chunks as they arrive. @returns how many, and how many are incomplete */
 async function stream(
   candles: AsyncIterable<Candle>,
-  format: keyof typeof LINES,
+  format: keyof typeof FORMAT_LINE,
   context: Context,
-): Promise<{ rows: number; lacking: number }> {
-  const toLine = LINES[format];
-  let [rows, lacking] = [0, 0];
-  let chunk = format === 'csv' ? `${READERS.map(([name]) => name).join(',')}\n` : '';
+): Promise<{ rows: number; incomplete: number }> {
+  const formatLine = FORMAT_LINE[format];
+  let [rows, incomplete] = [0, 0];
+  let chunk = format === 'csv' ? `${CSV_HEAD}\n` : '';
   for await (const candle of candles) {
     context.signal.throwIfAborted();
     rows += 1;
-    if (candle.parts < candle.wantedParts) lacking += 1;
-    chunk += `${toLine(candle)}\n`;
+    if (isIncomplete(candle)) incomplete += 1;
+    chunk += `${formatLine(candle)}\n`;
     if (chunk.length < CHUNK_CHARACTERS) continue;
     await context.write(chunk);
     chunk = '';
   }
   if (chunk !== '') await context.write(chunk);
-  return { rows, lacking };
-}
-
-function showCandles(candles: readonly Candle[]): string {
-  if (candles.length === 0) return 'No candles there.';
-  const isLacking = candles.some((candle) => candle.parts < candle.wantedParts);
-  const columns = (['open', 'high', 'low', 'close', 'volume'] as const).map((name) =>
-    alignDecimals(
-      name,
-      candles.map((candle) => candle[name]),
-    ),
-  );
-  const rows = candles.map((candle, index) => [
-    formatShort(candle.openMs),
-    ...columns.map((column) => column.cells[index] as string),
-    ...(isLacking ? [showParts(candle)] : []),
-  ]);
-  const head = ['time (UTC)', ...columns.map((column) => column.head)];
-  return formatTable(isLacking ? [...head, 'parts'] : head, rows);
-}
-
-function showParts({ parts, wantedParts }: Candle): string {
-  return parts < wantedParts ? `${parts} of ${wantedParts}` : '';
+  return { rows, incomplete };
 }
 
 export const script: Script<Options> = {
   name: 'candles',
   summary:
-    'Candles of any interval, archived ones too; rolled up from a shorter interval where it is not stored',
+    'Print candles of any interval from both tiers; one that is not stored is rolled up from a shorter one',
   examples: [
     'BTC/USDT 1h',
     'BTC/USDT 1w --from 2023-01-01 --to 2024-01-01',
@@ -122,12 +79,12 @@ export const script: Script<Options> = {
   args: {
     symbol: { type: 'positional', description: 'Such as BTC/USDT', required: true },
     interval: { type: 'positional', description: INTERVALS.join(' '), required: true },
-    market: { type: 'string', description: 'For symbols such as BTCUSDT: spot or usdm' },
+    market: { type: 'string', description: 'Market of a symbol such as BTCUSDT: spot or usdm' },
     from: { type: 'string', valueHint: 'time', description: 'First open time' },
     to: { type: 'string', valueHint: 'time', description: 'Open times before this' },
     limit: {
       type: 'string',
-      description: `At most so many: the first with --from, else the latest (${DEFAULT_LIMIT})`,
+      description: `Maximum number: the first ones with --from, otherwise the latest (${DEFAULT_LIMIT})`,
     },
     format: { type: 'string', description: FORMATS.join(', '), default: 'table' },
   },
@@ -177,9 +134,9 @@ export const script: Script<Options> = {
     const candles = readCandles(sql, plan, options.limit);
     const { format } = options;
     if (format !== 'table' && !context.wantsJson) {
-      const { rows, lacking } = await stream(candles, format, context);
-      tellLacking(lacking, context);
-      return { json: { rows, lacking } };
+      const counts = await stream(candles, format, context);
+      logIncomplete(counts.incomplete, context);
+      return { json: counts };
     }
     return await collect(plan, candles, context);
   },
@@ -195,7 +152,7 @@ async function collect(
     context.signal.throwIfAborted();
     candles.push(candle);
   }
-  tellLacking(candles.filter((candle) => candle.parts < candle.wantedParts).length, context);
+  logIncomplete(candles.filter(isIncomplete).length, context);
   return {
     json: {
       symbol: plan.instrument.symbol,
@@ -206,16 +163,14 @@ async function collect(
         from: formatTime(fromMs),
         to: formatTime(toMs),
       })),
-      candles: candles.map(toRecord),
+      candles: candles.map(toJsonCandle),
     },
-    ...(context.wantsJson ? {} : { text: showCandles(candles) }),
+    ...(context.wantsJson ? {} : { text: formatCandles(candles) }),
   };
 }
 
-function tellLacking(lacking: number, context: Context): void {
-  if (lacking > 0) {
-    context.log.info(`${lacking} ${lacking === 1 ? 'candle lacks' : 'candles lack'} parts`);
-  }
+function logIncomplete(count: number, { log }: Context): void {
+  if (count > 0) log.info(`${count} ${count === 1 ? 'candle is' : 'candles are'} incomplete`);
 }
 
 await main(import.meta, script);

@@ -10,7 +10,7 @@ import {
   type Script,
   wholeNumber,
 } from '../lib/cli/mod.ts';
-import { collectReport, renderReport } from '../lib/read/mod.ts';
+import { collectReport, formatReport } from '../lib/read/mod.ts';
 import { chooseInstruments } from '../lib/store/mod.ts';
 
 interface Options extends Choice {
@@ -19,8 +19,8 @@ interface Options extends Choice {
   output: string;
 }
 
-/** Writes the report and tells what is in it. */
-export async function report(options: Options, context: Context) {
+/** Writes the report. */
+async function writeReport(options: Options, context: Context) {
   const { sql } = await context.database();
   const instruments = await chooseInstruments(sql, options);
   context.progress.start(instruments.length, 'symbols');
@@ -34,7 +34,7 @@ export async function report(options: Options, context: Context) {
     },
   });
   context.progress.stop();
-  const page = renderReport(data);
+  const page = formatReport(data);
   await writeWholeFile(options.output, page);
   return {
     file: options.output,
@@ -47,26 +47,26 @@ export async function report(options: Options, context: Context) {
 
 export const script: Script<Options> = {
   name: 'report',
-  summary: 'One HTML file to look at: coverage day by day, sizes, archive runs, charts',
+  summary: 'Write one HTML file: coverage by day, sizes, archive runs, charts',
   examples: ['', '--symbol BTC/USDT,ETH/USDT --days 90', '--output /var/www/klines.html --quiet'],
   args: {
     ...CHOICE_ARGS,
     interval: {
       type: 'string',
-      description: 'Of this interval (default: the shortest that reaches far back)',
+      description: 'Only this interval (default: the shortest that reaches far back)',
     },
-    days: { type: 'string', description: 'How many days back', default: '365' },
+    days: { type: 'string', description: 'Number of days', default: '365' },
     output: {
       type: 'string',
       valueHint: 'file',
-      description: 'Where to (default: report.html in the project)',
+      description: 'File to write (default: report.html in the project)',
     },
   },
   options: z
     .object({
       ...choiceOptions,
       days: wholeNumber(1, 3660).default(365),
-      output: z.string().min(1, 'the name of a file').optional(),
+      output: z.string().min(1, 'a file name').optional(),
     })
     .transform((options, context) => ({
       ...readChoice(options, context),
@@ -74,7 +74,7 @@ export const script: Script<Options> = {
       output: options.output ? resolve(options.output) : resolve(PROJECT_DIR, 'report.html'),
     })),
   async run(options, context) {
-    const written = await report(options, context);
+    const written = await writeReport(options, context);
     return {
       json: written,
       text: `${written.file}: ${formatCount(written.symbols)} symbols, ${written.days} days, ${formatBytes(written.bytes)}`,

@@ -1,9 +1,9 @@
-/** Runs all tests on every supported PostgreSQL. Words go to vitest: `npm run test:all-versions -- candles`. */
+/** Runs all tests on every supported PostgreSQL. Arguments go to Vitest: `npm run test:all-versions -- candles`. */
 import { spawnSync } from 'node:child_process';
 import { fetchVersion } from './support/versions.ts';
 
 const versions = process.env.KLINEKEEP_TEST_VERSIONS ?? '18,14,15,16,17';
-// 13 is too old, and klinekeep has to say so. The others are fetched where they are started.
+// 13 is too old, which klinekeep has to report. Other versions are installed when they are started.
 await fetchVersion('13');
 
 const { status } = spawnSync('npx', ['vitest', 'run', ...process.argv.slice(2)], {

@@ -11,7 +11,8 @@ import {
 } from '../market/mod.ts';
 import { streamSql } from '../postgres/mod.ts';
 import { findInstruments } from '../store/mod.ts';
-import { type CandlePlan, type CandleRange, planCandles } from './candle-plan.ts';
+import { planCandles } from './candle-plan.ts';
+import type { CandlePlan } from './latest-candles.ts';
 
 /** One candle. Prices and volumes are exact decimals. */
 export interface Candle {
@@ -28,9 +29,9 @@ export interface Candle {
   trades: number;
   takerBuyVolume: string;
   takerBuyQuoteVolume: string;
-  /** Stored candles that it is made of. */
+  /** Number of stored candles that it was made from. */
   parts: number;
-  /** How many it would be made of if none were missing. */
+  /** Number of stored candles in a complete one. */
   wantedParts: number;
 }
 
@@ -39,7 +40,7 @@ export interface CandleQuery {
   from?: string | number | undefined;
   /** Exclusive. */
   to?: string | number | undefined;
-  /** At most so many: the first ones with `from`, else the latest. */
+  /** Maximum number of candles: the first ones with `from`, otherwise the latest. */
   limit?: number | undefined;
 }
 
@@ -59,11 +60,11 @@ interface CandleRow {
 }
 
 /**
- * The candles of a symbol in any interval, hot and archived alike, oldest first: as stored, or
- * rolled up from a shorter interval. Closed ones only; memory stays the same however many there are.
+ * Reads a symbol's closed candles of any interval from both tiers, oldest first: as stored, or rolled up
+ * from a shorter interval. Uses constant memory.
  * @param symbol `BTC/USDT`, `BTC/USDT:USDT` (perpetual), or Binance's `BTCUSDT` (spot)
- * @throws KlinekeepError (64) when symbol or time are no such thing, (65) when the symbol is not
- * registered or nothing is stored that adds up to the interval.
+ * @throws KlinekeepError (64) when the symbol or a time cannot be parsed, (65) when the symbol is not
+ * registered or no stored interval adds up to the requested one.
  */
 export async function* candles(
   sql: postgres.Sql,
@@ -73,50 +74,43 @@ export async function* candles(
 ): AsyncGenerator<Candle> {
   const nowMs = Date.now();
   const name = parseSymbol(symbol, undefined);
-  if (typeof name === 'string') throw unreadable(symbol, name);
+  if (typeof name === 'string') throw unparsable(symbol, name);
   const [instrument] = await findInstruments(sql, [name]);
-  const range: CandleRange = { fromMs: readTime(from, nowMs), toMs: readTime(to, nowMs), limit };
-  yield* readCandles(
-    sql,
-    await planCandles(sql, instrument as Instrument, interval, range, nowMs),
-    limit,
-  );
+  const range = { fromMs: readTime(from, nowMs), toMs: readTime(to, nowMs), limit };
+  const plan = await planCandles(sql, instrument as Instrument, interval, range, nowMs);
+  yield* readCandles(sql, plan, limit);
 }
 
-/** The candles of a plan, oldest first, at most `limit`. */
+/** Reads the candles of a plan, oldest first, at most `limit`. */
 export async function* readCandles(
   sql: postgres.Sql,
   { instrument, interval, sources }: CandlePlan,
   limit = Number.POSITIVE_INFINITY,
 ): AsyncGenerator<Candle> {
-  let count = 0;
+  let left = limit;
   for (const source of sources) {
-    const isStored = source.interval === interval;
-    const batches = streamSql<CandleRow>(
-      sql,
-      isStored ? 'read/candles.sql' : 'read/roll_up.sql',
-      {
-        instrument_id: instrument.id,
-        interval: source.interval,
-        from_time: new Date(source.fromMs),
-        to_time: new Date(source.toMs),
-        step: stepForSql(interval),
-      },
-      Math.min(limit, 1000),
-    );
-    for await (const rows of batches) {
+    const values = {
+      instrument_id: instrument.id,
+      interval: source.interval,
+      from_time: new Date(source.fromMs),
+      to_time: new Date(source.toMs),
+      step: stepForSql(interval),
+    };
+    const file = source.interval === interval ? 'read/candles.sql' : 'read/roll_up.sql';
+    for await (const rows of streamSql<CandleRow>(sql, file, values, Math.min(left, 1000))) {
       for (const row of rows) {
-        yield toCandle(row, isStored ? 1 : partsOf(interval, source.interval, row.open_time));
-        count += 1;
-        if (count >= limit) return;
+        yield toCandle(row, countParts(interval, source.interval, row.open_time));
+        if (--left <= 0) return;
       }
     }
   }
 }
 
-function partsOf(interval: Interval, part: Interval, openTime: Date): number {
-  const fromMs = floorToGrid(interval, openTime.getTime());
-  return countSlots(part, { fromMs, toMs: addSteps(interval, fromMs, 1) });
+/** How many candles of `part` make the complete one of `whole` that a time lies in. */
+function countParts(whole: Interval, part: Interval, time: Date): number {
+  if (part === whole) return 1;
+  const fromMs = floorToGrid(whole, time.getTime());
+  return countSlots(part, { fromMs, toMs: addSteps(whole, fromMs, 1) });
 }
 
 function toCandle(row: CandleRow, wantedParts: number): Candle {
@@ -140,10 +134,10 @@ function toCandle(row: CandleRow, wantedParts: number): Candle {
 function readTime(time: string | number | undefined, nowMs: number): number | undefined {
   if (typeof time !== 'string') return time;
   const timeMs = parseInstant(time, nowMs);
-  if (timeMs === undefined) throw unreadable(time, 'a time such as 2024-01-01, 400d or now');
+  if (timeMs === undefined) throw unparsable(time, 'a time such as 2024-01-01, 400d or now');
   return timeMs;
 }
 
-function unreadable(found: string, wanted: string): KlinekeepError {
-  return new KlinekeepError('usage', `${JSON.stringify(found)} is given; wanted ${wanted}.`);
+function unparsable(found: string, wanted: string): KlinekeepError {
+  return new KlinekeepError('usage', `Cannot parse ${JSON.stringify(found)}: wanted ${wanted}.`);
 }

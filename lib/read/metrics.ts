@@ -2,6 +2,7 @@ import type postgres from 'postgres';
 import { addSteps } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
 import { lastRuns, listInstruments } from '../store/mod.ts';
+import { readAccess } from './access.ts';
 import { storeStatus } from './status.ts';
 
 type Labels = Record<string, string>;
@@ -12,10 +13,10 @@ interface Metric {
   samples: [labels: Labels, value: number][];
 }
 
-/** Every number that a monitor may want, in Prometheus' text format. */
+/** Collects freshness, sizes, runs and request weight in Prometheus' text format. */
 export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<string> {
   const [stored, runs, dayRuns, ends, rejected, weights] = [
-    await storeStatus(sql, await listInstruments(sql), nowMs),
+    await storeStatus(sql, await readAccess(sql), await listInstruments(sql), nowMs),
     await lastRuns(sql),
     await runSql<{ verb: string; outcome: string; count: number }>(sql, 'read/daily_runs.sql'),
     await runSql<{ verb: string; exit_code: number; succeeded: number | null }>(
@@ -35,7 +36,7 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
   const metrics: Metric[] = [
     {
       name: 'klinekeep_behind_seconds',
-      help: 'For how long the next candle of a followed series has been closed.',
+      help: 'How long ago the next candle of a followed series closed.',
       samples: series
         .filter(({ isActive }) => isActive)
         .map(({ labels, each }) => [labels, each.behindMs / 1000]),
@@ -50,7 +51,7 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
     },
     {
       name: 'klinekeep_candles',
-      help: 'Stored candles, from first and last one: nothing is counted.',
+      help: 'Estimated number of stored candles, from the first and the last.',
       samples: series.flatMap(({ labels, each }): Metric['samples'] => [
         [{ ...labels, tier: 'hot' }, each.rows.hot],
         [{ ...labels, tier: 'archive' }, each.rows.archive],
@@ -58,12 +59,12 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
     },
     {
       name: 'klinekeep_confirmed_gap_candles',
-      help: 'Candles that the exchange was asked for and does not have.',
+      help: 'Candles that the exchange does not have.',
       samples: series.map(({ labels, each }) => [labels, each.gapCandles]),
     },
     {
       name: 'klinekeep_table_bytes',
-      help: 'Tables and indexes of an instrument, as of their last VACUUM or ANALYZE.',
+      help: 'Size of the tables and indexes of an instrument, as of the last VACUUM or ANALYZE.',
       samples: stored.flatMap(({ instrument, bytes }): Metric['samples'] => {
         const labels = { market: instrument.market, symbol: instrument.symbol };
         return [
@@ -74,29 +75,29 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
     },
     {
       name: 'klinekeep_rejected_klines',
-      help: 'What a source sent that is no candle.',
+      help: 'Rows that Binance sent and that are not valid candles.',
       samples: [[{}, rejected[0]?.count]],
     },
     {
       name: 'klinekeep_run_start_timestamp_seconds',
-      help: 'When the last run of a script began.',
+      help: 'When the last run of each verb began.',
       samples: runs.map((run) => [{ verb: run.verb }, run.startedMs / 1000]),
     },
     {
       name: 'klinekeep_run_exit_code',
-      help: 'Exit code of the last run of a script that ended by itself.',
+      help: 'Exit code of the last finished run of each verb.',
       samples: ends.map(({ verb, exit_code }) => [{ verb }, exit_code]),
     },
     {
       name: 'klinekeep_run_success_timestamp_seconds',
-      help: 'When a script last ended with 0.',
+      help: 'When the last successful run of each verb ended.',
       samples: ends.flatMap(({ verb, succeeded }): Metric['samples'] =>
         succeeded === null ? [] : [[{ verb }, succeeded]],
       ),
     },
     {
       name: 'klinekeep_runs_of_a_day',
-      help: 'Runs that began in the last 24 hours, by how they ended.',
+      help: 'Runs of the last 24 hours by outcome.',
       samples: dayRuns.map(({ verb, outcome, count }) => [{ verb, outcome }, count]),
     },
     {
@@ -105,12 +106,12 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
       samples: weights,
     },
   ];
-  return metrics.map(render).join('');
+  return metrics.map(formatMetric).join('');
 }
 
-/** What all scripts together spent this minute; it is the exchange's, which may be ahead of ours. */
+/** What all scripts together spent in this minute of the exchange's clock, which may be ahead of ours. */
 async function spentWeights(sql: postgres.Sql): Promise<Metric['samples']> {
-  // The table is unlogged, so a standby has nothing of it and cannot read it.
+  // The table is unlogged, so it cannot be read on a standby.
   const [server] = await sql`select pg_is_in_recovery() as is_standby`;
   if (server?.is_standby) return [];
   const rows = await sql`
@@ -120,13 +121,13 @@ async function spentWeights(sql: postgres.Sql): Promise<Metric['samples']> {
   return rows.map((row) => [{ market: row.market }, row.spent]);
 }
 
-function render({ name, help, samples }: Metric): string {
+function formatMetric({ name, help, samples }: Metric): string {
   if (samples.length === 0) return '';
-  const lines = samples.map(([labels, value]) => `${name}${renderLabels(labels)} ${value}\n`);
+  const lines = samples.map(([labels, value]) => `${name}${formatLabels(labels)} ${value}\n`);
   return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${lines.join('')}`;
 }
 
-function renderLabels(labels: Labels): string {
+function formatLabels(labels: Labels): string {
   const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
 }

@@ -1,13 +1,9 @@
 /** Reads what is stored: candles, status, metrics, report. */
-export { type CandlePlan, type CandleRange, planCandles } from './candle-plan.ts';
+export { instrumentsByTable, readAccess } from './access.ts';
+export { type CandleRange, planCandles } from './candle-plan.ts';
 export { type Candle, candles, readCandles } from './candles.ts';
+export type { CandlePlan } from './latest-candles.ts';
 export { collectMetrics } from './metrics.ts';
 export { collectReport } from './report/data.ts';
-export { renderReport } from './report/page.ts';
-export {
-  type InstrumentStatus,
-  instrumentsByTable,
-  readAccess,
-  type SeriesStatus,
-  storeStatus,
-} from './status.ts';
+export { formatReport } from './report/page.ts';
+export { type InstrumentStatus, type SeriesStatus, storeStatus } from './status.ts';

@@ -10,23 +10,24 @@ import {
   type Interval,
   type TimeRange,
 } from '../market/mod.ts';
-import { columnList, renderSql, runSql, SqlText } from '../postgres/mod.ts';
+import { renderSql } from '../postgres/mod.ts';
+import { candlesFrom, type ReadAccess } from './access.ts';
 
-/** What is stored of one series. Times are open times, Unix ms. */
+/** What is stored of one series. Times are open times, Unix ms. Nothing is counted. */
 export interface SeriesStatus {
   interval: Interval;
   firstMs: number;
   lastMs: number;
   /** For how long the next candle has been closed; 0 when up to date. */
   behindMs: number;
-  /** Undefined: that tier holds none. */
+  /** Undefined: no candle in this tier. */
   hot: TimeRange | undefined;
   archived: TimeRange | undefined;
-  /** The slots between first and last without those known to be empty: nothing is counted. */
+  /** Estimated: the slots between first and last, without confirmed gaps. */
   rows: { hot: number; archive: number };
-  /** What the exchange was asked for and does not have. */
+  /** Confirmed: the exchange has no candles there. */
   gaps: TimeRange[];
-  /** Candles that the gaps would hold. */
+  /** Number of slots in the gaps. */
   gapCandles: number;
 }
 
@@ -46,133 +47,61 @@ interface EndsRow {
   last_archived_time: Date | null;
 }
 
-/** So many instruments share a statement: the planner's work is most of it. */
+/** Instruments per statement: planning takes most of the time. */
 const INSTRUMENTS_AT_ONCE = 25;
 
 /**
- * What is stored of each instrument, from the ends of indexes and the catalogue: a second for a
- * thousand series, however long they are.
- * @param intervals only these
+ * Reads what is stored of each instrument from the ends of indexes and from the catalogue: one second for
+ * a thousand series of any length.
+ * @param access from `readAccess`
+ * @param intervals default: all
  */
 export async function storeStatus(
   sql: postgres.Sql,
+  access: ReadAccess,
   instruments: readonly Instrument[],
   nowMs: number,
   intervals: readonly Interval[] = INTERVALS,
 ): Promise<InstrumentStatus[]> {
-  const access = await readAccess(sql);
-  const [tables, gaps] = await Promise.all([
-    runSql<TableRow>(sql, 'read/tables.sql'),
-    access.has('confirmed_gaps') ? allGaps(sql) : new Map<string, TimeRange[]>(),
+  const { hot, archive } = access.tables;
+  const stored = instruments.filter(({ id }) => hot.has(id));
+  const [ends, gaps] = await Promise.all([
+    seriesEnds(sql, stored, access, intervals),
+    access.names.has('confirmed_gaps') ? allGaps(sql) : new Map<string, TimeRange[]>(),
   ]);
-  const table = (tier: TableRow['tier']) =>
-    new Map(tables.filter((each) => each.tier === tier).map((each) => [each.instrument_id, each]));
-  const [hot, archive] = [table('hot'), table('archive')];
-  const holding = instruments.filter(({ id }) => hot.has(id));
-  const series = new Map<number, EndsRow[]>();
-  for (const row of await ends(sql, holding, { hot, archive, access }, intervals)) {
-    series.set(row.instrument_id, [...(series.get(row.instrument_id) ?? []), row]);
-  }
-  return holding.map((instrument) => ({
+  return stored.map((instrument) => ({
     instrument,
     bytes: {
       hot: hot.get(instrument.id)?.bytes ?? 0,
       archive: archive.get(instrument.id)?.bytes ?? 0,
     },
-    series: (series.get(instrument.id) ?? []).map((row) =>
-      describe(row, gaps.get(`${instrument.id} ${row.interval}`) ?? [], nowMs),
-    ),
+    series: ends
+      .filter((row) => row.instrument_id === instrument.id)
+      .map((row) => toStatus(row, gaps.get(`${instrument.id} ${row.interval}`) ?? [], nowMs)),
   }));
 }
 
-interface TableRow {
-  tier: 'hot' | 'archive';
-  instrument_id: number;
-  table_name: string;
-  is_readable: boolean;
-  bytes: number;
-}
-
-interface Sources {
-  hot: ReadonlyMap<number, TableRow>;
-  archive: ReadonlyMap<number, TableRow>;
-  access: ReadonlySet<string>;
-}
-
-/** Of the tables that status looks at, those that this role may read. */
-export async function readAccess(sql: postgres.Sql): Promise<Set<string>> {
-  const rows = await runSql<{ name: string; may: boolean }>(sql, 'read/readable.sql');
-  return new Set(rows.filter(({ may }) => may).map(({ name }) => name));
-}
-
-/**
- * The instruments that have a table, for a role that may not read `instruments`: by the symbol that
- * all_klines shows, else by the name of the table.
- */
-export async function instrumentsByTable(
-  sql: postgres.Sql,
-  access: ReadonlySet<string>,
-): Promise<Instrument[]> {
-  const tables = await runSql<TableRow>(sql, 'read/tables.sql');
-  const found: Instrument[] = [];
-  for (const { tier, instrument_id: id, table_name: tableName } of tables) {
-    if (tier !== 'hot') continue;
-    const [named] = access.has('all_klines')
-      ? await sql`select symbol, market from all_klines where instrument_id = ${id} limit 1`
-      : [];
-    found.push({
-      id,
-      tableName,
-      market: named?.market ?? 'spot',
-      symbol: named?.symbol ?? tableName,
-      exchangeSymbol: '',
-      status: 'active',
-      listedAtMs: undefined,
-      isDoubted: false,
-    });
-  }
-  return found.sort((a, b) => (a.symbol < b.symbol ? -1 : 1));
-}
-
-/**
- * Where to read an instrument's candles of one tier: its own table, which is the quickest, else what
- * the role may read, else the tier itself, where PostgreSQL then says what is missing.
- */
-function readFrom(tier: 'hot' | 'archive', { id }: Instrument, sources: Sources): SqlText {
-  const table = sources[tier].get(id);
-  if (table?.is_readable) return columnList([table.table_name]);
-  const parent = tier === 'hot' ? 'klines' : 'klines_archive';
-  if (sources.access.has(parent)) return columnList([parent]);
-  if (sources.access.has('all_klines'))
-    return new SqlText(`(select * from all_klines where tier = '${tier}') as ${parent}`);
-  // Nothing of this tier can be read: it is shown without.
-  return tier === 'archive' && sources.access.has('klines')
-    ? new SqlText('(select * from klines where false) as klines_archive')
-    : columnList([parent]);
-}
-
 /** First and last candle of each series, in each tier. */
-async function ends(
+async function seriesEnds(
   sql: postgres.Sql,
   instruments: readonly Instrument[],
-  sources: Sources,
+  access: ReadAccess,
   intervals: readonly Interval[],
 ): Promise<EndsRow[]> {
-  const statements: string[] = [];
-  for (let at = 0; at < instruments.length; at += INSTRUMENTS_AT_ONCE) {
-    const selects = instruments.slice(at, at + INSTRUMENTS_AT_ONCE).map((instrument) =>
-      renderSql('read/series_ends.sql', {
-        instrument_id: instrument.id,
-        hot: readFrom('hot', instrument, sources),
-        // The parent holds nothing of an instrument that has no partition there.
-        archive: readFrom('archive', instrument, sources),
-        intervals: intervals.join(','),
-      }),
-    );
-    statements.push(selects.join('\nunion all\n'));
+  const selects = instruments.map((instrument) =>
+    renderSql('read/series_ends.sql', {
+      instrument_id: instrument.id,
+      hot: candlesFrom('hot', instrument, access),
+      archive: candlesFrom('archive', instrument, access),
+      intervals: intervals.join(','),
+    }),
+  );
+  const queries: Promise<EndsRow[]>[] = [];
+  for (let at = 0; at < selects.length; at += INSTRUMENTS_AT_ONCE) {
+    const text = selects.slice(at, at + INSTRUMENTS_AT_ONCE).join('\nunion all\n');
+    queries.push(sql.unsafe<EndsRow[]>(text));
   }
-  const results = await Promise.all(statements.map((text) => sql.unsafe<EndsRow[]>(text)));
-  return results.flatMap((rows) => [...rows]);
+  return (await Promise.all(queries)).flat();
 }
 
 async function allGaps(sql: postgres.Sql): Promise<Map<string, TimeRange[]>> {
@@ -188,15 +117,12 @@ async function allGaps(sql: postgres.Sql): Promise<Map<string, TimeRange[]>> {
   return gaps;
 }
 
-function describe(row: EndsRow, gaps: TimeRange[], nowMs: number): SeriesStatus {
+function toStatus(row: EndsRow, gaps: TimeRange[], nowMs: number): SeriesStatus {
   const { interval } = row;
-  const hot = tierOf(interval, row.first_hot_time, row.last_hot_time);
-  const archived = tierOf(interval, row.first_archived_time, row.last_archived_time);
+  const hot = toRange(interval, row.first_hot_time, row.last_hot_time);
+  const archived = toRange(interval, row.first_archived_time, row.last_archived_time);
   const tiers = [archived, hot].filter((tier) => tier !== undefined);
-  const lastMs = Math.max(
-    row.last_hot_time?.getTime() ?? 0,
-    row.last_archived_time?.getTime() ?? 0,
-  );
+  const lastMs = Math.max(Number(row.last_hot_time), Number(row.last_archived_time));
   const nextClosedMs = addSteps(interval, floorToGrid(interval, lastMs), 2);
   const countRows = (tier: TimeRange | undefined) =>
     tier ? countSlots(interval, tier) - countAllSlots(interval, clipRanges(gaps, tier)) : 0;
@@ -213,7 +139,7 @@ function describe(row: EndsRow, gaps: TimeRange[], nowMs: number): SeriesStatus 
   };
 }
 
-function tierOf(interval: Interval, first: Date | null, last: Date | null): TimeRange | undefined {
+function toRange(interval: Interval, first: Date | null, last: Date | null): TimeRange | undefined {
   if (!first || !last) return undefined;
   return {
     fromMs: floorToGrid(interval, first.getTime()),

@@ -28,7 +28,8 @@ test.each<[string, boolean, RequestListener]>([
   ['before an answer through a proxy', true, () => {}],
 ])('a client closed %s: Binance is not blamed', async (_, isProxied, answer) => {
   const { server, url } = await serve(answer);
-  if (isProxied) server.on('connect', () => {});
+  // A tunnel is no connection of the server any more, which would close it.
+  if (isProxied) server.on('connect', (_, tunnel) => onTestFinished(() => void tunnel.destroy()));
   const dispatcher = createDispatcher(isProxied ? url : undefined);
   const arrived = once(server, isProxied ? 'connect' : 'request');
   const asked = httpGet(`${url}/x`, dispatcher, neverAborted());

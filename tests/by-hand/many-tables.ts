@@ -1,13 +1,13 @@
 /**
- * Runs every verb on a database with many instruments, at the default size of PostgreSQL's lock
- * table, and fails when one of them fails. Prints how long each took and how many locks it held.
+ * Runs every verb on a database with many instruments and the default size of PostgreSQL's lock table.
+ * Prints how long each took and how many locks it held, and fails if one of them fails.
  *
  *     npx tsx tests/by-hand/many-tables.ts
  *     npx tsx tests/by-hand/many-tables.ts --instruments 60 --max-connections 20
  *     KLINEKEEP_TEST_URL=postgres://admin@host/postgres npx tsx tests/by-hand/many-tables.ts
  *
- * Without KLINEKEEP_TEST_URL it starts a server of its own, which it deletes afterwards. With it, a
- * database of its own is created on that server and dropped afterwards.
+ * Starts a server and deletes it afterwards, or uses the server of KLINEKEEP_TEST_URL, where it creates a
+ * database and drops it afterwards.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,7 +26,7 @@ import { startOwnServer } from '../support/own-server.ts';
 
 const LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
 const SAMPLE_MS = 15;
-/** Another run held an instrument: the right answer when several verbs run at once. */
+/** Another run locked an instrument, which is correct when several verbs run at once. */
 const LATER = 75;
 
 const { values } = parseArgs({
@@ -51,9 +51,9 @@ interface Measured {
 }
 
 interface Locks {
-  /** The most that one session held. */
-  ofOneSession: number;
-  /** The most entries of the shared lock table that were in use at once. */
+  /** Highest number in one session. */
+  inSession: number;
+  /** Highest number of entries in the shared lock table. */
   inTable: number;
 }
 
@@ -85,7 +85,7 @@ async function runVerbs(url: string, exchange: FakeBinance, page: string): Promi
   const watch = postgres(url, { max: 1, onnotice: () => {}, prepare: false });
   const rows: Measured[] = [];
   const run = async (...calls: string[][]) => {
-    await forgetWeight(watch, exchange);
+    await resetWeight(watch, exchange);
     rows.push(...(await measure(watch, url, exchange.url, calls)));
   };
 
@@ -125,8 +125,8 @@ async function runVerbs(url: string, exchange: FakeBinance, page: string): Promi
   return rows.some((row) => row.exitCode !== 0);
 }
 
-/** So that a verb is not kept waiting for the request weight that the one before it has spent. */
-async function forgetWeight(sql: postgres.Sql, exchange: FakeBinance): Promise<void> {
+/** Resets the request weight, so that a verb does not wait because of the previous one. */
+async function resetWeight(sql: postgres.Sql, exchange: FakeBinance): Promise<void> {
   exchange.weights.spot.used = 0;
   const [found] = await sql`select to_regclass('request_budget') is not null as there`;
   if (found?.there) await sql`delete from request_budget`;
@@ -139,10 +139,10 @@ async function measure(
   exchangeUrl: string,
   calls: readonly string[][],
 ): Promise<Measured[]> {
-  const locks: Locks = { ofOneSession: 0, inTable: 0 };
-  let isOver = false;
+  const locks: Locks = { inSession: 0, inTable: 0 };
+  let isDone = false;
   const sampling = (async () => {
-    while (!isOver) {
+    while (!isDone) {
       await sampleLocks(watch, locks);
       await sleep(SAMPLE_MS);
     }
@@ -161,7 +161,7 @@ async function measure(
       return { verb: shown, seconds, exitCode: isLater ? 0 : exitCode, locks };
     }),
   );
-  isOver = true;
+  isDone = true;
   await sampling;
   return measured;
 }
@@ -169,7 +169,7 @@ async function measure(
 async function sampleLocks(watch: postgres.Sql, locks: Locks): Promise<void> {
   const [row] = await watch`
     select
-      coalesce(max(held), 0)::int as of_one_session,
+      coalesce(max(held), 0)::int as in_session,
       coalesce(sum(in_table), 0)::int as in_table
     from (
       select count(*) as held, count(*) filter (where not fastpath) as in_table
@@ -177,7 +177,7 @@ async function sampleLocks(watch: postgres.Sql, locks: Locks): Promise<void> {
       where pid <> pg_backend_pid()
       group by pid
     ) as sessions`;
-  locks.ofOneSession = Math.max(locks.ofOneSession, row?.of_one_session);
+  locks.inSession = Math.max(locks.inSession, row?.in_session);
   locks.inTable = Math.max(locks.inTable, row?.in_table);
 }
 
@@ -216,14 +216,14 @@ async function measureQueries(sql: postgres.Sql, symbol: string): Promise<Measur
         const [row] = await tx`
           select count(*)::int as held, (count(*) filter (where not fastpath))::int as in_table
           from pg_locks where pid = pg_backend_pid()`;
-        return { ofOneSession: row?.held, inTable: row?.in_table };
+        return { inSession: row?.held, inTable: row?.in_table };
       });
       const seconds = (performance.now() - startedMs) / 1000;
       measured.push({ verb, seconds, exitCode: 0, locks });
     } catch (error) {
       process.stderr.write(`${verb}: ${error}\n`);
       const seconds = (performance.now() - startedMs) / 1000;
-      measured.push({ verb, seconds, exitCode: 1, locks: { ofOneSession: 0, inTable: 0 } });
+      measured.push({ verb, seconds, exitCode: 1, locks: { inSession: 0, inTable: 0 } });
     }
   }
   return measured;
@@ -239,7 +239,7 @@ async function report(sql: postgres.Sql, rows: readonly Measured[]): Promise<voi
   const lines = rows.map(({ verb, seconds, locks, exitCode }) => [
     verb,
     seconds.toFixed(2),
-    String(locks.ofOneSession),
+    String(locks.inSession),
     String(locks.inTable),
     String(exitCode),
   ]);

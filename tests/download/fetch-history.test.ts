@@ -3,14 +3,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
 import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { runScript, startScript } from '../support/script.ts';
-import {
-  expectedRows,
-  expectSameRows,
-  hasRecordings,
-  RECORDINGS,
-  storedRows,
-} from '../support/stored.ts';
+import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 const DAY = 86_400_000;
@@ -240,52 +235,42 @@ test('of several symbols one that fails does not stop the others: 1, and it is n
   ]);
 });
 
-test.skipIf(!hasRecordings)(
-  'recordings of the real exchange, served by REST, are stored to the last digit and not asked for again',
-  async () => {
-    const { fake, sql, fetchHistory } = await setUp({
-      recordings: RECORDINGS,
-      nowMs: Date.UTC(2023, 3, 20),
-    });
-    const words = [
-      'BTC/USDT',
-      'ETH/USDT',
-      '--since',
-      '2023-02-15',
-      '--until',
-      '2023-04-16',
-      '--source',
-      'rest',
-    ];
-    expect((await fetchHistory(...words)).exitCode).toBe(EXIT.done);
-    for (const symbol of ['BTC', 'ETH']) {
-      const wanted = await fake.candles(
-        'spot',
-        `${symbol}USDT`,
-        '1m',
-        Date.UTC(2023, 1, 15),
-        Date.UTC(2023, 3, 16) - 1,
-      );
-      expect(wanted).toHaveLength(60 * 1440 - 80);
-      const { rows } = await storedRows(sql, 'spot', `${symbol}/USDT`, '1m');
-      expectSameRows(rows, expectedRows(wanted, Number.POSITIVE_INFINITY));
-    }
-    fake.requests = [];
-    const again = await fetchHistory(...words);
-    expect(again.stdout.match(/\+0 candles.*80 not at the exchange/g)).toHaveLength(2);
-    expect(fake.klinesRequests()).toEqual([]);
-    await fetchHistory(...words, '--recheck-gaps');
-    const gap = {
-      startTime: Date.UTC(2023, 2, 24, 12, 40),
-      endTime: Date.UTC(2023, 2, 24, 14) - 1,
-    };
-    // Each twice, and whether the exchange sends anything at all: a candle that is stored.
-    const last = { startTime: Date.UTC(2023, 3, 15, 23, 59) };
-    expect(
-      fake.klinesRequests().toSorted((a, b) => (a.startTime ?? 0) - (b.startTime ?? 0)),
-    ).toMatchObject([gap, gap, gap, gap, last, last]);
-  },
-);
+test('fetch: stores recorded candles exactly, from REST, and does not request them again', async () => {
+  const { since, until, days } = recordedOutage();
+  const { fake, sql, fetchHistory } = await setUp({
+    recordings: RECORDINGS,
+    nowMs: Date.UTC(2023, 3, 20),
+  });
+  const range = ['--since', since, '--until', until, '--source', 'rest'];
+  const words = ['BTC/USDT', 'ETH/USDT', ...range];
+  expect((await fetchHistory(...words)).exitCode).toBe(EXIT.done);
+  for (const symbol of ['BTC', 'ETH']) {
+    const wanted = await fake.candles(
+      'spot',
+      `${symbol}USDT`,
+      '1m',
+      Date.parse(since),
+      Date.parse(until) - 1,
+    );
+    expect(wanted).toHaveLength(days * 1440 - 80);
+    const { rows } = await storedRows(sql, 'spot', `${symbol}/USDT`, '1m');
+    expectSameRows(rows, expectedRows(wanted, Number.POSITIVE_INFINITY));
+  }
+  fake.requests = [];
+  const again = await fetchHistory(...words);
+  expect(again.stdout.match(/\+0 candles.*80 not at the exchange/g)).toHaveLength(2);
+  expect(fake.klinesRequests()).toEqual([]);
+  await fetchHistory(...words, '--recheck-gaps');
+  const gap = {
+    startTime: Date.UTC(2023, 2, 24, 12, 40),
+    endTime: Date.UTC(2023, 2, 24, 14) - 1,
+  };
+  // Each twice, and whether the exchange sends anything at all: a candle that is stored.
+  const last = { startTime: Date.parse(until) - 60_000 };
+  expect(
+    fake.klinesRequests().toSorted((a, b) => (a.startTime ?? 0) - (b.startTime ?? 0)),
+  ).toMatchObject([gap, gap, gap, gap, last, last]);
+});
 
 test('an answer that comes empty once is no gap: it is asked for again before it is confirmed', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });

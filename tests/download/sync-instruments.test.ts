@@ -1,13 +1,10 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
 import { startFakeBinance } from '../support/fake-binance/server.ts';
 import type { FakeSymbol } from '../support/fake-binance/symbols.ts';
+import { recordedSymbols } from '../support/recordings.ts';
 import { runScript } from '../support/script.ts';
-import { hasRecordings, RECORDINGS } from '../support/stored.ts';
 
 async function setUp(symbols?: FakeSymbol[]) {
   const fake = await startFakeBinance(symbols ? { symbols } : {});
@@ -89,47 +86,31 @@ test('an exchange without a single symbol is a broken answer: 69, and nobody is 
   expect(await sql`select 1 from instruments where status = 'delisted'`).toHaveLength(0);
 });
 
-test.skipIf(!hasRecordings)(
-  'the real exchangeInfo of 2022 and 2023: every symbol fits, and the changes add up',
-  async () => {
-    const read = (name: string): FakeSymbol[] => {
-      const market = name.startsWith('spot') ? 'spot' : 'usdm';
-      const info = JSON.parse(
-        gunzipSync(readFileSync(join(RECORDINGS, 'exchange-info', name))).toString(),
-      );
-      return info.symbols.map((each: Record<string, string>) => ({
-        market,
-        symbol: each.symbol,
-        base: each.baseAsset,
-        quote: each.quoteAsset,
-        status: each.status,
-        contractType: each.contractType,
-      }));
-    };
-    const [before, after] = [read('spot-20221103.json.gz'), read('spot-20230908.json.gz')];
-    const trading = (symbols: FakeSymbol[]) =>
-      new Set(symbols.filter((each) => each.status === 'TRADING').map((each) => each.symbol));
-    const { fake, sql, sync } = await setUp([...before, ...read('usdm-20210906.json.gz')]);
-    await sync('--market', 'spot');
-    await sync('--market', 'usdm');
-    const [counts] = await sql`
+test('the recorded exchangeInfo of 2022 and 2023: every symbol fits, and the changes add up', async () => {
+  const before = recordedSymbols('spot-20221103');
+  const after = recordedSymbols('spot-20230908');
+  const trading = (symbols: FakeSymbol[]) =>
+    new Set(symbols.filter((each) => each.status === 'TRADING').map((each) => each.symbol));
+  const { fake, sql, sync } = await setUp([...before, ...recordedSymbols('usdm-20210906')]);
+  await sync('--market', 'spot');
+  await sync('--market', 'usdm');
+  const [counts] = await sql`
     select count(*) filter (where market = 'spot')::int as spot, count(*) filter (where market = 'usdm')::int as usdm,
       max(octet_length(table_name)) as longest, count(distinct table_name)::int as tables
     from instruments`;
-    expect(counts!.spot).toBe(trading(before).size);
-    expect(counts!.tables).toBe(counts!.spot + counts!.usdm);
-    expect(counts!.longest).toBeLessThanOrEqual(55);
+  expect(counts!.spot).toBe(trading(before).size);
+  expect(counts!.tables).toBe(counts!.spot + counts!.usdm);
+  expect(counts!.longest).toBeLessThanOrEqual(55);
 
-    fake.symbols = after;
-    const result = JSON.parse((await sync('--market', 'spot', '--json')).stdout).markets[0];
-    const stopped = [...trading(before)].filter((symbol) => !trading(after).has(symbol));
-    const begun = [...trading(after)].filter((symbol) => !trading(before).has(symbol));
-    expect([result.delisted.length, result.registered.length]).toEqual([
-      stopped.length,
-      begun.length,
-    ]);
-    const [active] =
-      await sql`select count(*)::int as symbols from instruments where market = 'spot' and status = 'active'`;
-    expect(active!.symbols).toBe(trading(after).size);
-  },
-);
+  fake.symbols = after;
+  const result = JSON.parse((await sync('--market', 'spot', '--json')).stdout).markets[0];
+  const stopped = [...trading(before)].filter((symbol) => !trading(after).has(symbol));
+  const begun = [...trading(after)].filter((symbol) => !trading(before).has(symbol));
+  expect([result.delisted.length, result.registered.length]).toEqual([
+    stopped.length,
+    begun.length,
+  ]);
+  const [active] =
+    await sql`select count(*)::int as symbols from instruments where market = 'spot' and status = 'active'`;
+  expect(active!.symbols).toBe(trading(after).size);
+});

@@ -155,7 +155,7 @@ describe('a script', () => {
     const { url } = await freshDatabase();
     const relay = await startRelay(url);
     relay.freeze('update runs');
-    const { exitCode } = await startScript('metrics', [], { DATABASE_URL: relay.urlOf(url) })
+    const { exitCode } = await startScript('metrics', [], { DATABASE_URL: relay.through(url) })
       .result;
     expect(exitCode).toBe(EXIT.done);
   });
@@ -164,7 +164,7 @@ describe('a script', () => {
 test('close(): drops connections whose peer does not answer', async () => {
   const { url } = await freshDatabase();
   const relay = await startRelay(url);
-  const database = await connectDatabase(relay.urlOf(url), 'klinekeep tests');
+  const database = await connectDatabase(relay.through(url), 'klinekeep tests');
   const session = database.openSession();
   await session`select 1`;
   relay.freeze();
@@ -186,7 +186,7 @@ describe('a connection that is watched', () => {
     const { url } = await freshDatabase();
     const relay = await startRelay(url);
     const database = await connectDatabase(
-      `${relay.urlOf(url)}?connect_timeout=2`,
+      `${relay.through(url)}?connect_timeout=2`,
       'klinekeep tests',
     );
     onTestFinished(() => database.close());

@@ -143,7 +143,7 @@ async function storedLines(url: string): Promise<string[]> {
   }
 }
 
-const templateUrl = (): string => inject('templateUrls')[inject('place')] as string;
+const templateUrl = (): string => inject('templateUrls')[inject('server')] as string;
 
 /** A database and a role of their own with these settings; both are dropped afterwards. */
 async function withDatabase<T>(

@@ -1,8 +1,7 @@
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Instrument } from '../../lib/market/instrument.ts';
@@ -12,34 +11,23 @@ import { planCandles } from '../../lib/read/candle-plan.ts';
 import { type Candle, candles, readCandles } from '../../lib/read/candles.ts';
 import { findInstruments } from '../../lib/store/instruments.ts';
 import { storedSeries } from '../../lib/store/series.ts';
-import { freshDatabase, type TestDatabase } from '../support/database.ts';
-import { type FakeBinance, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { TestDatabase } from '../support/database.ts';
+import type { FakeBinance, FakeOptions } from '../support/fake-binance/server.ts';
+import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { runProgram, runScript, startScript } from '../support/script.ts';
-import {
-  canonical,
-  expectedRows,
-  expectSameRows,
-  hasRecordings,
-  RECORDINGS,
-} from '../support/stored.ts';
+import { makeFolder, makeSetting } from '../support/setting.ts';
+import { canonical, expectedRows, expectSameRows } from '../support/stored.ts';
 
-async function setUp(options: { nowMs: number; recordings?: string }) {
-  const fake = await startFakeBinance(options);
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
+async function setUp(options: FakeOptions) {
+  const { fake, database, env, run } = await makeSetting(options);
   const fetch = async (interval: Interval, since: string, until: string, symbol = 'BTC/USDT') => {
-    const range = ['--since', since, '--until', until];
-    const result = await runScript(
-      'fetch-history',
-      [symbol, '--interval', interval, ...range],
-      env,
-    );
+    const words = ['--interval', interval, '--since', since, '--until', until];
+    const result = await run('fetch-history', symbol, ...words);
     expect(result.exitCode, result.stderr).toBe(EXIT.done);
   };
-  const ask = (...words: string[]) => runScript('candles', words, env);
-  const json = async (...words: string[]) => JSON.parse((await ask(...words, '--json')).stdout);
-  return { fake, database, env, fetch, ask, json };
+  const print = (...words: string[]) => run('candles', ...words);
+  const json = async (...words: string[]) => JSON.parse((await print(...words, '--json')).stdout);
+  return { fake, database, env, run, fetch, print, json };
 }
 
 const bitcoin = async ({ sql }: TestDatabase, symbol = 'BTC/USDT') =>
@@ -93,37 +81,31 @@ async function published(
   return expectedRows(rows, Number.POSITIVE_INFINITY);
 }
 
-test.skipIf(!hasRecordings)(
-  'recorded 1h candles and those rolled up from recorded 1m are the same in all fields',
-  async () => {
-    const nowMs = Date.UTC(2023, 3, 20);
-    const { fake, database, fetch } = await setUp({ nowMs, recordings: RECORDINGS });
-    const [from, until] = ['2023-02-15', '2023-04-16'];
-    for (const symbol of ['BTC/USDT', 'ETH/USDT']) {
-      await fetch('1m', from, until, symbol);
-      await runScript('archive', ['30', '--as-of', '2023-04-16'], { DATABASE_URL: database.url });
-      const { plan, found } = await rolledUp(database, '1h', nowMs, symbol);
-      expect(plan.sources.map((source) => source.interval)).toEqual(['1m']);
-      expectSameRows(
-        found.map(asRow),
-        await published(fake, '1h', from, until, symbol.replace('/', '')),
-      );
-      expect(found).toHaveLength(1439);
-      const lacking = found.filter((candle) => candle.parts < candle.wantedParts);
-      expect(lacking.map(({ openMs, parts }) => [openMs, parts])).toEqual([
-        [Date.UTC(2023, 2, 24, 12), 40],
-      ]);
-    }
-  },
-);
+test('candles: rolls recorded 1m candles up to the recorded 1h candles', async () => {
+  const { since, until, days } = recordedOutage();
+  const nowMs = Date.UTC(2023, 3, 20);
+  const { fake, database, run, fetch } = await setUp({ nowMs, recordings: RECORDINGS });
+  for (const symbol of ['BTC/USDT', 'ETH/USDT']) {
+    await fetch('1m', since, until, symbol);
+    await run('archive', String(Math.floor(days / 2)), '--as-of', until);
+    const { plan, found } = await rolledUp(database, '1h', nowMs, symbol);
+    expect(plan.sources.map((source) => source.interval)).toEqual(['1m']);
+    const wanted = await published(fake, '1h', since, until, symbol.replace('/', ''));
+    expectSameRows(found.map(asRow), wanted);
+    expect(found).toHaveLength(days * 24 - 1);
+    const incomplete = found.filter((candle) => candle.parts < candle.wantedParts);
+    expect(incomplete.map(({ openMs, parts }) => [openMs, parts])).toEqual([
+      [Date.UTC(2023, 2, 24, 12), 40],
+    ]);
+  }
+});
 
-test('every interval adds up across both tiers: weeks from Monday, calendar months', async () => {
+test('candles: rolls up every interval across both tiers', async () => {
   const [from, until] = ['2024-01-29', '2024-03-04'];
   const nowMs = Date.parse(until);
-  const { fake, database, fetch } = await setUp({ nowMs });
+  const { fake, database, run, fetch } = await setUp({ nowMs });
   await fetch('1m', from, until);
-  const env = { DATABASE_URL: database.url };
-  await runScript('archive', ['30', '--as-of', '2024-03-04'], env);
+  await run('archive', '30', '--as-of', '2024-03-04');
   for (const interval of INTERVALS) {
     const { plan, found } = await rolledUp(database, interval, nowMs);
     expect(plan.sources.map((source) => source.interval)).toEqual(['1m']);
@@ -131,7 +113,7 @@ test('every interval adds up across both tiers: weeks from Monday, calendar mont
     const wanted = (await published(fake, interval, from, until)).slice(0, whole.length);
     expectSameRows(whole.map(asRow), wanted);
     expect(whole.length).toBeGreaterThanOrEqual(found.length - 1);
-    // The stretch begins within candles of 3d and 1M, and ends within one of 1M: that is still forming.
+    // The range begins within candles of 3d and 1M, and ends within one of 1M, which is still forming.
     expect([interval, found.at(-1)!.closeMs]).toEqual([
       interval,
       interval === '1M' ? Date.UTC(2024, 2, 1) - 1 : whole.at(-1)!.closeMs,
@@ -139,7 +121,7 @@ test('every interval adds up across both tiers: weeks from Monday, calendar mont
   }
 });
 
-test('what divides what: 2h divides 4h, not 3d from 1w, and only days and less divide months', () => {
+test('divides(): 2h divides 4h, 3d not 1w, and only 1d or less 1M', () => {
   expect(INTERVALS.filter((part) => divides(part, '1M'))).toEqual([
     ...INTERVALS.slice(0, INTERVALS.indexOf('1d') + 1),
     '1M',
@@ -151,8 +133,8 @@ test('what divides what: 2h divides 4h, not 3d from 1w, and only days and less d
   expect(divides('4h', '6h')).toBe(false);
 });
 
-test('candles that lack parts are marked, what is missing altogether is not made up, the forming one left out', async () => {
-  const { database, fetch, ask, json } = await setUp({ nowMs: Date.UTC(2024, 0, 2, 6, 30) });
+test('candles: marks incomplete candles, omits missing and forming ones', async () => {
+  const { database, fetch, print, json } = await setUp({ nowMs: Date.UTC(2024, 0, 2, 6, 30) });
   await fetch('1m', '2024-01-01', '2024-01-02T06:30');
   await database.sql`
     delete from klines where open_time >= '2024-01-01 10:30' and open_time < '2024-01-01 12:00'`;
@@ -171,12 +153,12 @@ test('candles that lack parts are marked, what is missing altogether is not made
     ['2024-01-01T12:00:00Z', 60, 60],
     ['2024-01-01T13:00:00Z', 60, 60],
   ]);
-  const table = await ask(...day);
+  const table = await print(...day);
   expect(table.stdout).toMatch(/2024-01-01 10:00 .* 30 of 60\n/);
-  expect(table.stderr).toContain('1 candle lacks parts');
+  expect(table.stderr).toContain('1 candle is incomplete');
   expect(Math.max(...table.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
 
-  // This machine's clock is years on, so nothing is still forming: the last one merely lacks parts.
+  // By this machine's clock it is years later, so the last candle is not forming but incomplete.
   const latest = await json('BTC/USDT', '1h', '--limit', '1');
   expect(latest.candles).toMatchObject([{ open_time: '2024-01-02T06:00:00Z', parts: 30 }]);
   const instrument = await bitcoin(database);
@@ -186,7 +168,7 @@ test('candles that lack parts are marked, what is missing altogether is not made
   expect(plan.sources.at(-1)?.toMs).toBe(Date.UTC(2024, 0, 2, 6));
 });
 
-test('the latest so many reach back over holes; with --from it is the first so many', async () => {
+test('candles --limit: skips gaps; with --from takes the first candles', async () => {
   const { database, fetch, json } = await setUp({ nowMs: Date.UTC(2024, 0, 4) });
   await fetch('1m', '2024-01-01', '2024-01-04');
   await database.sql`
@@ -211,7 +193,7 @@ test('the latest so many reach back over holes; with --from it is the first so m
   ]);
 });
 
-test('the latest so many are found behind a hole of years, and when they are more than there ever were', async () => {
+test('candles --limit: reaches back across years and past the first candle', async () => {
   const { fetch, json } = await setUp({ nowMs: Date.UTC(2024, 0, 4) });
   await fetch('1h', '2020-03-01', '2020-03-03');
   await fetch('1h', '2024-01-01', '2024-01-02');
@@ -231,7 +213,7 @@ test('the latest so many are found behind a hole of years, and when they are mor
   expect(await times('1M', '--limit', '9999999')).toEqual(['2020-03-01T00', '2024-01-01T00']);
 });
 
-test('the asked interval itself is read where it lacks nothing, and either way the numbers are the same', async () => {
+test('candles: reads the requested interval if complete, with equal results', async () => {
   const nowMs = Date.UTC(2024, 0, 21);
   const { database, fetch } = await setUp({ nowMs });
   await fetch('1m', '2024-01-10', '2024-01-21');
@@ -243,28 +225,28 @@ test('the asked interval itself is read where it lacks nothing, and either way t
   expectSameRows(stored.found.map(asRow), rolled.found.map(asRow));
 
   await database.sql`delete from klines where interval = '1h' and open_time = '2024-01-15 05:00'`;
-  const mended = await rolledUp(database, '1h', nowMs);
-  expect(mended.plan.sources).toMatchObject([{ interval: '1m' }]);
-  expectSameRows(mended.found.map(asRow), rolled.found.map(asRow));
+  const incomplete = await rolledUp(database, '1h', nowMs);
+  expect(incomplete.plan.sources).toMatchObject([{ interval: '1m' }]);
+  expectSameRows(incomplete.found.map(asRow), rolled.found.map(asRow));
 });
 
-test('stored series come shortest interval first, whatever way PostgreSQL takes to them', async () => {
+test('storedSeries(): sorts by interval whatever join PostgreSQL chooses', async () => {
   const { database, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 3) });
   for (const interval of ['1h', '30m', '1m'] as const)
     await fetch(interval, '2024-01-02', '2024-01-03');
   const instrument = await bitcoin(database);
-  for (const way of ['nestloop', 'hashjoin', 'mergejoin']) {
+  for (const join of ['nestloop', 'hashjoin', 'mergejoin']) {
     await database.sql.begin(async (tx) => {
       await tx.unsafe(`
         set local enable_nestloop = off; set local enable_hashjoin = off; set local enable_mergejoin = off;
-        set local enable_${way} = on`);
+        set local enable_${join} = on`);
       const series = await storedSeries(tx, instrument);
       expect(series.map(({ interval }) => interval)).toEqual(['1m', '30m', '1h']);
     });
   }
 });
 
-test('each stretch comes from the shortest interval that is stored there', async () => {
+test('candles: reads each span from the shortest interval stored there', async () => {
   const [from, until] = ['2024-01-01', '2024-01-21'];
   const nowMs = Date.parse(until);
   const { fake, database, fetch } = await setUp({ nowMs });
@@ -279,15 +261,15 @@ test('each stretch comes from the shortest interval that is stored there', async
   expect(found.every((candle) => candle.parts === candle.wantedParts)).toBe(true);
 });
 
-test('csv and ndjson hold every field, exact', async () => {
-  const { fetch, ask } = await setUp({ nowMs: Date.UTC(2024, 0, 2) });
+test('candles --format: csv and ndjson have every field exactly', async () => {
+  const { fetch, print } = await setUp({ nowMs: Date.UTC(2024, 0, 2) });
   await fetch('1m', '2024-01-01', '2024-01-02');
   const words = ['btcusdt', '8h', '--from', '2024-01-01', '--format'];
-  const lines = (await ask(...words, 'ndjson')).stdout
+  const lines = (await print(...words, 'ndjson')).stdout
     .trim()
     .split('\n')
     .map((line) => JSON.parse(line));
-  const [head, ...rows] = (await ask(...words, 'csv')).stdout.trim().split('\n');
+  const [head, ...rows] = (await print(...words, 'csv')).stdout.trim().split('\n');
   expect(lines).toHaveLength(3);
   expect(lines[0]).toMatchObject({
     open_time: '2024-01-01T00:00:00Z',
@@ -301,7 +283,7 @@ test('csv and ndjson hold every field, exact', async () => {
   expect(rows).toEqual(lines.map((line) => Object.values(line).join(',')));
 });
 
-test('| head ends it quietly, and it stops reading', async () => {
+test('candles | head: exits with 0 and stops reading', async () => {
   const { database, env, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 12) });
   await fetch('1m', '2024-01-01', '2024-01-12');
   const words = ['BTC/USDT', '1m', '--from', '2024-01-01', '--format', 'csv'];
@@ -317,11 +299,11 @@ test('| head ends it quietly, and it stops reading', async () => {
   const [exitCode] = await once(running.process, 'exit');
   expect(exitCode).toBe(EXIT.done);
   const [run] = await database.sql`select outcome, counts from runs where verb = 'candles'`;
-  // Not all of them were read: that would have been told.
+  // Counts are only recorded after reading all of them.
   expect(run).toEqual({ outcome: 'done', counts: {} });
 });
 
-test('a server that goes away while candles are read ends it with an error, not a wait for ever', async () => {
+test('candles(): throws if the server disappears while reading', async () => {
   const { database, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
   await fetch('1m', '2024-01-01', '2024-01-11');
   const reading = candles(database.sql, 'BTC/USDT', '1m');
@@ -332,7 +314,7 @@ test('a server that goes away while candles are read ends it with an error, not 
   await admin`
     select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()`;
-  // Also when the news comes while nobody is asking.
+  // The loss is noticed between two reads as well.
   await gone;
   const readOn = async () => {
     for await (const _ of reading);
@@ -348,33 +330,31 @@ test.each([
   [['BTC/USDT,ETH/USDT', '1h'], 'more than one symbol'],
   [['BTC/USDT', '1h', '--format', 'xml'], '--format is "xml"; wanted one of table csv ndjson'],
   [['BTC/USDT', '1h', '--from', '2024-01-02', '--to', '2024-01-01'], 'is not before --to'],
-] as const)('candles %j is refused with 64', async (words, found) => {
+] as const)('candles %j: exits with 64', async (words, found) => {
   const result = await runScript('candles', words);
   expect(result.exitCode).toBe(EXIT.usage);
   expect(result.stderr).toContain(found);
 });
 
-test('what is not stored is named, with what is', async () => {
-  const { fetch, ask } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
-  expect((await ask('ETH/USDT', '1h')).exitCode).toBe(EXIT.data);
+test('candles: names the stored intervals if none adds up', async () => {
+  const { fetch, print } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
+  expect((await print('ETH/USDT', '1h')).exitCode).toBe(EXIT.data);
   await fetch('1d', '2024-01-01', '2024-01-11');
-  const result = await ask('BTC/USDT', '1h');
+  const result = await print('BTC/USDT', '1h');
   expect(result.exitCode).toBe(EXIT.data);
-  expect(result.stderr).toContain('Nothing is stored of BTC/USDT that adds up to 1h; stored: 1d');
+  expect(result.stderr).toContain(
+    'Cannot read 1h candles of BTC/USDT: none of the stored intervals (1d) adds up to 1h.',
+  );
 });
 
-test('the investigation in README runs as it stands there', async () => {
+test('candles(): the example in README runs', async () => {
   const { env, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
   await fetch('1h', '2024-01-01', '2024-01-11');
   const readme = await readFile(resolve(PROJECT_DIR, 'README.md'), 'utf8');
-  const code = /^ {4}import \{ candles \}.*(?:\n(?: {4}.*)?)*/m.exec(readme)?.[0] ?? '';
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-readme-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const file = join(folder, 'investigation.mts');
-  await writeFile(
-    file,
-    code.replaceAll("'./lib/", `'${PROJECT_DIR}lib/`).replaceAll(/^ {4}/gm, ''),
-  );
+  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code as string);
+  const code = blocks.find((block) => /import \{ candles/.test(block)) ?? '';
+  const file = join(await makeFolder(), 'example.mts');
+  await writeFile(file, code.replaceAll(/'\.{1,2}\/lib\//g, `'${PROJECT_DIR}lib/`));
   const result = await runProgram(file, [], env);
   expect(result).toMatchObject({ exitCode: 0, stderr: '' });
   expect(result.stdout.trim().split('\n')).toHaveLength(5);

@@ -1,24 +1,18 @@
-import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
-import { runScript } from '../support/script.ts';
+import { makeFolder, makeSetting } from '../support/setting.ts';
 
 const HOUR_MS = 3_600_000;
 
 async function setUp() {
   const nowMs = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-  const fake = await startFakeBinance({ nowMs });
-  onTestFinished(() => fake.close());
-  const { sql, url } = await freshDatabase();
-  const env = { DATABASE_URL: url, ...fake.env };
-  await runScript('fetch-history', ['BTC/USDT', '--interval', '1h', '--since', '30d'], env);
-  await runScript('candles', ['NIX/USDT', '1h'], env);
+  const { sql, run } = await makeSetting({ nowMs });
+  await run('fetch-history', 'BTC/USDT', '--interval', '1h', '--since', '30d');
+  await run('candles', 'NIX/USDT', '1h');
   const metrics = async () => {
-    const { stdout } = await runScript('metrics', [], env);
+    const { stdout } = await run('metrics');
     return new Map(
       stdout
         .split('\n')
@@ -29,11 +23,11 @@ async function setUp() {
         }),
     );
   };
-  return { sql, env, metrics, nowMs };
+  return { sql, run, metrics, nowMs };
 }
 
-test('metrics tell freshness, rows, runs and failures in the format of Prometheus', async () => {
-  const { sql, env, metrics, nowMs } = await setUp();
+test('metrics: prints freshness, rows, runs and failures for Prometheus', async () => {
+  const { sql, run, metrics, nowMs } = await setUp();
   const found = await metrics();
   const labels = 'market="spot",symbol="BTC/USDT",interval="1h"';
   const [stored] = await sql`select count(*)::int as count from klines`;
@@ -50,7 +44,7 @@ test('metrics tell freshness, rows, runs and failures in the format of Prometheu
   expect(found.has('klinekeep_run_success_timestamp_seconds{verb="candles"}')).toBe(false);
   expect(found.get('klinekeep_rejected_klines')).toBe(0);
 
-  const { stdout } = await runScript('metrics', [], env);
+  const { stdout } = await run('metrics');
   for (const line of stdout.trimEnd().split('\n')) {
     expect(line).toMatch(
       /^(# (HELP|TYPE) klinekeep_\w+ .+|klinekeep_\w+(\{(\w+="[^"]*",?)+\})? -?\d+(\.\d+)?)$/,
@@ -62,7 +56,7 @@ test('metrics tell freshness, rows, runs and failures in the format of Prometheu
   expect((await metrics()).get(`klinekeep_behind_seconds{${escaped}}`)).toBeGreaterThan(7 * 3600);
 });
 
-test('the weight of the current minute is told', async () => {
+test('metrics: prints the request weight of the current minute', async () => {
   const { sql, metrics } = await setUp();
   await sql`delete from request_budget`;
   await sql`
@@ -73,13 +67,12 @@ test('the weight of the current minute is told', async () => {
   expect(found.get('klinekeep_request_weight{market="usdm"}')).toBe(0);
 });
 
-test('with --output the file is replaced whole, and nothing else is left in its folder', async () => {
-  const { env } = await setUp();
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-metrics-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
+test('metrics --output: replaces the whole file and leaves no other', async () => {
+  const { run } = await setUp();
+  const folder = await makeFolder();
   const file = join(folder, 'klinekeep.prom');
   for (let round = 0; round < 2; round++) {
-    const result = await runScript('metrics', ['--output', file, '--quiet'], env);
+    const result = await run('metrics', '--output', file, '--quiet');
     expect(result).toMatchObject({ exitCode: EXIT.done, stdout: '', stderr: '' });
   }
   expect(await readdir(folder)).toEqual(['klinekeep.prom']);

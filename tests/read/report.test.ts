@@ -1,47 +1,36 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Page } from 'playwright-core';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { DAY_MS, startOfDay } from '../../lib/base/time.ts';
 import { encodeChart } from '../../lib/read/report/chart.ts';
 import { collectReport } from '../../lib/read/report/data.ts';
-import { renderReport } from '../../lib/read/report/page.ts';
+import { formatReport } from '../../lib/read/report/page.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
 import { browserNote, browserPath, startBrowser } from '../support/browser.ts';
-import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
-import { runScript } from '../support/script.ts';
+import { makeFolder, makeSetting } from '../support/setting.ts';
 
 const DAYS = 60;
 const HOUR_MS = 3_600_000;
 
-async function makeFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-report-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  return folder;
-}
-
 /**
- * BTC/USDT complete, archived up to 30 days ago; ETH/USDT lacks all of one day, some of another, and an
- * outage takes part of a third; SOL/USDT, in weeks, is young.
+ * BTC/USDT is complete and archived up to 30 days ago. Of ETH/USDT one day is missing, another is
+ * incomplete, and a third has an outage. SOL/USDT has a few weekly candles.
  */
 async function setUp() {
   const todayMs = startOfDay(Date.now());
-  const fake = await startFakeBinance({ nowMs: Math.floor(Date.now() / HOUR_MS) * HOUR_MS });
-  onTestFinished(() => fake.close());
-  const { sql, url } = await freshDatabase();
-  const env = { DATABASE_URL: url, ...fake.env };
+  const setting = await makeSetting({ nowMs: Math.floor(Date.now() / HOUR_MS) * HOUR_MS });
+  const { sql } = setting;
   const run = async (name: string, ...words: string[]) => {
-    const result = await runScript(name, words, env);
+    const result = await setting.run(name, ...words);
     expect(result).toMatchObject({ exitCode: EXIT.done });
     return result;
   };
   await run('fetch-history', 'BTC/USDT', 'ETH/USDT', '--interval', '1h', '--since', '100d');
   await run('fetch-history', 'SOL/USDT', '--interval', '1w', '--since', '40d');
-  // Of two days only: the map shows the hours, which reach further back.
+  // Two days only: the map shows the hours, which reach further back.
   await run('fetch-history', 'BTC/USDT', '--interval', '15m', '--since', '2d');
   await run('archive', '30', '--interval', '1h');
   const day = (ago: number) => new Date(todayMs - ago * DAY_MS);
@@ -63,22 +52,22 @@ async function setUp() {
   const words = ['--days', String(DAYS), '--output', file];
   const makeReport = () => run('report', ...words);
   const isoDay = (ago: number) => day(ago).toISOString().slice(0, 10);
-  return { sql, env, file, makeReport, isoDay };
+  return { sql, file, makeReport, isoDay };
 }
 
-test('each day is complete, archived, an outage or missing, and the numbers say how much', async () => {
+test('report: shows each day as complete, archived, outage or missing', async () => {
   const { sql } = await setUp();
   const options = { days: DAYS, nowMs: Date.now() };
   const { series } = await collectReport(sql, await listInstruments(sql), options);
   const [btc, eth, sol] = series;
   expect(btc).toMatchObject({
     series: { interval: '1h' },
-    coverage: { runs: 'a30 c30', lacking: {}, counts: { a: 30, c: 30, m: 0, x: 0 } },
+    coverage: { runs: 'a30 c30', incomplete: {}, counts: { a: 30, c: 30, m: 0, x: 0 } },
   });
   expect(eth).toMatchObject({
     coverage: {
       runs: 'a30 c10 x1 c9 m1 c4 o1 c4',
-      lacking: { 40: [0, 24, 0], 50: [19, 24, 0], 55: [21, 24, 3] },
+      incomplete: { 40: [0, 24, 0], 50: [19, 24, 0], 55: [21, 24, 3] },
     },
   });
   // A week stands for its days; before the first one nothing is expected.
@@ -86,7 +75,7 @@ test('each day is complete, archived, an outage or missing, and the numbers say 
   expect(sol?.coverage.counts.c).toBeGreaterThanOrEqual(28);
 });
 
-test('what is too much to read is looked at in some moments of each day, and says so', async () => {
+test('report: samples series that are too long to read, and notes it', async () => {
   const { sql } = await setUp();
   const options = { days: DAYS, nowMs: Date.now(), mostRows: DAYS * 24 };
   const data = await collectReport(sql, await listInstruments(sql), options);
@@ -97,10 +86,10 @@ test('what is too much to read is looked at in some moments of each day, and say
     chart: undefined,
     coverage: { runs: 'a30 c10 x1 c9 m1 c4 o1 c4' },
   });
-  expect(renderReport(data)).toContain('24 moments of each day were looked at');
+  expect(formatReport(data)).toContain('24 moments of each day were checked');
 });
 
-test('what is doubled, or fills a gap of before, does not stand in for what is missing', async () => {
+test('report: ignores duplicates and filled gaps in its counts', async () => {
   const { sql, isoDay } = await setUp();
   const at = (ago: number, hour: number) => new Date(Date.parse(isoDay(ago)) + hour * HOUR_MS);
   const [btc] = await sql`select id from instruments where symbol = 'BTC/USDT'`;
@@ -120,11 +109,11 @@ test('what is doubled, or fills a gap of before, does not stand in for what is m
   });
   expect(series[0]?.coverage).toMatchObject({
     runs: 'a30 c22 m1 c1 m1 c5',
-    lacking: { 52: [21, 24, 0], 54: [21, 24, 0] },
+    incomplete: { 52: [21, 24, 0], 54: [21, 24, 0] },
   });
 });
 
-test('a price that is no number leaves out its day, not the chart', () => {
+test('encodeChart(): leaves out days with an invalid price', () => {
   const day = { found: 1, archived: 0, wanted: 1, gap: 0 };
   const chart = encodeChart([
     { ...day, index: 0, prices: [10, 12, 9, 11] },
@@ -136,7 +125,7 @@ test('a price that is no number leaves out its day, not the chart', () => {
   expect(chart?.values.filter((_, at) => at % 5 === 0)).toEqual([0, 3]);
 });
 
-test('a chart survives its packing to six digits', () => {
+test('encodeChart(): keeps six significant digits', () => {
   const days = [
     { index: 3, prices: [28041.11, 28085.06, 27941, 28039.71] as [number, number, number, number] },
     { index: 5, prices: [28039.71, 28091.03, 27963.84, 28080] as [number, number, number, number] },
@@ -151,32 +140,31 @@ test('a chart survives its packing to six digits', () => {
   expect(encodeChart([])).toBeUndefined();
 });
 
-test('the file is whole: nothing is loaded from elsewhere, and names are escaped', async () => {
+test('report: writes a page that loads no other file and escapes names', async () => {
   const { sql, makeReport, file } = await setUp();
   await sql`update instruments set symbol = '<b>&/USDT' where symbol = 'BTC/USDT'`;
   const result = await makeReport();
   expect(result.stdout).toMatch(/report\.html: 3 symbols, 60 days, \d+\.\d kB\n$/);
   const page = await readFile(file, 'utf8');
   expect(page).not.toMatch(/<(?:script|link|img)[^>]+(?:src|href)=/);
-  expect(page).toContain('&lt;b&gt;&amp;/USDT');
+  expect(page).toContain('&#60;b&#62;&#38;/USDT');
   expect(page).not.toContain('<b>&');
   expect(page).not.toContain('{{');
 });
 
-test('a report that cannot be written leaves the old one, and no pieces', async () => {
+test('report: leaves no partial file if it cannot be written', async () => {
   const folder = await makeFolder();
-  const { url } = await freshDatabase();
+  const { run } = await makeSetting();
   await writeFile(join(folder, 'old.html'), 'old');
   await mkdir(join(folder, 'taken.html'));
-  const words = ['--output', join(folder, 'taken.html')];
-  const result = await runScript('report', words, { DATABASE_URL: url });
+  const result = await run('report', '--output', join(folder, 'taken.html'));
   expect(result.exitCode).toBe(EXIT.failed);
   expect(result.stderr).toContain('taken.html cannot be written');
   expect((await readdir(folder)).sort()).toEqual(['old.html', 'taken.html']);
 });
 
 test.skipIf(!browserPath)(
-  `in a browser, offline: charts are drawn and chosen, days are told by mouse and keyboard, rows filtered${browserNote}`,
+  `page: draws charts, shows days by mouse and keyboard, filters rows${browserNote}`,
   async () => {
     const { makeReport, file, isoDay } = await setUp();
     await makeReport();
@@ -191,9 +179,7 @@ test.skipIf(!browserPath)(
     expect(await page.textContent('#chart-text')).toMatch(/^ETH\/USDT, 59 days from 1h candles/);
     await page.click('text=SOL/USDT >> visible=true');
     expect(await page.textContent('tr.chosen button')).toBe('SOL/USDT');
-    expect(await page.textContent('#chart-text')).toMatch(
-      /^SOL\/USDT, .* None of it is archived\./,
-    );
+    expect(await page.textContent('#chart-text')).toMatch(/^SOL\/USDT, .* No candle is archived\./);
 
     // The mouse.
     const eth = page.locator('tr', { hasText: 'ETH/USDT' }).locator('canvas');
@@ -245,7 +231,7 @@ test.skipIf(!browserPath)(
 );
 
 test.skipIf(!browserPath)(
-  `in a browser: dark and narrow it is readable and nothing sticks out, and an empty one says so${browserNote}`,
+  `page: is readable when dark, narrow or empty${browserNote}`,
   async () => {
     const { makeReport, file } = await setUp();
     await makeReport();
@@ -262,9 +248,9 @@ test.skipIf(!browserPath)(
       expect(problems).toEqual([]);
     }
 
-    const { url } = await freshDatabase();
+    const { run } = await makeSetting();
     const empty = join(await makeFolder(), 'empty.html');
-    await runScript('report', ['--output', empty], { DATABASE_URL: url });
+    await run('report', '--output', empty);
     const { page, problems } = await openPage(empty, { width: 1100, height: 900 });
     expect(await page.textContent('.map tbody')).toBe('Nothing is stored yet.');
     expect(await page.isVisible('#chart')).toBe(false);
@@ -291,7 +277,7 @@ async function openPage(
   return { page, problems };
 }
 
-/** The colours of some days of a strip, as they are on the canvas. */
+/** The colours of some days of a strip on the canvas. */
 async function colorsOf(page: Page, row: number, days: number[]): Promise<string[]> {
   return await page
     .locator('.map canvas')
@@ -315,7 +301,7 @@ async function colorsOf(page: Page, row: number, days: number[]): Promise<string
     );
 }
 
-/** How a colour of the page stands out from its cards, as WCAG counts it. */
+/** The contrast between a colour and the background of the cards, as WCAG defines it. */
 async function contrast(page: Page, name: string): Promise<number> {
   const [ink, card] = (await page.evaluate(
     `['${name}', 'card'].map((name) => getComputedStyle(document.documentElement).getPropertyValue('--' + name).trim())`,

@@ -3,20 +3,15 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { makeSetting } from '../support/setting.ts';
 
 const HOUR_MS = 3_600_000;
 
 /** Three series with their last candles an hour ago, archived up to twenty days ago. */
 async function setUp() {
   const nowMs = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-  const fake = await startFakeBinance({ nowMs });
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
-  const run = (name: string, ...words: string[]) => runScript(name, words, env);
+  const { sql, env, run } = await makeSetting({ nowMs });
   const since = ['--since', '40d', '--until', 'now'];
   await run('fetch-history', 'BTC/USDT', 'ETH/USDT', '--interval', '1h', ...since);
   await run('fetch-history', 'BTC/USDT', '--interval', '1d', ...since);
@@ -25,10 +20,10 @@ async function setUp() {
     const result = await run('status', ...words, '--json');
     return { ...result, ...JSON.parse(result.stdout) };
   };
-  return { sql: database.sql, env, run, status, nowMs };
+  return { sql, env, run, status };
 }
 
-test('status tells first, last, tiers and known gaps of each series', async () => {
+test('status: prints first and last candle, tiers and gaps of each series', async () => {
   const { sql, run, status } = await setUp();
   const { exitCode, series } = await status();
   expect(exitCode).toBe(EXIT.done);
@@ -70,7 +65,7 @@ test('status tells first, last, tiers and known gaps of each series', async () =
   expect(Math.max(...table.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
 });
 
-test('--stale exits with 2 for what is followed and further behind, and says so even when quiet', async () => {
+test('status --stale: exits with 2 for active series, even with --quiet', async () => {
   const { sql, run, status } = await setUp();
   expect((await run('status', '--stale', '2h', '--quiet')).stdout).toBe('');
   await sql`
@@ -86,27 +81,26 @@ test('--stale exits with 2 for what is followed and further behind, and says so 
   expect((await run('status', '--stale', '2 hours')).stderr).toContain('wanted a span such as');
 });
 
-test('an empty database has nothing to tell, and a market without tables does not matter', async () => {
-  const database = await freshDatabase();
-  await database.sql`
+test('status: accepts instruments without a table', async () => {
+  const { sql, run } = await makeSetting();
+  await sql`
     insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
     values ('spot', 'A/B', 'AB', 'A', 'B', 'active', 'a_b')`;
-  const result = await runScript('status', [], { DATABASE_URL: database.url });
-  expect(result.stdout).toBe('Nothing is stored yet: fetch-history fetches it.\n');
+  expect((await run('status')).stdout).toBe('Nothing is stored yet. Start with fetch.\n');
 });
 
-test('each run is written down with its outcome and counts; a killed one stays without an end', async () => {
+test('runs: records outcome and counts; a killed run has no end', async () => {
   const { sql, env, run, status } = await setUp();
   await run('candles', 'NIX/USDT', '1h');
   const runs = (await status()).runs as { verb: string }[];
-  const of = (verb: string) => runs.find((each) => each.verb === verb);
-  expect(of('fetch-history')).toMatchObject({
+  const lastRun = (verb: string) => runs.find((each) => each.verb === verb);
+  expect(lastRun('fetch')).toMatchObject({
     exitCode: 0,
     outcome: 'done',
     counts: { series: 1 },
   });
-  expect(of('archive')).toMatchObject({ counts: { rows: expect.any(Number), tables: 2 } });
-  expect(of('candles')).toMatchObject({
+  expect(lastRun('archive')).toMatchObject({ counts: { rows: expect.any(Number), tables: 2 } });
+  expect(lastRun('candles')).toMatchObject({
     exitCode: EXIT.data,
     outcome: 'data',
     message: 'Not registered: NIX/USDT.',
@@ -140,7 +134,7 @@ async function waitFor(isTrue: () => Promise<boolean>): Promise<void> {
   while (!(await isTrue())) await new Promise((settle) => setTimeout(settle, 20));
 }
 
-test('a database that cannot be written is still read; what has to write says why not, with 78', async () => {
+test('read-only database: is read; verbs that write exit with 78', async () => {
   const { sql, run } = await setUp();
   const [row] = await sql`select current_database() as name`;
   await sql.unsafe(`alter database "${row!.name}" set default_transaction_read_only = on`);
@@ -158,25 +152,28 @@ test('a database that cannot be written is still read; what has to write says wh
   }
 });
 
-test('HEALTHCHECK_URL hears of the start and of the exit code, and never fails a run', async () => {
-  const asked: string[] = [];
+test('HEALTHCHECK_URL: receives start and exit code, and never fails a run', async () => {
+  const requested: string[] = [];
   const monitor = createServer((request, response) => {
-    asked.push(request.url ?? '');
+    requested.push(request.url ?? '');
     response.statusCode = 500;
     response.end('no');
   }).listen(0, '127.0.0.1');
   await once(monitor, 'listening');
   onTestFinished(() => void monitor.close());
   const HEALTHCHECK_URL = `http://127.0.0.1:${(monitor.address() as AddressInfo).port}/ping/abc/`;
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, HEALTHCHECK_URL };
+  const setting = await makeSetting();
+  const env = { ...setting.env, HEALTHCHECK_URL };
   expect((await runScript('status', [], env)).exitCode).toBe(EXIT.done);
   expect((await runScript('candles', ['NIX/USDT', '1h'], env)).exitCode).toBe(EXIT.data);
-  expect(asked).toEqual(['/ping/abc/start', '/ping/abc/0', '/ping/abc/start', '/ping/abc/65']);
+  expect(requested).toEqual(['/ping/abc/start', '/ping/abc/0', '/ping/abc/start', '/ping/abc/65']);
   await runScript('status', ['--help'], env);
   await runScript('archive', ['1', '--dry-run'], env);
-  expect(asked).toHaveLength(4);
+  expect(requested).toHaveLength(4);
 
-  const deaf = { ...env, HEALTHCHECK_URL: 'http://127.0.0.1:1/' };
-  expect(await runScript('status', [], deaf)).toMatchObject({ exitCode: EXIT.done, stderr: '' });
+  const unreachable = { ...env, HEALTHCHECK_URL: 'http://127.0.0.1:1/' };
+  expect(await runScript('status', [], unreachable)).toMatchObject({
+    exitCode: EXIT.done,
+    stderr: '',
+  });
 });

@@ -1,21 +1,18 @@
 /** Every verb once, on whatever server the tests run on. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { INTERVALS } from '../../lib/market/intervals.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
 import { fetchableRanges } from '../../lib/store/series.ts';
 import { emptyDatabase, freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { makeFolder, startExchange } from '../support/setting.ts';
 
 test('verbs: all of them work, from an empty database on', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-verbs-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const fake = await startFakeBinance({ nowMs: Date.parse('2024-06-01T00:30Z') });
-  onTestFinished(() => fake.close());
+  const folder = await makeFolder();
+  const fake = await startExchange({ nowMs: Date.parse('2024-06-01T00:30Z') });
   const env = { DATABASE_URL: await emptyDatabase(), ...fake.env };
   const run = async (name: string, ...words: string[]) => {
     const result = await runScript(name, words, env);
@@ -36,26 +33,10 @@ test('verbs: all of them work, from an empty database on', async () => {
   await run('restore', 'BTC/USDT', '--from', '2024-03-05', '--to', '2024-03-20');
   await run('verify-integrity', '--deep');
   await run('verify-integrity', '--repair', '--compare', '5');
-  const candles = await json(
-    'candles',
-    'BTC/USDT',
-    '1h',
-    '--from',
-    '2024-03-01',
-    '--to',
-    '2024-05-01',
-  );
-  expect(candles.candles).toHaveLength(61 * 24);
-  const months = await json(
-    'candles',
-    'BTC/USDT',
-    '1M',
-    '--from',
-    '2023-01-01',
-    '--to',
-    '2024-06-01',
-  );
-  expect(months.candles).toHaveLength(17);
+  const candles = async (interval: string, from: string, to: string) =>
+    (await json('candles', 'BTC/USDT', interval, '--from', from, '--to', to)).candles;
+  expect(await candles('1h', '2024-03-01', '2024-05-01')).toHaveLength(61 * 24);
+  expect(await candles('1M', '2023-01-01', '2024-06-01')).toHaveLength(17);
   expect(await json('status')).toMatchObject({ series: { length: 3 } });
   await run('archive-log');
   await run('metrics', '--output', join(folder, 'klinekeep.prom'));

@@ -10,17 +10,17 @@ const PLACES = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ];
 
-/** The system's Chromium, where there is one. */
+/** The path of the system's Chromium, if it has one. */
 export const browserPath = PLACES.find((place) => place !== '' && existsSync(place));
 
-/** For the names of tests, so that a skipped one says why. */
+/** For test names: why the test is skipped. */
 export const browserNote = browserPath
   ? ''
   : ' (skipped: no Chromium here; apt install chromium, or name one in CHROMIUM)';
 
 /** Starts the system's Chromium; it ends with the test. */
 export async function startBrowser(): Promise<Browser> {
-  // Its sandbox refuses root, and the only page it sees is ours.
+  // The sandbox does not run as root, and the only page is ours.
   const browser = await chromium.launch({
     executablePath: browserPath as string,
     args: ['--no-sandbox'],

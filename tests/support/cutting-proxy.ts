@@ -5,15 +5,15 @@ import { onTestFinished } from 'vitest';
 export interface CuttingProxy {
   url: string;
   /**
-   * Cuts the connection at the `count`-th COMMIT from now on: before the server gets it, or after,
-   * so that its answer is lost.
+   * Cuts the connection at the `count`-th COMMIT from now on: before the server receives it, or after,
+   * so that the answer is lost.
    */
   cutAt(count: number, when: 'before' | 'after'): void;
-  /** Whether it has cut. */
+  /** Whether it has cut a connection. */
   readonly hasCut: boolean;
 }
 
-/** Stands between a script and PostgreSQL until the test ends. */
+/** Passes on what a script and PostgreSQL send, until the test ends. */
 export async function startCuttingProxy(databaseUrl: string): Promise<CuttingProxy> {
   const target = new URL(databaseUrl);
   let plan: { count: number; when: 'before' | 'after' } | undefined;
@@ -36,7 +36,7 @@ export async function startCuttingProxy(databaseUrl: string): Promise<CuttingPro
       plan = undefined;
       hasCut = true;
       if (when === 'before') return void client.destroy();
-      // What it answers shows that it has committed; nobody hears of it.
+      // The server has committed when it answers; the answer is not passed on.
       onward.unpipe(client);
       onward.once('data', () => client.destroy()).resume();
       onward.write(chunk);

@@ -10,13 +10,12 @@ import { connectDatabase, type Database } from '../../lib/postgres/connection.ts
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { TSX_LOADER } from './script.ts';
 
-/** One WAL segment is 16 MiB, and PostgreSQL needs those. */
+/** More than a WAL segment, which has 16 MiB. */
 const MAX_FILE_BYTES = 20 * 1024 * 1024;
 
 /**
- * A server of its own for which no file may grow beyond 20 MiB, so that a table that needs more
- * gets the error of a full disk. Stopped and deleted when the test ends. `withMoreRoom` starts it
- * again without the limit.
+ * Starts a server whose files cannot grow beyond 20 MiB, so that a larger table fails as on a full disk.
+ * It is stopped and deleted when the test ends. `withMoreRoom` restarts it without the limit.
  */
 export async function serverWithFullDisk(): Promise<
   Database & { withMoreRoom(): Promise<Database> }
@@ -36,16 +35,16 @@ export async function serverWithFullDisk(): Promise<
     stdio: 'inherit',
   });
   const [exitCode] = await once(child, 'exit');
-  if (exitCode !== 0) throw new Error(`the server did not start (${exitCode})`);
+  if (exitCode !== 0) throw new Error(`The server did not start: exit code ${exitCode}.`);
   const database = await connectDatabase(await startEmbedded(home), 'klinekeep tests');
   onTestFinished(() => database.close());
   await migrate(database.sql);
   const withMoreRoom = async () => {
     await database.close();
     await stopEmbedded(home);
-    const again = await connectDatabase(await startEmbedded(home), 'klinekeep tests');
-    onTestFinished(() => again.close());
-    return again;
+    const restarted = await connectDatabase(await startEmbedded(home), 'klinekeep tests');
+    onTestFinished(() => restarted.close());
+    return restarted;
   };
   return { ...database, withMoreRoom };
 }

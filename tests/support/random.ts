@@ -1,5 +1,5 @@
 /**
- * Random numbers from 0 to 1 that a seed repeats. The seed is printed; KLINEKEEP_SEED sets it.
+ * Random numbers from 0 to 1, repeatable by a seed. The seed is printed; KLINEKEEP_SEED sets it.
  * https://en.wikipedia.org/wiki/Linear_congruential_generator
  */
 export function seededRandom(): () => number {

@@ -3,7 +3,7 @@ import type { FakeBinance } from './fake-binance/server.ts';
 import { runScript } from './script.ts';
 import { expectedRows, expectSameRows, storedRows } from './stored.ts';
 
-/** Fetches a stretch of 1h candles of BTC/USDT and returns what must be stored from then on. */
+/** Fetches 1h candles of BTC/USDT and returns what has to be stored from then on. */
 export async function fetchReference(
   database: TestDatabase,
   fake: FakeBinance,
@@ -19,7 +19,7 @@ export async function fetchReference(
   );
   return {
     rows,
-    /** Every candle in one tier or the other, none in both, none changed. @returns rows per tier */
+    /** Expects every candle unchanged in exactly one tier. @returns rows per tier */
     expectComplete: async () => {
       const stored = await storedRows(database.sql, 'spot', 'BTC/USDT', '1h');
       expectSameRows(stored.rows, rows);

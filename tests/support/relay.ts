@@ -5,19 +5,19 @@ import { onTestFinished } from 'vitest';
 export interface Relay {
   port: number;
   /** The same URL, through the relay. */
-  urlOf(url: string): string;
+  through(url: string): string;
   /** Connections that were opened so far. */
   readonly connections: number;
   /** Connections that are open now. */
   readonly open: number;
   /** Bytes that clients have sent so far. */
   readonly bytes: number;
-  /** Nothing gets through and nothing is closed, from now on or from when a client sends this text. */
+  /** Passes on and closes nothing, from now on or from when a client sends this text. */
   freeze(text?: string): void;
 }
 
 /**
- * Stands between a script and the server of a URL until the test ends.
+ * Passes on what a script and the server of a URL send, until the test ends.
  * @param onConnection what to do instead of passing everything on
  */
 export async function startRelay(
@@ -28,7 +28,7 @@ export async function startRelay(
   const target = new URL(databaseUrl);
   const sockets = new Set<Socket>();
   let [connections, open, bytes, isFrozen] = [0, 0, 0, false];
-  let last: string | undefined;
+  let freezeText: string | undefined;
   const server = createServer((client) => {
     connections += 1;
     open += 1;
@@ -43,7 +43,7 @@ export async function startRelay(
     sockets.add(onward.on('error', () => {}));
     client.on('data', (chunk) => {
       bytes += chunk.length;
-      if (last !== undefined && chunk.includes(last)) isFrozen = true;
+      if (freezeText !== undefined && chunk.includes(freezeText)) isFrozen = true;
       if (!isFrozen) onward.write(chunk);
     });
     onward.on('data', (chunk) => isFrozen || client.write(chunk));
@@ -60,7 +60,7 @@ export async function startRelay(
   const port = typeof address === 'object' && address ? address.port : 0;
   return {
     port,
-    urlOf: (url) => Object.assign(new URL(url), { port: String(port) }).href,
+    through: (url) => Object.assign(new URL(url), { port: String(port) }).href,
     get connections() {
       return connections;
     },
@@ -71,7 +71,7 @@ export async function startRelay(
       return bytes;
     },
     freeze: (text) => {
-      last = text;
+      freezeText = text;
       isFrozen = text === undefined;
     },
   };

@@ -4,13 +4,13 @@ import { asAdmin } from './database.ts';
 
 export interface TestRole {
   name: string;
-  /** The same address as another one, as this role. */
+  /** The same address with this role's name and password. */
   as: (url: string) => string;
 }
 
 /**
- * A role without any privileges that may log in, gone when the test ends. Ask for it before the database
- * in which it owns something.
+ * Creates a role that can log in and has no privileges, dropped when the test ends. Create it before the
+ * database in which it owns something.
  */
 export async function freshRole(options = ''): Promise<TestRole> {
   const name = `role_${randomBytes(6).toString('hex')}`;
@@ -26,7 +26,7 @@ export async function freshRole(options = ''): Promise<TestRole> {
   };
 }
 
-/** The user that the test server was made with. */
+/** The name of the role that the test server was created with. */
 export function adminName(): string {
-  return new URL(inject('templateUrls')[inject('place')] as string).username;
+  return new URL(inject('templateUrls')[inject('server')] as string).username;
 }

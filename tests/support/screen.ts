@@ -4,21 +4,21 @@ import xterm from '@xterm/headless';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import { TSX_LOADER, UNREACHABLE } from './script.ts';
 
-/** @lydell/node-pty has binaries for most machines; on the others these tests are skipped. */
+/** @lydell/node-pty has binaries for most platforms; on the others these tests are skipped. */
 const pty = await import('@lydell/node-pty').catch(() => undefined);
 export const WHY_NO_SCREEN = pty ? '' : ' (skipped: no @lydell/node-pty for this machine)';
 
 const PATIENCE_MS = 60_000;
 
-/** What a person sees who runs a program on a terminal. */
+/** What a program shows on a terminal. */
 export interface Screen {
-  /** All lines so far, also those that have left the screen at the top; empty ones at the end left out. */
+  /** All lines so far, scrolled ones included, without empty ones at the end. */
   lines(): string[];
-  /** Lines that did not fit the width. */
+  /** The number of lines that did not fit the width. */
   wrapped(): number;
   /** Counted from 0; the row is that of `lines()`. */
   cursor(): { row: number; column: number };
-  /** All bytes that the terminal was sent. */
+  /** All bytes that were sent to the terminal. */
   bytes(): string;
   type(keys: string): void;
   resize(columns: number, rows: number): Promise<void>;
@@ -83,7 +83,9 @@ export async function showScript(
       const giveUpMs = performance.now() + PATIENCE_MS;
       while (!isThere(screen)) {
         if (performance.now() > giveUpMs)
-          throw new Error(`It never came to that:\n${screen.lines().join('\n')}`);
+          throw new Error(
+            `The screen did not change as expected within 60 s:\n${screen.lines().join('\n')}`,
+          );
         await sleep(20);
       }
     },

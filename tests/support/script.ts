@@ -19,7 +19,7 @@ export interface RunningScript {
   result: Promise<ScriptResult>;
 }
 
-/** Starts a script the way cron would: from `/`, with little in its environment. */
+/** Starts a script as cron does: from `/`, with few environment variables. */
 export function startScript(
   name: string,
   words: readonly string[],
@@ -31,7 +31,7 @@ export function startScript(
 function start(file: string, words: readonly string[], env: Record<string, string>): RunningScript {
   const child = spawn(
     process.execPath,
-    // What the tsx command does, without its second process: a SIGKILL must hit the script.
+    // What the tsx command does without a second process: a SIGKILL has to reach the script.
     ['--import', TSX_LOADER, file, ...words],
     {
       cwd: '/',
@@ -52,12 +52,12 @@ function start(file: string, words: readonly string[], env: Record<string, strin
   const result = Promise.all([exited, text(child.stdout), text(child.stderr)]).then(
     ([[exitCode, signal], stdout, stderr]) => ({ exitCode, signal, stdout, stderr }),
   );
-  // A test may stop reading in the middle; then it does not wait for the whole text.
+  // A test may stop reading early and not wait for the result.
   result.catch(() => {});
   return { process: child, result };
 }
 
-/** Runs a program of TypeScript that is none of our scripts. */
+/** Runs a TypeScript file that is not one of our scripts. */
 export async function runProgram(
   file: string,
   words: readonly string[],
@@ -66,7 +66,7 @@ export async function runProgram(
   return await start(file, words, env).result;
 }
 
-/** Runs a script within this process: ten times quicker, and all but the process is the same. */
+/** Runs a script within this process: ten times faster and otherwise the same. */
 export async function runScript(
   name: string,
   words: readonly string[],
@@ -74,7 +74,7 @@ export async function runScript(
 ): Promise<ScriptResult> {
   const { script } = await import(`../../scripts/${name}.ts`);
   const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const said = Promise.all([text(stdout), text(stderr)]);
+  const output = Promise.all([text(stdout), text(stderr)]);
   const exitCode = await execute(script, [...words], {
     env: { ...UNREACHABLE, ...env },
     stdout,
@@ -82,11 +82,11 @@ export async function runScript(
   });
   stdout.end();
   stderr.end();
-  const [out, err] = await said;
+  const [out, err] = await output;
   return { exitCode, signal: null, stdout: out, stderr: err };
 }
 
-/** No test asks the real Binance, or starts a server in the developer's `.klines`, by mistake. */
+/** Keeps tests from sending requests to Binance and from starting a server in the developer's `.klines`. */
 export const UNREACHABLE = {
   DATABASE_URL: 'postgres://nobody@127.0.0.1:1/nothing',
   BINANCE_SPOT_URL: 'http://127.0.0.1:1',

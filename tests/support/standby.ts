@@ -5,6 +5,7 @@ import {
   cp,
   mkdir,
   mkdtemp,
+  readdir,
   readFile,
   rm,
   stat,
@@ -22,13 +23,13 @@ export interface Pair {
   primary: Database;
   standbyUrl: string;
   standby: Database;
-  /** Returns when the standby has everything that the primary has committed. */
+  /** Waits until the standby has everything that the primary has committed. */
   catchUp: () => Promise<void>;
 }
 
 /**
- * A primary and its hot standby, both gone when the test ends. The standby begins as a copy of the
- * stopped primary, since the npm package has no pg_basebackup.
+ * Starts a primary and its hot standby; both are deleted when the test ends. The standby begins as a copy
+ * of the stopped primary, because the npm package has no pg_basebackup.
  */
 export async function startPair(): Promise<Pair> {
   const folder = await mkdtemp(join(tmpdir(), 'klinekeep-pair-'));
@@ -54,7 +55,7 @@ export async function startPair(): Promise<Pair> {
     `primary_conninfo = 'host=127.0.0.1 port=${primaryUrl.port} user=${primaryUrl.username} password=${password}'\n` +
       'max_standby_streaming_delay = 0\nhot_standby_feedback = off\n',
   );
-  await giveLike(join(first, 'pgdata'), data);
+  await chownLike(join(first, 'pgdata'), data);
   const standbyUrl = await startEmbedded(second);
 
   const primary = await connectDatabase(primaryUrl.href, 'klinekeep tests');
@@ -72,17 +73,16 @@ export async function startPair(): Promise<Pair> {
       if (row?.done) return;
       await sleep(50);
     }
-    throw new Error('the standby does not catch up');
+    throw new Error('The standby has not caught up within 30 s.');
   };
   await catchUp();
   return { primary, standby, standbyUrl, catchUp };
 }
 
-/** Copying as root has made all of it root's. */
-async function giveLike(model: string, copy: string): Promise<void> {
+/** Gives a copy that root made to the owner of the original. */
+async function chownLike(model: string, copy: string): Promise<void> {
   const { uid, gid } = await stat(model);
   if (process.getuid?.() !== 0) return;
-  const { readdir } = await import('node:fs/promises');
   await chown(copy, uid, gid);
   for (const name of await readdir(copy, { recursive: true }))
     await chown(join(copy, name), uid, gid);

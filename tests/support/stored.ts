@@ -1,17 +1,10 @@
-import { existsSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type postgres from 'postgres';
 import { expect } from 'vitest';
-import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Interval } from '../../lib/market/intervals.ts';
 import type { Market } from '../../lib/market/symbols.ts';
 import type { RawRow } from './fake-binance/candles.ts';
 
-/** Recordings of the real exchange, where this machine has them. */
-export const RECORDINGS = resolve(PROJECT_DIR, '../shared/data');
-export const hasRecordings = existsSync(RECORDINGS);
-
-/** A stored candle in the exchange's words: times in ms, decimals without trailing zeros. */
+/** Reads stored candles in the form of `expectedRows`. @returns also the number of rows per tier */
 export async function storedRows(
   sql: postgres.Sql,
   market: Market,
@@ -45,12 +38,12 @@ export async function storedRows(
   return { rows, tiers };
 }
 
-/** The same form for what the exchange sends; candles that close after `nowMs` left out. */
+/** The exchange's rows as lines to compare, without candles that close after `nowMs`. */
 export function expectedRows(rows: readonly RawRow[], nowMs: number): string[] {
   return rows.filter((row) => row[6] < nowMs).map((row) => canonical(row.slice(0, 11)));
 }
 
-/** The fields of a kline as one line to compare. */
+/** The fields of a kline as one line: times in ms, decimals without trailing zeros. */
 export function canonical(values: readonly unknown[]): string {
   return values
     .map((value) =>
@@ -61,7 +54,7 @@ export function canonical(values: readonly unknown[]): string {
     .join(' ');
 }
 
-/** Compares without printing a hundred thousand lines when they differ. */
+/** Compares rows; prints the first difference only, not a hundred thousand lines. */
 export function expectSameRows(found: readonly string[], wanted: readonly string[]): void {
   const different = wanted.findIndex((row, index) => row !== found[index]);
   expect({ count: found.length, firstDifference: found[different] }).toEqual({

@@ -9,14 +9,14 @@ export interface MadeCandles {
   symbol?: string;
   table?: string;
   interval?: string;
-  /** How many, a minute apart. */
+  /** How many candles, a minute apart. */
   rows: number;
   from: string;
 }
 
 /**
- * Stores made-up 1m candles without an exchange, and remembers every one in the table `reference`,
- * which tests change along with what they change in the store.
+ * Stores made-up 1m candles without an exchange, and a copy of each in the table `reference`. Tests apply
+ * their changes to both.
  */
 export async function makeCandles(
   { sql }: Database,
@@ -30,7 +30,7 @@ export async function makeCandles(
     })}
     on conflict do nothing`;
   const instrument = (await listInstruments(sql)).find((each) => each.symbol === symbol);
-  if (!instrument) throw new Error(`${symbol} was not registered`);
+  if (!instrument) throw new Error(`${symbol} was not registered.`);
   const [found] = await sql`select to_regclass(format('%I', ${table}::text)) is null as missing`;
   if (found?.missing) {
     await sql.unsafe(
@@ -55,8 +55,8 @@ export async function makeCandles(
 }
 
 /**
- * Both tiers together hold exactly the reference, no candle is in both, and the log of batches
- * adds up to what is archived.
+ * Expects both tiers together to equal the reference, no candle in both, and a batch log that adds up to
+ * the archive.
  * @returns candles per tier
  */
 export async function expectReference({
@@ -78,10 +78,10 @@ export async function expectReference({
   return { hot: found?.hot, archive: found?.archive };
 }
 
-/** Of each series the hashes of its batches add up to the hash of its archive. */
+/** Expects the batch hashes of each series to add up to the hash of its archive. */
 export async function expectLedger({ sql }: Pick<Database, 'sql'>): Promise<void> {
   const { row_hash } = await readColumns(sql, 'klines_archive');
-  // In one snapshot: a run may be going on.
+  // In one snapshot, because a run may be in progress.
   const [stored, logged] = await sql.begin('isolation level repeatable read', (tx) => [
     tx.unsafe(`
     select instrument_id, interval, count(*)::int as rows, sum(${row_hash.text})::text as hash

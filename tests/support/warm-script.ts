@@ -1,6 +1,6 @@
 /**
- * A script that has been loaded and waits: `warm-script.ts NAME` says "ready", and runs when a line
- * of JSON with its words and its environment arrives. So that a test of kills spends its time on work.
+ * Loads a script and waits: `warm-script.ts NAME` prints "ready" and runs the script when a line of JSON
+ * with its arguments and environment arrives. A test that kills scripts does not wait for their start.
  */
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';

@@ -5,9 +5,9 @@ import { addSteps, floorToGrid, INTERVALS } from '../../lib/market/intervals.ts'
 import { withInstrumentLock } from '../../lib/store/locks.ts';
 import { freshDatabase } from '../support/database.ts';
 import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { fetchReference } from '../support/reference.ts';
 import { runScript } from '../support/script.ts';
-import { hasRecordings, RECORDINGS } from '../support/stored.ts';
 
 const UNTIL = '2024-03-10';
 
@@ -402,60 +402,54 @@ test('for a person: a table a series, worst first, in UTC, eighty columns wide',
 `);
 });
 
-test.skipIf(!hasRecordings)(
-  'on the recordings: the outage of 2023-03-24, confirmed after a repair, and nothing else',
-  async () => {
-    const fake = await startFakeBinance({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
-    onTestFinished(() => fake.close());
-    const { url } = await freshDatabase();
-    const env = { DATABASE_URL: url, ...fake.env };
-    for (const interval of ['1m', '1h']) {
-      const range = ['--since', '2023-02-15', '--until', '2023-04-16', '--source', 'bulk'];
-      await runScript(
-        'fetch-history',
-        ['BTC/USDT', 'ETH/USDT', '--interval', interval, ...range],
-        env,
-      );
-    }
-    await runScript('archive', ['30', '--as-of', '2023-04-16'], env);
-    const verify = async (...words: string[]) => {
-      const result = await runScript(
-        'verify-integrity',
-        ['--to', '2023-04-16', '--json', ...words],
-        env,
-      );
-      const { findings, candles } = JSON.parse(result.stdout);
-      return {
-        candles,
-        exitCode: result.exitCode,
-        found: findings
-          .map(
-            (each: JsonFinding & { symbol: string }) =>
-              `${each.severity} ${each.symbol} ${each.interval} ${each.check} ${each.count} ${each.examples[0]}`,
-          )
-          .sort(),
-      };
+test('verify: reports the recorded outage, confirmed after a repair, and nothing else', async () => {
+  const { since, until, days } = recordedOutage();
+  const fake = await startFakeBinance({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
+  onTestFinished(() => fake.close());
+  const { url } = await freshDatabase();
+  const env = { DATABASE_URL: url, ...fake.env };
+  for (const interval of ['1m', '1h']) {
+    const range = ['--since', since, '--until', until, '--source', 'bulk'];
+    await runScript(
+      'fetch-history',
+      ['BTC/USDT', 'ETH/USDT', '--interval', interval, ...range],
+      env,
+    );
+  }
+  await runScript('archive', [String(Math.floor(days / 2)), '--as-of', until], env);
+  const verify = async (...words: string[]) => {
+    const result = await runScript('verify-integrity', ['--to', until, '--json', ...words], env);
+    const { findings, candles } = JSON.parse(result.stdout);
+    return {
+      candles,
+      exitCode: result.exitCode,
+      found: findings
+        .map(
+          (each: JsonFinding & { symbol: string }) =>
+            `${each.severity} ${each.symbol} ${each.interval} ${each.check} ${each.count} ${each.examples[0]}`,
+        )
+        .sort(),
     };
-    const flat = (interval: string, count: number) =>
-      ['BTC', 'ETH'].map(
-        (base) => `info ${base}/USDT ${interval} flat ${count} 2023-03-24 to 2023-03-25 (${count})`,
-      );
-    const outage = (kind: string) =>
-      [
-        ...['BTC', 'ETH'].flatMap((base) => [
-          `${kind} ${base}/USDT 1h ${kind === 'error' ? 'missing' : 'confirmed-gap'} 1 2023-03-24 13:00 to 14:00 (1)`,
-          `${kind} ${base}/USDT 1m ${kind === 'error' ? 'missing' : 'confirmed-gap'} 80 2023-03-24 12:40 to 14:00 (80)`,
-        ]),
-        ...flat('1m', 72),
-        ...flat('1h', 1),
-      ].sort();
-    const before = await verify();
-    expect(before.candles).toBe(2 * (86_320 + 1439));
-    expect(before.found).toEqual(outage('error'));
-    expect(before.exitCode).toBe(EXIT.findings);
-    const after = await verify('--repair');
-    expect(after.found).toEqual(outage('info'));
-    expect(after.exitCode).toBe(EXIT.done);
-    expect((await verify('--deep', '--compare', '10')).found).toEqual(outage('info'));
-  },
-);
+  };
+  const flat = (interval: string, count: number) =>
+    ['BTC', 'ETH'].map(
+      (base) => `info ${base}/USDT ${interval} flat ${count} 2023-03-24 to 2023-03-25 (${count})`,
+    );
+  const outage = (kind: string) =>
+    [
+      ...['BTC', 'ETH'].flatMap((base) => [
+        `${kind} ${base}/USDT 1h ${kind === 'error' ? 'missing' : 'confirmed-gap'} 1 2023-03-24 13:00 to 14:00 (1)`,
+        `${kind} ${base}/USDT 1m ${kind === 'error' ? 'missing' : 'confirmed-gap'} 80 2023-03-24 12:40 to 14:00 (80)`,
+      ]),
+      ...flat('1m', 72),
+      ...flat('1h', 1),
+    ].sort();
+  const before = await verify();
+  expect(before.candles).toBe(2 * (days * (1440 + 24) - 80 - 1));
+  expect(before.found).toEqual(outage('error'));
+  expect(before.exitCode).toBe(EXIT.findings);
+  const after = await verify('--repair');
+  expect(after.found).toEqual(outage('info'));
+  expect(after.exitCode).toBe(EXIT.done);
+  expect((await verify('--deep', '--compare', '10')).found).toEqual(outage('info'));
+});

@@ -1,22 +1,22 @@
 import type { Day } from './days.ts';
 
-/** Enough for the eye, and what makes 500 charts fit in a page. */
+/** More cannot be seen, and 500 charts have to fit in a page. */
 const SIGNIFICANT_DIGITS = 6;
 
 /** Daily candles of a chart, as small whole numbers. */
 export interface ChartData {
-  /** Decimals that the numbers were multiplied away by: a price is number / 10 ** scale. */
+  /** A price is number / 10 ** scale. */
   scale: number;
   /**
-   * Five a candle: days since the one before, open less the close before, high less open, open less
-   * low, close less open.
+   * Five numbers per candle: days since the previous candle, open - previous close, high - open,
+   * open - low, close - open.
    */
   values: number[];
 }
 
-/** @returns undefined when there is nothing to draw */
+/** Encodes the days that have prices. @returns undefined if there are none */
 export function encodeChart(days: readonly Day[]): ChartData | undefined {
-  // What is no price, or a negative one, would spoil the scale of all others.
+  // A price that is not a number, or is negative, would spoil the scale for all others.
   const priced = days.flatMap(({ index, prices }) =>
     prices?.every((price) => price > 0) ? [{ index, prices }] : [],
   );

@@ -1,35 +1,35 @@
 import type { Day } from './days.ts';
 
 /**
- * What a day of a series looks like on the map, as one letter: `c`omplete, `a`rchived and
- * complete, `o`utage (all that is missing is known not to exist), `m`issing some, `x` missing all,
- * `n`othing expected yet.
+ * The state of a day on the map: `c` complete, `a` complete and archived, `o` outage (the exchange does
+ * not have what is missing), `m` some candles are missing, `x` all are missing, `n` none is expected.
  */
 export type DayState = 'c' | 'a' | 'o' | 'm' | 'x' | 'n';
 
 export interface Coverage {
-  /** Runs of days, oldest first: `n120 a200 o1 c44`. */
+  /** Consecutive days of one state, oldest first: `n120 a200 o1 c44`. */
   runs: string;
-  /** Where candles are missing, by day: found, wanted, and how many do not exist. */
-  lacking: Record<number, [found: number, wanted: number, gap: number]>;
+  /** The days with missing candles, by index; `gap`: how many the exchange does not have. */
+  incomplete: Record<number, [found: number, wanted: number, gap: number]>;
   counts: Record<DayState, number>;
 }
 
-export function describeCoverage(days: readonly Day[]): Coverage {
+/** Sums up the days of a series for the map. */
+export function toCoverage(days: readonly Day[]): Coverage {
   const counts: Coverage['counts'] = { c: 0, a: 0, o: 0, m: 0, x: 0, n: 0 };
-  const lacking: Coverage['lacking'] = {};
+  const incomplete: Coverage['incomplete'] = {};
   const runs: [DayState, number][] = [];
   for (const day of days) {
     const state = stateOf(day);
     counts[state] += 1;
     if (state === 'o' || state === 'm' || state === 'x') {
-      lacking[day.index] = [day.found, day.wanted, day.gap];
+      incomplete[day.index] = [day.found, day.wanted, day.gap];
     }
     const last = runs.at(-1);
     if (last?.[0] === state) last[1] += 1;
     else runs.push([state, 1]);
   }
-  return { runs: runs.map(([state, count]) => `${state}${count}`).join(' '), lacking, counts };
+  return { runs: runs.map(([state, count]) => `${state}${count}`).join(' '), incomplete, counts };
 }
 
 function stateOf({ found, archived, wanted, gap }: Day): DayState {

@@ -7,7 +7,6 @@ import {
   countSlots,
   floorToGrid,
   type Instrument,
-  type Interval,
   maxStepMs,
   type TimeRange,
 } from '../../market/mod.ts';
@@ -18,15 +17,25 @@ import type { SeriesStatus } from '../status.ts';
 export interface Day {
   /** Days since the window began. */
   index: number;
-  /** Candles that are stored, and how many of them are archived. */
+  /** Number of stored candles, and how many of them are archived. */
   found: number;
   archived: number;
-  /** Candles there would be, from the first stored one on. */
+  /** Number of candles that should be there. */
   wanted: number;
-  /** How many the exchange is known not to have. */
+  /** How many of them the exchange does not have. */
   gap: number;
-  /** Undefined where the day was not read, or holds nothing. */
+  /** Undefined if the day was sampled or has no candle. */
   prices: [open: number, high: number, low: number, close: number] | undefined;
+}
+
+/** What the days are read of. */
+export interface SeriesWindow {
+  instrument: Instrument;
+  series: SeriesStatus;
+  /** Whole UTC days. */
+  window: TimeRange;
+  /** Where candles should be. */
+  expected: TimeRange;
 }
 
 interface DayRow {
@@ -39,108 +48,83 @@ interface DayRow {
   close?: number;
 }
 
-/** Candles that `readDays` reads of a series. */
-export function rowsToRead({ interval, firstMs, lastMs }: SeriesStatus, window: TimeRange): number {
+/** How many candles `readDays` reads of a series. */
+export function countRows({ interval, firstMs, lastMs }: SeriesStatus, window: TimeRange): number {
   return countAllSlots(interval, clipRanges([{ fromMs: firstMs, toMs: lastMs + 1 }], window));
 }
 
-/**
- * The days of a series, every candle counted.
- * @param expected where candles ought to be
- */
-export async function readDays(
-  sql: postgres.Sql,
-  instrument: Instrument,
-  series: SeriesStatus,
-  window: TimeRange,
-  expected: TimeRange,
-): Promise<Day[]> {
-  const values = {
-    instrument_id: instrument.id,
-    interval: series.interval,
-    from_time: new Date(window.fromMs),
-    to_time: new Date(window.toMs),
-  };
-  if (maxStepMs(series.interval) > DAY_MS)
-    return await readLongCandles(sql, values, series, window, expected);
-  const rows = await runSql<DayRow>(sql, 'read/report_days.sql', values);
-  return fillIn(rows, window, (day) => ({
-    wanted: countAllSlots(series.interval, clipRanges([day], expected)),
-    gap: countAllSlots(series.interval, clipRanges(series.gaps, day)),
+/** Reads every candle of each day. A candle longer than a day counts for each of its days. */
+export async function readDays(sql: postgres.Sql, of: SeriesWindow): Promise<Day[]> {
+  const { series, expected } = of;
+  const { interval, gaps } = series;
+  if (maxStepMs(interval) > DAY_MS) {
+    return fillIn(await readLongCandles(sql, of), of.window, (day) => ({
+      wanted: contains(expected, day.fromMs) ? 1 : 0,
+      gap: clipRanges(gaps, day).length > 0 ? 1 : 0,
+    }));
+  }
+  const rows = await runSql<DayRow>(sql, 'read/report_days.sql', toValues(of));
+  return fillIn(rows, of.window, (day) => ({
+    wanted: countAllSlots(interval, clipRanges([day], expected)),
+    gap: countAllSlots(interval, clipRanges(gaps, day)),
   }));
 }
 
-/** The days of a series, each looked at in `moments` places only. No prices. */
+/** Looks for a candle at `moments` times of each day. Reads no prices. */
 export async function sampleDays(
   sql: postgres.Sql,
-  instrument: Instrument,
-  series: SeriesStatus,
-  window: TimeRange,
-  expected: TimeRange,
+  of: SeriesWindow,
   moments: number,
 ): Promise<Day[]> {
+  const { series, expected } = of;
   const apartMs = DAY_MS / moments;
   const rows = await runSql<DayRow>(sql, 'read/sampled_days.sql', {
-    instrument_id: instrument.id,
-    interval: series.interval,
-    from_time: new Date(window.fromMs),
-    to_time: new Date(window.toMs),
+    ...toValues(of),
     moments,
     apart: spanForSql(apartMs),
     step: spanForSql(maxStepMs(series.interval)),
   });
-  return fillIn(rows, window, (day) => {
+  return fillIn(rows, of.window, (day) => {
     const times = Array.from({ length: moments }, (_, number) => day.fromMs + number * apartMs);
-    const isGap = (timeMs: number) =>
-      series.gaps.some((gap) => gap.fromMs <= timeMs && timeMs < gap.toMs);
+    const isGap = (timeMs: number) => series.gaps.some((gap) => contains(gap, timeMs));
     return {
-      wanted: times.filter((timeMs) => expected.fromMs <= timeMs && timeMs < expected.toMs).length,
+      wanted: times.filter((timeMs) => contains(expected, timeMs)).length,
       gap: times.filter(isGap).length,
     };
   });
 }
 
-/** Candles of 3d, 1w and 1M stand for all their days. */
-async function readLongCandles(
-  sql: postgres.Sql,
-  values: { instrument_id: number; interval: Interval; from_time: Date; to_time: Date },
-  series: SeriesStatus,
-  window: TimeRange,
-  expected: TimeRange,
-): Promise<Day[]> {
-  const { interval } = series;
-  const found = new Map<number, DayRow>();
-  const from_time = new Date(floorToGrid(interval, window.fromMs));
-  const batches = streamSql<Record<string, string> & { open_time: Date }>(sql, 'read/candles.sql', {
-    ...values,
-    from_time,
-  });
+/** A row for each day of candles of 3d, 1w and 1M; the first day of each has its prices. */
+async function readLongCandles(sql: postgres.Sql, of: SeriesWindow): Promise<DayRow[]> {
+  const { interval, archived } = of.series;
+  const values = toValues(of);
+  values.from_time = new Date(floorToGrid(interval, of.window.fromMs));
+  const found: DayRow[] = [];
+  const batches = streamSql<Record<string, string> & { open_time: Date }>(
+    sql,
+    'read/candles.sql',
+    values,
+  );
   for await (const rows of batches) {
-    for (const row of rows) {
-      const openMs = floorToGrid(interval, row.open_time.getTime());
-      const archived = series.archived && openMs < series.archived.toMs ? 1 : 0;
+    for (const { open_time, open_price, high_price, low_price, close_price } of rows) {
+      const openMs = floorToGrid(interval, open_time.getTime());
+      const isArchived = archived !== undefined && openMs < archived.toMs;
       const endMs = addSteps(interval, openMs, 1);
-      for (let dayMs = openMs; dayMs < endMs; dayMs += DAY_MS) {
-        const isFirst = dayMs === openMs;
-        const prices = isFirst
-          ? {
-              open: Number(row.open_price),
-              high: Number(row.high_price),
-              low: Number(row.low_price),
-              close: Number(row.close_price),
-            }
-          : {};
-        found.set(dayMs, { day: new Date(dayMs), found: 1, archived, ...prices });
-      }
+      const first = found.length;
+      for (let dayMs = openMs; dayMs < endMs; dayMs += DAY_MS)
+        found.push({ day: new Date(dayMs), found: 1, archived: isArchived ? 1 : 0 });
+      Object.assign(found[first] as DayRow, {
+        open: Number(open_price),
+        high: Number(high_price),
+        low: Number(low_price),
+        close: Number(close_price),
+      });
     }
   }
-  return fillIn([...found.values()], window, (day) => ({
-    wanted: expected.fromMs <= day.fromMs && day.fromMs < expected.toMs ? 1 : 0,
-    gap: series.gaps.some((gap) => gap.fromMs < day.toMs && gap.toMs > day.fromMs) ? 1 : 0,
-  }));
+  return found;
 }
 
-/** A day for each of the window, also where nothing was found. */
+/** Returns a day for each of the window, also where no row was found. */
 function fillIn(
   rows: readonly DayRow[],
   window: TimeRange,
@@ -150,15 +134,21 @@ function fillIn(
   return Array.from({ length: countSlots('1d', window) }, (_, index) => {
     const fromMs = window.fromMs + index * DAY_MS;
     const row = byTime.get(fromMs);
-    return {
-      index,
-      found: row?.found ?? 0,
-      archived: row?.archived ?? 0,
-      ...expect({ fromMs, toMs: fromMs + DAY_MS }),
-      prices:
-        row?.open === undefined
-          ? undefined
-          : [row.open, row.high as number, row.low as number, row.close as number],
-    };
+    const { found = 0, archived = 0, open, high = 0, low = 0, close = 0 } = row ?? {};
+    const prices: Day['prices'] = open === undefined ? undefined : [open, high, low, close];
+    return { index, found, archived, ...expect({ fromMs, toMs: fromMs + DAY_MS }), prices };
   });
+}
+
+function toValues({ instrument, series, window }: SeriesWindow) {
+  return {
+    instrument_id: instrument.id,
+    interval: series.interval,
+    from_time: new Date(window.fromMs),
+    to_time: new Date(window.toMs),
+  };
+}
+
+function contains({ fromMs, toMs }: TimeRange, timeMs: number): boolean {
+  return fromMs <= timeMs && timeMs < toMs;
 }

@@ -13,7 +13,7 @@ export class BulkFiles {
   private readonly made = new Map<string, Buffer>();
   private readonly root: string | undefined;
 
-  /** @param root a folder laid out the same way, behind what is made here */
+  /** @param root a folder laid out the same way; published files hide those in it */
   constructor(root: string | undefined) {
     this.root = root;
   }
@@ -41,7 +41,7 @@ export interface BulkOptions {
   symbol?: string;
   interval?: Interval;
   header?: boolean;
-  /** Times in µs, as spot has them since 2025. */
+  /** Times in µs, as in spot files since 2025. */
   micros?: boolean;
   /** Changes the rows before they are written. */
   edit?: (rows: RawRow[]) => RawRow[];

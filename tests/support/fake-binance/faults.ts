@@ -38,7 +38,7 @@ export interface Request {
   symbol: string | undefined;
 }
 
-/** Things that are to go wrong, in the order in which they were asked for. */
+/** Faults to inject, in the order in which they were added. */
 export class Faults {
   private readonly list: Fault[] = [];
   private random = 1;
@@ -51,7 +51,7 @@ export class Faults {
     this.list.length = 0;
   }
 
-  /** The fault that this request is to meet; it has then happened. */
+  /** Takes the next fault that matches a request. */
   take(request: Request): Fault | undefined {
     const fault = this.list.find(
       (each) =>
@@ -72,7 +72,7 @@ export class Faults {
   }
 }
 
-/** Answers with a fault. @returns false: answer as usual */
+/** Answers with a fault. @returns false if the usual answer is to follow */
 export function answerWithFault(fault: Fault, response: ServerResponse, rows: RawRow[]): boolean {
   switch (fault.kind) {
     case 429:

@@ -1,4 +1,4 @@
-/** The stand-in as a program: prints its address as JSON and ends with its standard input. */
+/** The fake exchange as a program: prints its address as JSON and exits when its standard input ends. */
 import { parseArgs } from 'node:util';
 import { startFakeBinance } from './server.ts';
 import { defaultSymbols } from './symbols.ts';

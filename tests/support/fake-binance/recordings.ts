@@ -90,7 +90,7 @@ function parseCsv(csv: string): RawRow[] {
     });
 }
 
-/** Microseconds from 2025 on. */
+/** Spot files have microseconds since 2025. */
 function toMs(time: string): number {
   return Number(time.length > 14 ? time.slice(0, -3) : time);
 }

@@ -13,8 +13,8 @@ import { BulkFiles } from './bulk.ts';
 import { MadeUpCandles, type RawRow } from './candles.ts';
 import { answerWithFault, type Fault, Faults, send } from './faults.ts';
 import { Recordings } from './recordings.ts';
-import { defaultSymbols, describeSymbol, type FakeSymbol } from './symbols.ts';
-import { Weights, weightOf } from './weights.ts';
+import { defaultSymbols, type FakeSymbol, toExchangeInfo } from './symbols.ts';
+import { requestWeight, Weights } from './weights.ts';
 
 export interface FakeOptions {
   port?: number;
@@ -40,10 +40,10 @@ export interface LoggedRequest {
 const MAX_LIMIT: Record<Market, number> = { spot: 1000, usdm: 1500 };
 const LISTED_MS = Date.UTC(2019, 0, 1);
 
-/** Binance's REST interface for candles, both markets, on a port of this machine. */
+/** Binance's REST interface for candles and its bulk files, both markets, on a local port. */
 export class FakeBinance {
   url = '';
-  /** Fixed when set; else the machine's clock. */
+  /** The exchange's clock, Unix ms. Undefined: this machine's clock. */
   nowMs: number | undefined;
   symbols: FakeSymbol[];
   latencyMs: number;
@@ -54,7 +54,7 @@ export class FakeBinance {
   };
   requests: LoggedRequest[] = [];
   readonly bulk: BulkFiles;
-  /** Candles that were published in an odd way, by open time. */
+  /** Changes to single candles, by open time. */
   readonly oddities = new Map<number, (row: RawRow) => RawRow>();
   private readonly recordings: Recordings | undefined;
   private readonly generators = new Map<string, MadeUpCandles>();
@@ -86,13 +86,13 @@ export class FakeBinance {
     this.faults.add(fault);
   }
 
-  /** From now on this candle has another volume, as if the exchange had corrected it. */
+  /** Changes the volume of a candle, as if the exchange had corrected it. */
   revise(market: Market, symbol: string, openMs: number): void {
     const key = `${market} ${symbol} ${openMs}`;
     this.revised.set(key, (this.revised.get(key) ?? 0) + 1);
   }
 
-  /** Names of the bulk files that were asked for, without their checksums. */
+  /** Names of the requested bulk files, without their checksums. */
   fileRequests(): string[] {
     const names = this.requests
       .filter((each) => each.path === 'file')
@@ -104,12 +104,12 @@ export class FakeBinance {
     return this.requests.filter((request) => request.path === 'klines');
   }
 
-  /** The environment that sends a script here. */
+  /** The environment variables that direct a script to this server. */
   get env(): Record<string, string> {
     return { BINANCE_SPOT_URL: this.url, BINANCE_USDM_URL: this.url, BINANCE_BULK_URL: this.url };
   }
 
-  /** Candles that open in `fromMs` to `toMs`, both included, the forming one too. */
+  /** Candles that open from `fromMs` to `toMs`, both inclusive, and the forming one. */
   async candles(
     market: Market,
     symbol: string,
@@ -194,12 +194,12 @@ export class FakeBinance {
       logged.status = response.statusCode;
     });
 
-    const verdict = this.weights[market].spend(weightOf(market, path, limit), Date.now());
+    const limitation = this.weights[market].spend(requestWeight(market, path, limit), Date.now());
     response.setHeader('x-mbx-used-weight-1m', this.weights[market].used);
     if (this.latencyMs > 0) await sleep(this.latencyMs);
-    if (verdict.status !== 200) {
-      response.setHeader('retry-after', verdict.retryAfterS);
-      return send(response, verdict.status, { code: -1003, msg: 'Way too many requests.' });
+    if (limitation.status !== 200) {
+      response.setHeader('retry-after', limitation.retryAfterS);
+      return send(response, limitation.status, { code: -1003, msg: 'Way too many requests.' });
     }
     const fault = this.faults.take(logged);
     if (fault) {
@@ -232,15 +232,15 @@ export class FakeBinance {
 
   private answerExchangeInfo({ market, symbol }: LoggedRequest, response: ServerResponse): void {
     const listed = this.symbols.filter((each) => each.market === market);
-    const asked =
+    const found =
       market === 'spot' && symbol ? listed.filter((each) => each.symbol === symbol) : listed;
-    const isUnknown = asked.length === 0 && symbol !== undefined;
+    const isUnknown = found.length === 0 && symbol !== undefined;
     if (isUnknown) send(response, 400, { code: -1121, msg: 'Invalid symbol.' });
     else
       send(response, 200, {
         timezone: 'UTC',
         serverTime: this.now(),
-        symbols: asked.map(describeSymbol),
+        symbols: found.map(toExchangeInfo),
       });
   }
 

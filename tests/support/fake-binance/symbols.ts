@@ -12,7 +12,7 @@ export interface FakeSymbol {
   contractType?: string;
   /** Default 2019-01-01. */
   listedMs?: number;
-  /** No candle opens here or later. */
+  /** No candle opens at this time or later. */
   endedMs?: number;
   /** No candle opens in these. */
   gaps?: TimeRange[];
@@ -21,7 +21,7 @@ export interface FakeSymbol {
 
 const PRICES = { BTC: 64_000, ETH: 3200, BNB: 580, SOL: 150, XRP: 0.5, ADA: 0.4, DOGE: 0.12 };
 
-/** The well-known ones, the awkward ones, and made-up COIN001 … until there are `count` a market. */
+/** Well-known symbols, unusual ones, and COIN001 … until there are `count` per market. */
 export function defaultSymbols(count = 0): FakeSymbol[] {
   const symbols: FakeSymbol[] = [
     { market: 'spot', symbol: '币安人生USDT', base: '币安人生', quote: 'USDT', basePrice: 0.1 },
@@ -47,8 +47,8 @@ export function defaultSymbols(count = 0): FakeSymbol[] {
   return symbols;
 }
 
-/** What exchangeInfo says of a symbol, as far as anybody reads it. */
-export function describeSymbol(each: FakeSymbol): Record<string, unknown> {
+/** A symbol in the format of exchangeInfo, with the fields that klinekeep reads. */
+export function toExchangeInfo(each: FakeSymbol): Record<string, unknown> {
   const common = {
     symbol: each.symbol,
     status: each.status ?? 'TRADING',

@@ -1,17 +1,17 @@
 import type { Market } from '../../../lib/market/symbols.ts';
 
 const LIMITS: Record<Market, number> = { spot: 6000, usdm: 2400 };
-/** Requests that somebody may go on sending after a 429 before the address is banned. */
+/** Number of requests after a 429 that lead to a ban. */
 const PATIENCE = 10;
 const BAN_S = 120;
 
 export type Verdict = { status: 200 } | { status: 429 | 418; retryAfterS: number };
 
-/** One market's request weight, counted by the clock minute, as Binance does. */
+/** One market's request weight, counted per clock minute as at Binance. */
 export class Weights {
   limit: number;
   used = 0;
-  /** The most that was spent in one minute. */
+  /** The highest weight of a minute. */
   peak = 0;
   private minute = 0;
   private ignored = 0;
@@ -38,8 +38,8 @@ export class Weights {
   }
 }
 
-/** What a request costs. https://developers.binance.com/docs */
-export function weightOf(market: Market, path: string, limit: number): number {
+/** The weight of a request. https://developers.binance.com/docs */
+export function requestWeight(market: Market, path: string, limit: number): number {
   if (path === 'klines') {
     if (market === 'spot') return 2;
     return limit < 100 ? 1 : limit < 500 ? 2 : limit <= 1000 ? 5 : 10;

@@ -3,11 +3,11 @@ import { deflateRawSync } from 'node:zlib';
 export interface ZipMember {
   name: string;
   content: Buffer;
-  /** A lie about the size of the content. */
+  /** A wrong size of the content. */
   claimedSize?: number;
 }
 
-/** A zip file of these members. PKWARE's APPNOTE 4.3 */
+/** Makes a zip file. PKWARE's APPNOTE 4.3 */
 export function makeZip(members: readonly ZipMember[]): Buffer {
   const parts: Buffer[] = [];
   const directory: Buffer[] = [];

@@ -1,5 +1,5 @@
 /* global LightweightCharts */
-// What the report does in the browser: draws strips and chart, answers mouse and keyboard.
+// Runs in the browser: draws the strips and the chart, and handles mouse and keyboard.
 (async () => {
   const DAY_MS = 86_400_000;
   const STRIP_HEIGHT = 16;
@@ -29,7 +29,7 @@
     return JSON.parse(await new Response(stream).text());
   }
 
-  // Coverage: one strip a row. All strips share a tab stop; the arrow keys move within and between.
+  // Coverage: one strip per row. All strips share a tab stop; arrow keys move within and between them.
 
   const STATE_COLORS = {
     c: 'complete',
@@ -63,7 +63,7 @@
     });
   }
 
-  // Asked of the page once: 500 strips that each ask make it lay itself out 500 times.
+  // Read once: reading the width for each of 500 strips would lay out the page 500 times.
   let stripWidth = 0;
   let colors = {};
 
@@ -121,10 +121,10 @@
   }
 
   function describeDay(index, day) {
-    const { name, interval, lacking, sampled } = series[index];
+    const { name, interval, incomplete, sampled } = series[index];
     const { state } = runsOf(index).find((run) => day < run.to);
-    const [found, wanted, gap] = lacking[day] ?? [];
-    const unit = sampled ? 'moments looked at' : 'candles';
+    const [found, wanted, gap] = incomplete[day] ?? [];
+    const unit = sampled ? 'moments checked' : 'candles';
     const numbers = wanted ? `: ${count(found)} of ${count(wanted)} ${unit}` : '';
     const known = gap ? `, ${count(gap)} not at the exchange` : '';
     return {
@@ -133,7 +133,7 @@
     };
   }
 
-  function tell(index, day) {
+  function showDay(index, day) {
     const { name, text } = describeDay(index, day);
     $('readout').textContent = `${name}, ${text}`;
   }
@@ -149,7 +149,7 @@
     canvas.setAttribute('aria-valuetext', describeDay(row, at.day).text);
     if (document.activeElement !== canvas) canvas.focus({ preventScroll: false });
     rows[row].scrollIntoView({ block: 'nearest' });
-    tell(row, at.day);
+    showDay(row, at.day);
     drawStrip(before);
     drawStrip(row);
   }
@@ -179,7 +179,7 @@
       const { left, width } = canvas.getBoundingClientRect();
       return Math.min(days - 1, Math.max(0, Math.floor(((event.clientX - left) / width) * days)));
     };
-    canvas.addEventListener('pointermove', (event) => tell(index, dayAt(event)));
+    canvas.addEventListener('pointermove', (event) => showDay(index, dayAt(event)));
     canvas.addEventListener('click', (event) => moveTo(index, dayAt(event)));
     canvas.addEventListener('focus', () => moveTo(index, at.day));
     canvas.addEventListener('blur', () => drawStrip(index));
@@ -214,7 +214,7 @@
   $('filter').addEventListener('input', filter);
   $('only-missing').addEventListener('change', filter);
 
-  // The chart: daily candles, the archived ones in grey, a line where the archive ends.
+  // The chart: daily candles, archived ones in grey, and a line where the archive ends.
 
   let chart;
 
@@ -251,7 +251,7 @@
     $('chart').hidden = !data;
     if (!data) {
       $('chart-text').textContent =
-        `${name} has no chart here: so many candles are not read at once. A report of its own has one: just report --symbol ${name}`;
+        `No chart of ${name}: this report has too many candles to read them all. Make a report of this symbol alone: just report --symbol ${name}`;
       return;
     }
     const candles = decode(data);
@@ -309,7 +309,7 @@
     const highs = Math.max(...candles.map((candle) => candle.high));
     const boundary =
       boundaryMs === null
-        ? 'None of it is archived.'
+        ? 'No candle is archived.'
         : `Archived before ${dayName(boundaryMs)}${isWithin ? ', left of the dashed line' : ''}.`;
     $('chart-text').textContent =
       `${name}, ${count(candles.length)} days from ${interval} candles, ${points[0].time} to ${points.at(-1).time}: ` +

@@ -8,14 +8,14 @@ import { startEmbedded, stopEmbedded } from '../../lib/embedded/cluster.ts';
 import { connectDatabase } from '../../lib/postgres/connection.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { checkServer } from '../../lib/postgres/server.ts';
-import { PLACES } from './places.ts';
+import { SERVERS } from './servers.ts';
 import { fetchVersion, findVersion } from './versions.ts';
 
 declare module 'vitest' {
   interface ProvidedContext {
-    /** Which of the servers a project uses. */
-    place: string;
-    /** Of each server a database with the schema in it, to make others from. */
+    /** Which of SERVERS a project uses. */
+    server: string;
+    /** The address of each server's database with the schema, from which others are created. */
     templateUrls: Record<string, string>;
   }
 }
@@ -25,13 +25,13 @@ interface TestServer {
   stop(): Promise<void>;
 }
 
-/** One server for each place, for the whole run, in folders of their own that go with it. */
+/** Starts all servers for the whole run; afterwards stops them and deletes their folders. */
 export default async function startServers(project: TestProject): Promise<() => Promise<void>> {
   const started = await Promise.allSettled(
-    PLACES.map(async (place) => {
-      const server = await (place === 'given' ? useGiven() : startVersion(place));
-      return { place, ...server };
-    }),
+    SERVERS.map(async (name) => ({
+      name,
+      ...(await (name === 'given' ? useGiven() : startVersion(name))),
+    })),
   );
   const servers = started.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
   const stop = async () => {
@@ -42,10 +42,8 @@ export default async function startServers(project: TestProject): Promise<() => 
     await stop();
     throw failed.reason;
   }
-  project.provide(
-    'templateUrls',
-    Object.fromEntries(servers.map(({ place, templateUrl }) => [place, templateUrl])),
-  );
+  const urls = servers.map(({ name, templateUrl }) => [name, templateUrl]);
+  project.provide('templateUrls', Object.fromEntries(urls));
   return stop;
 }
 
@@ -63,7 +61,9 @@ async function startVersion(major: string): Promise<TestServer> {
     await fillTemplate(templateUrl);
     // No test pulls the plug of the machine.
     await asAdmin(templateUrl, async (admin) => {
+      // No test crashes the operating system.
       await admin`alter system set fsync = off`;
+      await admin`alter system set full_page_writes = off`;
       await admin`select pg_reload_conf()`;
     });
     return { templateUrl, stop };
@@ -73,7 +73,7 @@ async function startVersion(major: string): Promise<TestServer> {
   }
 }
 
-/** The server of KLINEKEEP_TEST_URL, whose role may create databases and need not be a superuser. */
+/** Uses the server of KLINEKEEP_TEST_URL. Its role can create databases and need not be a superuser. */
 async function useGiven(): Promise<TestServer> {
   const adminUrl = process.env.KLINEKEEP_TEST_URL as string;
   const name = `template_klines_${randomBytes(6).toString('hex')}`;

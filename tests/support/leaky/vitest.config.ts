@@ -1,0 +1,12 @@
+/** For tests/leaks.test.ts: runs the files of this folder with the check that all tests have. */
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    root: import.meta.dirname,
+    include: ['leaves-*.ts'],
+    setupFiles: '../setup.ts',
+    isolate: false,
+    maxWorkers: 1,
+  },
+});

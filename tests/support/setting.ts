@@ -1,0 +1,40 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { onTestFinished } from 'vitest';
+import { freshDatabase, type TestDatabase } from './database.ts';
+import { type FakeBinance, type FakeOptions, startFakeBinance } from './fake-binance/server.ts';
+import { runScript, type ScriptResult } from './script.ts';
+
+export interface Setting {
+  fake: FakeBinance;
+  database: TestDatabase;
+  sql: TestDatabase['sql'];
+  /** Sends a script to both. */
+  env: Record<string, string>;
+  /** Runs a script within this process, such as `run('archive', '30', '--json')`. */
+  run(script: string, ...words: string[]): Promise<ScriptResult>;
+}
+
+/** Makes what most tests need: a fake exchange and a new database, both gone when the test ends. */
+export async function makeSetting(options: FakeOptions = {}): Promise<Setting> {
+  const fake = await startExchange(options);
+  const database = await freshDatabase();
+  const env = { DATABASE_URL: database.url, ...fake.env };
+  const run = (script: string, ...words: string[]) => runScript(script, words, env);
+  return { fake, database, sql: database.sql, env, run };
+}
+
+/** Starts a fake exchange that stops when the test ends. */
+export async function startExchange(options: FakeOptions = {}): Promise<FakeBinance> {
+  const fake = await startFakeBinance(options);
+  onTestFinished(() => fake.close());
+  return fake;
+}
+
+/** Makes a folder that is deleted when the test ends. */
+export async function makeFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), 'test-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  return folder;
+}
