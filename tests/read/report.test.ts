@@ -171,7 +171,7 @@ test('a report that cannot be written leaves the old one, and no pieces', async 
   const words = ['--output', join(folder, 'taken.html')];
   const result = await runScript('report', words, { DATABASE_URL: url });
   expect(result.exitCode).toBe(EXIT.failed);
-  expect(result.stderr).toContain('taken.html cannot be written');
+  expect(result.stderr).toContain('taken.html: ');
   expect((await readdir(folder)).sort()).toEqual(['old.html', 'taken.html']);
 });
 
