@@ -9,34 +9,34 @@ const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 
 interface Options {
   action: (typeof ACTIONS)[number];
-  /** For psql: run this and end. */
+  /** SQL for psql to run, instead of an interactive session. */
   command: string | undefined;
 }
 
 export const script: Script<Options> = {
   name: 'db',
-  summary: 'The embedded PostgreSQL: start it, stop it, look at it, open psql, print its address',
+  summary: 'Start, stop or inspect the embedded PostgreSQL, open psql, or print the address',
   examples: ['status', 'url', 'psql', "psql --command 'select count(*) from all_klines'", 'stop'],
   args: {
     action: { type: 'positional', description: ACTIONS.join(', '), required: true },
-    command: { type: 'string', valueHint: 'sql', description: 'With psql: run this and end' },
+    command: { type: 'string', valueHint: 'sql', description: 'With psql: run this SQL and exit' },
   },
   options: z
     .object({
       _: z
         .array(z.string())
-        .min(1, `!No action is given; wanted one of ${ACTIONS.join(' ')}`)
-        .max(1, `!More than one action is given; wanted one of ${ACTIONS.join(' ')}`),
+        .min(1, `No action is given; wanted one of ${ACTIONS.join(' ')}`)
+        .max(1, `More than one action is given; wanted one of ${ACTIONS.join(' ')}`),
       command: z.string().optional(),
     })
     .transform(({ _: [word], command }, context) => {
       const action = ACTIONS.find((name) => name === word);
       const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-      if (word === 'adopt') refuse('!adopt is a script of its own: scripts/db-adopt.ts');
+      if (word === 'adopt') refuse('adopt is a separate script: scripts/db-adopt.ts');
       else if (!action)
-        refuse(`!The action is ${JSON.stringify(word)}; wanted one of ${ACTIONS.join(' ')}`);
+        refuse(`The action is ${JSON.stringify(word)}; wanted one of ${ACTIONS.join(' ')}`);
       else if (action !== 'psql' && command !== undefined)
-        refuse('!--command is given without psql');
+        refuse('--command is given without psql');
       return { action: action ?? 'status', command };
     }),
   async run({ action, command }, context) {
@@ -98,17 +98,17 @@ async function openPsql(
   const { password } = parseAddress(url, context.programEnv);
   const address = withoutPassword(url);
   const words = command === undefined ? [address] : ['--command', command, address];
-  // Everyone on this machine can read the words of a command, but not its environment.
+  // Every user of this machine can read a command's arguments, but not its environment.
   const env = { ...context.programEnv, ...(password ? { PGPASSWORD: password } : {}) };
   const psql = spawn('psql', words, { stdio: 'inherit', env });
   try {
     const [code] = await once(psql, 'exit');
     return (code ?? 1) as ExitCode;
   } catch (error) {
-    throw new KlinekeepError('config', 'There is no psql on this machine.', {
+    throw new KlinekeepError('config', 'Cannot find psql on this machine.', {
       hint:
         'Install it (Debian, Ubuntu: apt install postgresql-client; macOS: brew install libpq), or use\n' +
-        'any other client with the address that `db url` prints.',
+        'another client with the address that `just db url` prints.',
       cause: error,
     });
   }

@@ -10,13 +10,14 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'metrics',
-  summary: "Freshness, rows, runs and failures for Prometheus: node_exporter's textfile collector",
+  summary:
+    "Print freshness, rows, runs and failures for Prometheus (node_exporter's textfile collector)",
   examples: ['', '--output /var/lib/node_exporter/textfile/klinekeep.prom --quiet'],
   args: {
     output: {
       type: 'string',
       valueHint: 'file',
-      description: 'Write it there, whole or not at all (default: stdout)',
+      description: 'Replace this file in one step (default: print to stdout)',
     },
   },
   options: z

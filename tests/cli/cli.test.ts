@@ -46,7 +46,7 @@ test.each([
     ['BTC/USDT', '--since', '2024-01-01', '--until', '2023-01-01'],
     'is not before --until',
   ],
-  ['fetch-history', [''], '"" is no symbol here; wanted a symbol'],
+  ['fetch-history', [''], '"" is not a symbol; wanted a symbol'],
   ['fetch-history', ['B T C'], 'wanted a symbol such as BTC/USDT'],
   ['sync-instruments', ['--quote', 'USDT'], '--quote is given without --market'],
   ['db', ['restart'], 'The action is "restart"; wanted one of start stop'],

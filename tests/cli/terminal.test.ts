@@ -165,7 +165,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     });
     const lines = screen.lines().filter((line) => line !== '^C');
     expect(lines).toEqual([
-      expect.stringContaining('(once more to stop at once)'),
+      expect.stringContaining('(send it again to stop at once)'),
       expect.stringMatching(/^fetch: stopped /),
       '  What was committed stays; the next run goes on from there.',
     ]);
