@@ -4,14 +4,14 @@ export type { Context } from './context.ts';
 export { crontabBlock, readCrontab, replaceBlock, writeCrontab } from './crontab.ts';
 export { main, type Outcome, type Script } from './main.ts';
 export {
-  CHOICE_ARGS,
-  type Choice,
-  choiceOptions,
+  FILTER_ARGS,
+  type Filter,
+  filterOptions,
   flag,
   instantOption,
   intervalOption,
   marketOption,
-  readChoice,
+  readFilter,
   readSymbols,
   spanOption,
   wholeNumber,

@@ -76,30 +76,30 @@ export function readSymbols(
 const nameOf = (name: SymbolName) => name.symbol ?? name.exchangeSymbol;
 
 /** `--symbol`, `--market` and `--interval`, which limit a run to some series. */
-export const CHOICE_ARGS = {
+export const FILTER_ARGS = {
   symbol: { type: 'string', description: 'Only these symbols, separated by commas' },
   market: { type: 'string', description: 'Only this market: spot or usdm' },
   interval: { type: 'string', description: 'Only this interval' },
 } as const satisfies ArgsDef;
 
-export const choiceOptions = {
+export const filterOptions = {
   symbol: z.string().optional(),
   market: marketOption.optional(),
   interval: intervalOption.optional(),
 };
 
-export interface Choice extends InstrumentChoice {
+export interface Filter extends InstrumentChoice {
   interval: Interval | undefined;
 }
 
-export function readChoice(
+export function readFilter(
   values: {
     symbol?: string | undefined;
     market?: Market | undefined;
     interval?: Interval | undefined;
   },
   context: RefinementCtx,
-): Choice {
+): Filter {
   const { symbol, market, interval } = values;
   return {
     symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),
