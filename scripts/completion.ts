@@ -34,7 +34,9 @@ async function findVerbs(): Promise<Verb[]> {
   const files = readdirSync(resolve(PROJECT_DIR, 'scripts')).filter((file) => /^[a-z]/.test(file));
   const scripts = files.map(async (file): Promise<Verb> => {
     // This script cannot import itself while it runs.
-    return file === 'completion.ts' ? script : (await import(`./${file}`)).script;
+    if (file === 'completion.ts') return script;
+    const { href } = new URL(file, import.meta.url);
+    return (await import(href)).script;
   });
   return (await Promise.all(scripts)).filter(({ name }) => !name.includes(' '));
 }

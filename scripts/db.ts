@@ -22,19 +22,13 @@ export const script: Script<Options> = {
     command: { type: 'string', valueHint: 'sql', description: 'With psql: run this SQL and exit' },
   },
   options: z
-    .object({
-      _: z
-        .array(z.string())
-        .min(1, `No action is given; wanted one of ${ACTIONS.join(' ')}`)
-        .max(1, `More than one action is given; wanted one of ${ACTIONS.join(' ')}`),
-      command: z.string().optional(),
-    })
-    .transform(({ _: [word], command }, context) => {
-      const action = ACTIONS.find((name) => name === word);
+    .object({ _: z.array(z.string()), command: z.string().optional() })
+    .transform(({ _: words, command }, context) => {
+      const action = ACTIONS.find((name) => name === words.join(' '));
+      const found = words.length === 0 ? 'missing' : JSON.stringify(words.join(' '));
       const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-      if (word === 'adopt') refuse('adopt is a separate script: scripts/db-adopt.ts');
-      else if (!action)
-        refuse(`The action is ${JSON.stringify(word)}; wanted one of ${ACTIONS.join(' ')}`);
+      if (words[0] === 'adopt') refuse('adopt is a separate script: scripts/db-adopt.ts');
+      else if (!action) refuse(`The action is ${found}; wanted one of ${ACTIONS.join(' ')}`);
       else if (action !== 'psql' && command !== undefined)
         refuse('--command is given without psql');
       return { action: action ?? 'status', command };
@@ -42,16 +36,15 @@ export const script: Script<Options> = {
   async run({ action, command }, context) {
     const { klinesHome: home, databaseUrl } = context.env;
     switch (action) {
-      case 'start': {
+      case 'start':
         await startEmbedded(home);
-        return await describeStatus(home);
-      }
+        return await readStatus(home);
       case 'stop': {
         const wasRunning = await stopEmbedded(home);
         return { json: { stopped: wasRunning }, text: wasRunning ? 'stopped' : 'was not running' };
       }
       case 'status': {
-        const status = await describeStatus(home);
+        const status = await readStatus(home);
         if (databaseUrl === undefined) return status;
         const address = formatAddress(parseAddress(databaseUrl, context.programEnv));
         return {
@@ -64,28 +57,22 @@ export const script: Script<Options> = {
         return { json: { url }, text: url };
       }
       case 'psql': {
-        const exitCode = await openPsql(
-          databaseUrl ?? (await startEmbedded(home)),
-          command,
-          context,
-        );
+        const url = databaseUrl ?? (await startEmbedded(home));
+        const exitCode = await openPsql(url, command, context);
         return { exitCode, json: { exitCode } };
       }
     }
   },
 };
 
-async function describeStatus(home: string): Promise<Outcome> {
+async function readStatus(home: string): Promise<Outcome & { text: string }> {
   const status = await embeddedStatus(home);
-  const text = {
-    absent: `no database yet in ${home}`,
-    stopped: `stopped; data in ${home}`,
-    running:
-      status.state === 'running'
-        ? `running: PostgreSQL ${status.version} on 127.0.0.1:${status.port}, process ${status.pid}, data in ${home}`
-        : '',
-  }[status.state];
-  return { json: { home, ...status }, text };
+  const json = { home, ...status };
+  if (status.state === 'absent') return { json, text: `no database yet in ${home}` };
+  if (status.state === 'stopped') return { json, text: `stopped; data in ${home}` };
+  const { version, port, pid } = status;
+  const server = `PostgreSQL ${version} on 127.0.0.1:${port}, process ${pid}`;
+  return { json, text: `running: ${server}, data in ${home}` };
 }
 
 /** @returns psql's own exit code */

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -47,21 +47,14 @@ async function runDemo(context: Context): Promise<Holding[]> {
       : `These are real candles, from ${context.env.spotUrl}.`,
   );
   try {
-    const places = fake
-      ? {
-          BINANCE_SPOT_URL: fake.url,
-          BINANCE_USDM_URL: fake.url,
-          BINANCE_BULK_URL: fake.url,
-          HTTPS_PROXY: '',
-        }
-      : {};
+    const env = { ...process.env, ...fake?.env, DATABASE_URL: url };
     for (const [recipe, name, ...words] of STEPS) {
       context.signal.throwIfAborted();
       context.log.info(`\n$ just ${[recipe, ...words].join(' ')}`);
-      await runStep(name, words, { ...process.env, ...places, DATABASE_URL: url });
+      await runStep(name, words, env);
     }
   } finally {
-    fake?.process.kill();
+    fake?.stop();
   }
   return await readHoldings(url);
 }
@@ -78,11 +71,15 @@ async function binanceAnswers(spotUrl: string): Promise<boolean> {
 }
 
 /** Starts a process that ends when its standard input closes, so at the latest with this one. */
-async function startFakeExchange(): Promise<{ url: string; process: ChildProcess }> {
+async function startFakeExchange() {
   const file = resolve(PROJECT_DIR, 'tests/support/fake-binance/main.ts');
   const child = spawn(TSX, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(createInterface(child.stdout), 'line');
-  return { url: JSON.parse(line).url, process: child };
+  const { url } = JSON.parse(line);
+  return {
+    env: { BINANCE_SPOT_URL: url, BINANCE_USDM_URL: url, BINANCE_BULK_URL: url, HTTPS_PROXY: '' },
+    stop: () => child.kill(),
+  };
 }
 
 async function runStep(

@@ -50,7 +50,7 @@ test.each([
   ['fetch-history', ['B T C'], 'wanted a symbol such as BTC/USDT'],
   ['sync-instruments', ['--quote', 'USDT'], '--quote is given without --market'],
   ['db', ['restart'], 'The action is "restart"; wanted one of start stop'],
-  ['db', [], 'No action is given'],
+  ['db', [], 'The action is missing; wanted one of start stop'],
 ] as const)(
   '%s %j: is refused with 64 and what was found and wanted',
   async (name, words, found) => {

@@ -130,7 +130,7 @@ test('archive: leaves out an instrument whose archive name is a view', async () 
   expect(archived.stdout).toContain('btc_usdt_archive is a view');
 });
 
-test('archive: ignores another program's table named like a symbol', async () => {
+test('archive: ignores a stranger named like a registered symbol', async () => {
   const { sql, env } = await setUp();
   await sql`
     insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
