@@ -1,11 +1,11 @@
 import { cutoffMs } from '../lib/archive/mod.ts';
 import { formatShort, z } from '../lib/base/mod.ts';
 import {
-  CHOICE_ARGS,
-  choiceOptions,
+  FILTER_ARGS,
+  filterOptions,
   instantOption,
   main,
-  readChoice,
+  readFilter,
   type Script,
   wholeNumber,
 } from '../lib/cli/mod.ts';
@@ -40,7 +40,7 @@ export const script: Script<Options> = {
       description: 'How many days stay in the main tables',
       required: true,
     },
-    ...CHOICE_ARGS,
+    ...FILTER_ARGS,
     'as-of': {
       type: 'string',
       valueHint: 'time',
@@ -55,7 +55,7 @@ export const script: Script<Options> = {
         .array(z.string())
         .min(1, '!DAYS is missing; wanted a whole number of days to keep, such as 365')
         .max(1, '!More than one DAYS is given; wanted one whole number'),
-      ...choiceOptions,
+      ...filterOptions,
       'as-of': instantOption.prefault('now'),
       ...moveOptions,
     })
@@ -73,7 +73,7 @@ export const script: Script<Options> = {
           message: `!--as-of ${formatShort(options['as-of'])} is in the future; wanted now or earlier`,
         });
       }
-      const { interval, ...choice } = readChoice(options, context);
+      const { interval, ...choice } = readFilter(options, context);
       return {
         ...choice,
         ...readMove(options),

@@ -20,22 +20,28 @@ interface Options {
 export const script: Script<Options> = {
   name: 'crontab',
   summary:
-    'The crontab lines of this checkout: update every minute; archive, verify and sync every night',
+    'Print or install crontab lines: update every minute; archive, verify and sync every night',
   examples: ['', '--install', '--archive-days 90 --log /var/log/klinekeep.log', '--uninstall'],
   args: {
     'archive-days': {
       type: 'string',
       valueHint: 'days',
-      description: 'How many days stay in the main tables',
+      description: 'Archive candles older than this',
       default: '365',
     },
     log: {
       type: 'string',
       valueHint: 'file',
-      description: 'What the scripts say goes there (default: klinekeep.log in the project)',
+      description: 'Log file (default: klinekeep.log in the project)',
     },
-    install: { type: 'boolean', description: 'Put the lines into your crontab, or replace them' },
-    uninstall: { type: 'boolean', description: 'Take them out again; other lines stay' },
+    install: {
+      type: 'boolean',
+      description: 'Add the lines to your crontab, or replace earlier ones',
+    },
+    uninstall: {
+      type: 'boolean',
+      description: 'Remove the lines from your crontab; others stay unchanged',
+    },
   },
   options: z
     .object({
@@ -45,7 +51,7 @@ export const script: Script<Options> = {
       uninstall: flag,
     })
     .refine((options) => !(options.install && options.uninstall), {
-      message: '!--install and --uninstall are both given; wanted one of them, or none to print',
+      message: '--install and --uninstall are both given; wanted one of them, or none to print',
     })
     .transform((options) => ({
       archiveDays: options['archive-days'],
@@ -62,9 +68,11 @@ export const script: Script<Options> = {
     const isChanged = after !== before;
     const text = {
       install: isChanged
-        ? `${lines.length} lines are in your crontab now:\n\n${lines.join('\n')}`
-        : 'They were in your crontab already.',
-      uninstall: isChanged ? 'Taken out of your crontab.' : 'They were not in your crontab.',
+        ? `Your crontab now has these ${lines.length} lines:\n\n${lines.join('\n')}`
+        : 'Your crontab has these lines already.',
+      uninstall: isChanged
+        ? 'Removed the lines from your crontab.'
+        : 'Your crontab does not have these lines.',
     }[options.action];
     return { json: { changed: isChanged, lines: options.action === 'install' ? lines : [] }, text };
   },

@@ -9,49 +9,42 @@ const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 
 interface Options {
   action: (typeof ACTIONS)[number];
-  /** For psql: run this and end. */
+  /** SQL for psql to run, instead of an interactive session. */
   command: string | undefined;
 }
 
 export const script: Script<Options> = {
   name: 'db',
-  summary: 'The embedded PostgreSQL: start it, stop it, look at it, open psql, print its address',
+  summary: 'Start, stop or inspect the embedded PostgreSQL, open psql, or print the address',
   examples: ['status', 'url', 'psql', "psql --command 'select count(*) from all_klines'", 'stop'],
   args: {
     action: { type: 'positional', description: ACTIONS.join(', '), required: true },
-    command: { type: 'string', valueHint: 'sql', description: 'With psql: run this and end' },
+    command: { type: 'string', valueHint: 'sql', description: 'With psql: run this SQL and exit' },
   },
   options: z
-    .object({
-      _: z
-        .array(z.string())
-        .min(1, `!No action is given; wanted one of ${ACTIONS.join(' ')}`)
-        .max(1, `!More than one action is given; wanted one of ${ACTIONS.join(' ')}`),
-      command: z.string().optional(),
-    })
-    .transform(({ _: [word], command }, context) => {
-      const action = ACTIONS.find((name) => name === word);
+    .object({ _: z.array(z.string()), command: z.string().optional() })
+    .transform(({ _: words, command }, context) => {
+      const action = ACTIONS.find((name) => name === words.join(' '));
+      const found = words.length === 0 ? 'missing' : JSON.stringify(words.join(' '));
       const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-      if (word === 'adopt') refuse('!adopt is a script of its own: scripts/db-adopt.ts');
-      else if (!action)
-        refuse(`!The action is ${JSON.stringify(word)}; wanted one of ${ACTIONS.join(' ')}`);
+      if (words[0] === 'adopt') refuse('adopt is a separate script: scripts/db-adopt.ts');
+      else if (!action) refuse(`The action is ${found}; wanted one of ${ACTIONS.join(' ')}`);
       else if (action !== 'psql' && command !== undefined)
-        refuse('!--command is given without psql');
+        refuse('--command is given without psql');
       return { action: action ?? 'status', command };
     }),
   async run({ action, command }, context) {
     const { klinesHome: home, databaseUrl } = context.env;
     switch (action) {
-      case 'start': {
+      case 'start':
         await startEmbedded(home);
-        return await describeStatus(home);
-      }
+        return await readStatus(home);
       case 'stop': {
         const wasRunning = await stopEmbedded(home);
         return { json: { stopped: wasRunning }, text: wasRunning ? 'stopped' : 'was not running' };
       }
       case 'status': {
-        const status = await describeStatus(home);
+        const status = await readStatus(home);
         if (databaseUrl === undefined) return status;
         const address = formatAddress(parseAddress(databaseUrl, context.programEnv));
         return {
@@ -64,28 +57,22 @@ export const script: Script<Options> = {
         return { json: { url }, text: url };
       }
       case 'psql': {
-        const exitCode = await openPsql(
-          databaseUrl ?? (await startEmbedded(home)),
-          command,
-          context,
-        );
+        const url = databaseUrl ?? (await startEmbedded(home));
+        const exitCode = await openPsql(url, command, context);
         return { exitCode, json: { exitCode } };
       }
     }
   },
 };
 
-async function describeStatus(home: string): Promise<Outcome> {
+async function readStatus(home: string): Promise<Outcome & { text: string }> {
   const status = await embeddedStatus(home);
-  const text = {
-    absent: `no database yet in ${home}`,
-    stopped: `stopped; data in ${home}`,
-    running:
-      status.state === 'running'
-        ? `running: PostgreSQL ${status.version} on 127.0.0.1:${status.port}, process ${status.pid}, data in ${home}`
-        : '',
-  }[status.state];
-  return { json: { home, ...status }, text };
+  const json = { home, ...status };
+  if (status.state === 'absent') return { json, text: `no database yet in ${home}` };
+  if (status.state === 'stopped') return { json, text: `stopped; data in ${home}` };
+  const { version, port, pid } = status;
+  const server = `PostgreSQL ${version} on 127.0.0.1:${port}, process ${pid}`;
+  return { json, text: `running: ${server}, data in ${home}` };
 }
 
 /** @returns psql's own exit code */
@@ -98,17 +85,17 @@ async function openPsql(
   const { password } = parseAddress(url, context.programEnv);
   const address = withoutPassword(url);
   const words = command === undefined ? [address] : ['--command', command, address];
-  // Everyone on this machine can read the words of a command, but not its environment.
+  // Every user of this machine can read a command's arguments, but not its environment.
   const env = { ...context.programEnv, ...(password ? { PGPASSWORD: password } : {}) };
   const psql = spawn('psql', words, { stdio: 'inherit', env });
   try {
     const [code] = await once(psql, 'exit');
     return (code ?? 1) as ExitCode;
   } catch (error) {
-    throw new KlinekeepError('config', 'There is no psql on this machine.', {
+    throw new KlinekeepError('config', 'Cannot find psql on this machine.', {
       hint:
         'Install it (Debian, Ubuntu: apt install postgresql-client; macOS: brew install libpq), or use\n' +
-        'any other client with the address that `db url` prints.',
+        'another client with the address that `just db url` prints.',
       cause: error,
     });
   }

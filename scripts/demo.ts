@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -8,10 +8,10 @@ import { type Context, main, type Script } from '../lib/cli/mod.ts';
 import { startEmbedded } from '../lib/embedded/mod.ts';
 import { connectDatabase } from '../lib/postgres/mod.ts';
 
-const LIVE_ANSWER_WITHIN_MS = 3_000;
+const LIVE_TIMEOUT_MS = 3_000;
 const TSX = resolve(PROJECT_DIR, 'node_modules/.bin/tsx');
 
-/** What a newcomer would type, as recipe, script and arguments. */
+/** The verbs of the demo with their script and arguments. */
 const STEPS = [
   ['sync', 'sync-instruments', '--market', 'spot', '--quote', 'USDT'],
   ['fetch', 'fetch-history', 'BTC/USDT', '--interval', '1h', '--since', '400d'],
@@ -21,55 +21,48 @@ const STEPS = [
   ['verify', 'verify-integrity'],
 ] as const;
 
-const NEXT = `Now in a database of your own (the same server, another database):
+const NEXT = `Next, in a database for your own candles (on the same server):
 
   npx just sync --market usdm          register all active perpetuals
   npx just fetch BTC/USDT --since 1y   fetch a year of 1m candles
   npx just update                      bring every stored series up to date
   npx just archive 365 --dry-run       see what would move to the archive tables
-  npx just candles BTC/USDT 4h         read any interval, archived candles too
+  npx just candles BTC/USDT 4h         read any interval, including archived candles
   npx just status                      see whether everything is fresh
   npx just report                      write a page with charts
   npx just verify                      check every candle
   npx just db psql                     use SQL: select * from all_klines limit 5`;
 
-/** Takes the whole way once: sync, fetch, update, archive, verify. */
-async function demo(context: Context): Promise<Holding[]> {
+/** @returns what is stored after all steps */
+async function runDemo(context: Context): Promise<Holding[]> {
   const isLive = await binanceAnswers(context.env.spotUrl);
-  // Real candles and made-up ones must never meet in one database.
+  // Real candles and made-up ones must never be in one database.
   const url = await startEmbedded(context.env.klinesHome, {
     database: isLive ? 'demo_live' : 'demo_made_up',
   });
-  const standIn = isLive ? undefined : await startStandIn();
+  const fake = isLive ? undefined : await startFakeExchange();
   context.log.info(
-    standIn
-      ? `Binance does not answer within ${LIVE_ANSWER_WITHIN_MS / 1000} s. THESE CANDLES ARE MADE UP:\nthey come from a stand-in on this machine.`
+    fake
+      ? `Binance does not answer within ${LIVE_TIMEOUT_MS / 1000} s. THESE CANDLES ARE MADE UP\nby a fake exchange on this machine.`
       : `These are real candles, from ${context.env.spotUrl}.`,
   );
   try {
-    const places = standIn
-      ? {
-          BINANCE_SPOT_URL: standIn.url,
-          BINANCE_USDM_URL: standIn.url,
-          BINANCE_BULK_URL: standIn.url,
-          HTTPS_PROXY: '',
-        }
-      : {};
+    const env = { ...process.env, ...fake?.env, DATABASE_URL: url };
     for (const [recipe, name, ...words] of STEPS) {
       context.signal.throwIfAborted();
       context.log.info(`\n$ just ${[recipe, ...words].join(' ')}`);
-      await runStep(name, words, { ...process.env, ...places, DATABASE_URL: url });
+      await runStep(name, words, env);
     }
   } finally {
-    standIn?.process.kill();
+    fake?.stop();
   }
-  return await whatIsWhere(url);
+  return await readHoldings(url);
 }
 
 async function binanceAnswers(spotUrl: string): Promise<boolean> {
   try {
     const answer = await fetch(`${spotUrl}/api/v3/time`, {
-      signal: AbortSignal.timeout(LIVE_ANSWER_WITHIN_MS),
+      signal: AbortSignal.timeout(LIVE_TIMEOUT_MS),
     });
     return answer.ok;
   } catch {
@@ -77,12 +70,16 @@ async function binanceAnswers(spotUrl: string): Promise<boolean> {
   }
 }
 
-/** Runs in a process of its own and ends when its standard input does, so at the latest with us. */
-async function startStandIn(): Promise<{ url: string; process: ChildProcess }> {
+/** Starts a process that ends when its standard input closes, so at the latest with this one. */
+async function startFakeExchange() {
   const file = resolve(PROJECT_DIR, 'tests/support/fake-binance/main.ts');
   const child = spawn(TSX, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(createInterface(child.stdout), 'line');
-  return { url: JSON.parse(line).url, process: child };
+  const { url } = JSON.parse(line);
+  return {
+    env: { BINANCE_SPOT_URL: url, BINANCE_USDM_URL: url, BINANCE_BULK_URL: url, HTTPS_PROXY: '' },
+    stop: () => child.kill(),
+  };
 }
 
 async function runStep(
@@ -98,7 +95,7 @@ async function runStep(
   })`${TSX} ${script} ${words}`;
   if (exitCode === EXIT.done || exitCode === EXIT.findings) return;
   throw new KlinekeepError('failed', `${name} ended with exit code ${exitCode}.`, {
-    hint: 'What it said is above.',
+    hint: 'Its message is above.',
   });
 }
 
@@ -111,7 +108,7 @@ interface Holding {
   last: Date;
 }
 
-async function whatIsWhere(url: string): Promise<Holding[]> {
+async function readHoldings(url: string): Promise<Holding[]> {
   const { sql, close } = await connectDatabase(url, 'klinekeep demo');
   const rows = await sql<Holding[]>`
     select symbol, interval, tier, count(*)::int as candles, min(open_time) as first, max(open_time) as last
@@ -122,7 +119,7 @@ async function whatIsWhere(url: string): Promise<Holding[]> {
   return [...rows];
 }
 
-function showHoldings(holdings: readonly Holding[]): string {
+function formatHoldings(holdings: readonly Holding[]): string {
   const minute = (time: Date) => time.toISOString().slice(0, 16).replace('T', ' ');
   return formatTable(
     ['symbol', 'interval', 'tier', 'candles', 'first (UTC)', 'last (UTC)'],
@@ -139,13 +136,13 @@ function showHoldings(holdings: readonly Holding[]): string {
 
 export const script: Script<object> = {
   name: 'demo',
-  summary: 'The whole way once, in a database of its own: sync, fetch, update, archive, verify',
+  summary: 'Run sync, fetch, update, archive and verify once, in a separate database',
   examples: [''],
   args: {},
   options: z.object({}),
   async run(_, context) {
-    const holdings = await demo(context);
-    return { json: { holdings }, text: `\n${showHoldings(holdings)}\n\n${NEXT}` };
+    const holdings = await runDemo(context);
+    return { json: { holdings }, text: `\n${formatHoldings(holdings)}\n\n${NEXT}` };
   },
 };
 

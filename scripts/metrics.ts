@@ -10,13 +10,14 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'metrics',
-  summary: "Print freshness, sizes and runs for Prometheus (node_exporter's textfile collector)",
+  summary:
+    "Print freshness, rows, runs and failures for Prometheus (node_exporter's textfile collector)",
   examples: ['', '--output /var/lib/node_exporter/textfile/klinekeep.prom --quiet'],
   args: {
     output: {
       type: 'string',
       valueHint: 'file',
-      description: 'File to replace atomically (default: stdout)',
+      description: 'Replace this file in one step (default: print to stdout)',
     },
   },
   options: z

@@ -1,19 +1,19 @@
 import { resolve } from 'node:path';
 import { formatBytes, formatCount, PROJECT_DIR, writeWholeFile, z } from '../lib/base/mod.ts';
 import {
-  CHOICE_ARGS,
-  type Choice,
   type Context,
-  choiceOptions,
+  FILTER_ARGS,
+  type Filter,
+  filterOptions,
   main,
-  readChoice,
+  readFilter,
   type Script,
   wholeNumber,
 } from '../lib/cli/mod.ts';
 import { collectReport, formatReport } from '../lib/read/mod.ts';
 import { chooseInstruments } from '../lib/store/mod.ts';
 
-interface Options extends Choice {
+interface Options extends Filter {
   days: number;
   /** Absolute path. */
   output: string;
@@ -50,7 +50,7 @@ export const script: Script<Options> = {
   summary: 'Write one HTML file: coverage by day, sizes, archive runs, charts',
   examples: ['', '--symbol BTC/USDT,ETH/USDT --days 90', '--output /var/www/klines.html --quiet'],
   args: {
-    ...CHOICE_ARGS,
+    ...FILTER_ARGS,
     interval: {
       type: 'string',
       description: 'Only this interval (default: the shortest that reaches far back)',
@@ -64,12 +64,12 @@ export const script: Script<Options> = {
   },
   options: z
     .object({
-      ...choiceOptions,
+      ...filterOptions,
       days: wholeNumber(1, 3660).default(365),
       output: z.string().min(1, 'a file name').optional(),
     })
     .transform((options, context) => ({
-      ...readChoice(options, context),
+      ...readFilter(options, context),
       days: options.days,
       output: options.output ? resolve(options.output) : resolve(PROJECT_DIR, 'report.html'),
     })),

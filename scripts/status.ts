@@ -1,11 +1,11 @@
 import { EXIT, z } from '../lib/base/mod.ts';
 import {
-  CHOICE_ARGS,
-  type Choice,
   type Context,
-  choiceOptions,
+  FILTER_ARGS,
+  type Filter,
+  filterOptions,
   main,
-  readChoice,
+  readFilter,
   type Script,
   spanOption,
 } from '../lib/cli/mod.ts';
@@ -20,7 +20,7 @@ import {
   totalBytes,
 } from './_status-text.ts';
 
-interface Options extends Choice {
+interface Options extends Filter {
   staleMs: number | undefined;
 }
 
@@ -53,7 +53,7 @@ export const script: Script<Options> = {
   summary: 'What is stored, how fresh it is, and how the last runs ended',
   examples: ['', '--symbol BTC/USDT', '--stale 10m --quiet', '--json'],
   args: {
-    ...CHOICE_ARGS,
+    ...FILTER_ARGS,
     stale: {
       type: 'string',
       valueHint: 'span',
@@ -61,9 +61,9 @@ export const script: Script<Options> = {
     },
   },
   options: z
-    .object({ ...choiceOptions, stale: spanOption.optional() })
+    .object({ ...filterOptions, stale: spanOption.optional() })
     .transform((options, context) => ({
-      ...readChoice(options, context),
+      ...readFilter(options, context),
       staleMs: options.stale,
     })),
   async run(options, context) {

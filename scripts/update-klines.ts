@@ -1,13 +1,13 @@
 import { describeError, EXIT, formatCount, KlinekeepError, z } from '../lib/base/mod.ts';
 import { isShutOut } from '../lib/binance/mod.ts';
 import {
-  CHOICE_ARGS,
-  type Choice,
   type Context,
-  choiceOptions,
+  FILTER_ARGS,
+  type Filter,
+  filterOptions,
   flag,
   main,
-  readChoice,
+  readFilter,
   type Script,
   wholeNumber,
 } from '../lib/cli/mod.ts';
@@ -31,7 +31,7 @@ import {
 } from '../lib/store/mod.ts';
 import { describeUndone } from './_text.ts';
 
-interface Options extends Choice {
+interface Options extends Filter {
   /** Undefined: the default, or all with `--force`. */
   limit: number | undefined;
   force: boolean;
@@ -111,7 +111,7 @@ export const script: Script<Options> = {
     '--symbol BTC/USDT --interval 1h --limit 500 --force',
   ],
   args: {
-    ...CHOICE_ARGS,
+    ...FILTER_ARGS,
     limit: {
       type: 'string',
       description: 'How many of the latest candles must be there',
@@ -125,13 +125,13 @@ export const script: Script<Options> = {
   },
   options: z
     .object({
-      ...choiceOptions,
+      ...filterOptions,
       limit: wholeNumber(1, 10_000_000).optional(),
       force: flag,
       concurrency: wholeNumber(1, 32).default(12),
     })
     .transform(({ limit, force, concurrency, ...choice }, context) => ({
-      ...readChoice(choice, context),
+      ...readFilter(choice, context),
       limit,
       force,
       concurrency,

@@ -1,14 +1,14 @@
 import { describeError, EXIT, type ExitCode, formatShort, inParallel, z } from '../lib/base/mod.ts';
 import { isShutOut } from '../lib/binance/mod.ts';
 import {
-  CHOICE_ARGS,
-  type Choice,
   type Context,
-  choiceOptions,
+  FILTER_ARGS,
+  type Filter,
+  filterOptions,
   flag,
   instantOption,
   main,
-  readChoice,
+  readFilter,
   type Script,
   wholeNumber,
 } from '../lib/cli/mod.ts';
@@ -36,7 +36,7 @@ import {
 import { showFinding, showRepair, showReports } from './_findings.ts';
 import { describeUndone } from './_text.ts';
 
-interface Options extends Choice {
+interface Options extends Filter {
   fromMs: number | undefined;
   toMs: number | undefined;
   compare: number | undefined;
@@ -157,7 +157,7 @@ export const script: Script<Options> = {
     '--deep --json',
   ],
   args: {
-    ...CHOICE_ARGS,
+    ...FILTER_ARGS,
     from: {
       type: 'string',
       description: 'Only open times from here on: a date, or a span back such as 7d',
@@ -183,7 +183,7 @@ export const script: Script<Options> = {
   },
   options: z
     .object({
-      ...choiceOptions,
+      ...filterOptions,
       from: instantOption.optional(),
       to: instantOption.optional(),
       compare: wholeNumber(1, 100_000).optional(),
@@ -199,7 +199,7 @@ export const script: Script<Options> = {
           message: `!--from ${formatShort(fromMs)} is not before --to ${formatShort(toMs)}; wanted the earlier one first`,
         });
       }
-      return { ...readChoice(options, context), fromMs, toMs, compare, repair, deep, failOn };
+      return { ...readFilter(options, context), fromMs, toMs, compare, repair, deep, failOn };
     }),
   writes: ({ repair }) => repair,
   async run(options, context) {

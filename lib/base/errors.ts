@@ -1,4 +1,4 @@
-/** Exit codes of every script, after BSD's sysexits where one fits. */
+/** The exit codes of all scripts, from BSD's sysexits where one fits. */
 export const EXIT = {
   done: 0,
   failed: 1,
@@ -14,10 +14,8 @@ export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 type ErrorKind = Exclude<keyof typeof EXIT, 'done'>;
 
 /**
- * An error whose text is meant for the person at the terminal.
- *
- * `message` says what was found and what was wanted; `hint` says what to do. The kind decides
- * the exit code. Anything else that is thrown is a defect of ours and is shown with its stack.
+ * An error for the person at the terminal: `message` says what failed, what was found and what was
+ * wanted, `hint` what to do. Any other error is a bug of ours and is printed with its stack.
  */
 export class KlinekeepError extends Error {
   readonly exitCode: ExitCode;
@@ -31,19 +29,19 @@ export class KlinekeepError extends Error {
   }
 }
 
-/** The text of anything that was thrown, on one line, with the causes that add something. */
+/** Formats a thrown value on one line, with the causes that add something. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];
   for (let at: unknown = error; at !== undefined && parts.length < 5; ) {
-    const text = at instanceof Error ? textOf(at) : String(at);
+    const text = at instanceof Error ? ownText(at) : String(at);
     if (text !== '' && !parts.some((part) => part.includes(text))) parts.push(text);
     at = at instanceof Error ? at.cause : undefined;
   }
   return parts.join(': ').replaceAll(/\s*\n\s*/g, ' ');
 }
 
-/** Node's AggregateError (several addresses refused) has an empty message of its own. */
-function textOf(error: Error): string {
+/** Node's AggregateError, when several addresses refuse a connection, has an empty message. */
+function ownText(error: Error): string {
   if (error.message !== '') return error.message;
   if (error instanceof AggregateError) return error.errors.map((e) => String(e.message)).join('; ');
   return error.name;

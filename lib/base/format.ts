@@ -4,16 +4,16 @@ const GAP = 2;
 const NARROWEST = 6;
 
 /**
- * Lays rows out in columns: numbers to the right, text to the left, two spaces between.
- * @param options.right columns of text that belong to the right
- * @param options.maxWidth where lines would be longer, the widest column of text is cut, with …
+ * Formats rows as columns with two spaces between: numbers are aligned right, text left.
+ * @param options.right indexes of columns whose text is aligned right
+ * @param options.maxWidth longest line; the widest column of text is cut to fit, and marked with …
  */
 export function formatTable(
   head: readonly string[],
   rows: readonly (readonly (string | number)[])[],
   options: { right?: readonly number[]; maxWidth?: number } = {},
 ): string {
-  const lines = [head, ...rows.map((row) => row.map(showCell))];
+  const lines = [head, ...rows.map((row) => row.map(formatCell))];
   const widths = head.map((_, column) => highest(lines, (line) => stringWidth(line[column] ?? '')));
   const isRight = head.map(
     (_, column) =>
@@ -41,7 +41,7 @@ export function formatTable(
     .join('\n');
 }
 
-/** Cuts text to so many columns of a terminal, where 币 takes two, and marks the cut with …. */
+/** Cuts text to a width in terminal columns, of which 币 takes two, and marks the cut with …. */
 export function truncate(text: string, width: number): string {
   if (stringWidth(text) <= width) return text;
   let kept = '';
@@ -52,12 +52,12 @@ export function truncate(text: string, width: number): string {
   return `${kept}…`;
 }
 
-/** Math.max(...numbers) ends in a RangeError from about 120,000 numbers on. 0 for none. */
+/** The maximum, 0 for no items. Math.max(...numbers) throws from about 120,000 numbers on. */
 function highest<T>(items: readonly T[], pick: (item: T) => number): number {
   return items.reduce((most, item) => Math.max(most, pick(item)), 0);
 }
 
-function showCell(cell: string | number): string {
+function formatCell(cell: string | number): string {
   return typeof cell === 'number' ? formatCount(cell) : cell;
 }
 
@@ -73,7 +73,7 @@ export function formatBytes(bytes: number): string {
   return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
 
-/** `526k`, `1.2M`: three digits at most, for narrow columns. */
+/** `526k`, `1.2M`: at most three digits, for narrow columns. */
 export function formatRough(count: number): string {
   const units = ['', 'k', 'M', 'G'];
   let [value, power] = [count, 0];
@@ -82,7 +82,7 @@ export function formatRough(count: number): string {
   return `${text}${units[power]}`;
 }
 
-/** Exact decimals with their points under each other, trailing zeros as spaces. */
+/** Aligns exact decimals at their points, and replaces trailing zeros with spaces. */
 export function alignDecimals(
   head: string,
   values: readonly string[],

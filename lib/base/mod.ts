@@ -1,4 +1,4 @@
-/** Knows neither Binance nor PostgreSQL: errors, time, retries, settings, text. */
+/** What knows neither Binance nor PostgreSQL: errors, time, retries, settings, text. */
 export { writeWholeFile } from './atomic-file.ts';
 export { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 export {
@@ -9,7 +9,7 @@ export {
   formatTable,
   truncate,
 } from './format.ts';
-export { createGate, type Gate, inParallel, oneAtATime } from './parallel.ts';
+export { createSemaphore, inParallel, oneAtATime, type Semaphore } from './parallel.ts';
 export { allowWaiters, retry, wait } from './retry.ts';
 export { type Env, loadEnv, PROJECT_DIR } from './settings.ts';
 export {

@@ -1,8 +1,8 @@
 import { allowWaiters } from './retry.ts';
 
 /**
- * Works on items with several at a time, in their order. After the first failure none is begun
- * any more, those under way are waited for, and the failure is thrown: nothing runs on behind.
+ * Works on several items at a time, and starts them in order. After the first failure it starts no
+ * more, waits for those that run, and throws the failure, so nothing goes on in the background.
  */
 export async function inParallel<T>(
   items: Iterable<T>,
@@ -22,64 +22,63 @@ export async function inParallel<T>(
   if (failures.length > 0) throw failures[0];
 }
 
-/** Lets in so many at a time, the others in the order in which they come. */
-export interface Gate {
+/** A limited number of slots, given out in the order of the requests. */
+export interface Semaphore {
   /**
-   * @returns what to call on leaving; who is let in has left too when the signal is aborted
+   * Waits for a free slot. When the signal is aborted, the slot is released too.
+   * @returns releases the slot
    * @throws the signal's reason when it is aborted
    */
-  enter(signal: AbortSignal): Promise<() => void>;
+  acquire(signal: AbortSignal): Promise<() => void>;
 }
 
-export function createGate(places: number): Gate {
-  const waiting = new Map<() => void, AbortSignal>();
-  let free = places;
+export function createSemaphore(slots: number): Semaphore {
+  const waiting = new Set<() => void>();
+  let free = slots;
 
-  const letIn = () => {
-    for (const [admit, signal] of waiting) {
-      if (free === 0) return;
-      if (signal.aborted) continue;
-      waiting.delete(admit);
-      free -= 1;
-      admit();
-    }
+  const admitNext = () => {
+    const [admit] = waiting;
+    if (free === 0 || admit === undefined) return;
+    waiting.delete(admit);
+    free -= 1;
+    admit();
   };
 
   return {
-    enter: (signal) =>
-      new Promise((settle, reject) => {
+    acquire: (signal) =>
+      new Promise((resolve, reject) => {
         signal.throwIfAborted();
-        let isInside = false;
-        const leave = () => {
-          signal.removeEventListener('abort', stop);
-          if (!isInside) return;
-          isInside = false;
+        let holdsSlot = false;
+        const release = () => {
+          signal.removeEventListener('abort', onAbort);
+          if (!holdsSlot) return;
+          holdsSlot = false;
           free += 1;
-          letIn();
+          admitNext();
         };
         const admit = () => {
-          isInside = true;
-          settle(leave);
+          holdsSlot = true;
+          resolve(release);
         };
-        const stop = () => {
+        const onAbort = () => {
           waiting.delete(admit);
-          leave();
+          release();
           reject(signal.reason);
         };
         allowWaiters(signal);
-        signal.addEventListener('abort', stop, { once: true });
-        waiting.set(admit, signal);
-        letIn();
+        signal.addEventListener('abort', onAbort, { once: true });
+        waiting.add(admit);
+        admitNext();
       }),
   };
 }
 
-/** @returns a function that runs what it is given in the order of its calls, never two at once */
+/** @returns a function that runs the work passed to it in the order of the calls, one at a time */
 export function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
   let last: Promise<unknown> = Promise.resolve();
   return <T>(work: () => Promise<T>): Promise<T> => {
-    const turn = last.then(work);
-    last = turn.catch(() => {});
-    return turn;
+    const result = last.then(work);
+    last = result.catch(() => {});
+    return result;
   };
 }

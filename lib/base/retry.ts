@@ -2,7 +2,7 @@ import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export interface RetryOptions {
-  /** Tries in all, the first one included. Default 5. */
+  /** The number of tries, including the first. Default 5. */
   attempts?: number;
   /** Longest wait before the second try; doubles each time. Default 500 ms. */
   firstDelayMs?: number;
@@ -16,7 +16,7 @@ export interface RetryOptions {
 
 /**
  * Calls `work` until it succeeds, with capped exponential backoff and full jitter: the wait is
- * drawn evenly from zero to the cap, so that many clients do not come back all at once.
+ * drawn evenly from zero to the cap, so that many clients do not return at the same moment.
  * @throws the last error when the attempts are used up or the error is not transient; the
  * signal's reason when it is aborted while waiting.
  */
@@ -34,7 +34,7 @@ export async function retry<T>(work: () => Promise<T>, options: RetryOptions): P
   }
 }
 
-/** Sleeps for `delayMs`, or until the signal is aborted: then throws the signal's reason. */
+/** Sleeps for `delayMs`. @throws the signal's reason as soon as it is aborted. */
 export async function wait(delayMs: number, signal?: AbortSignal): Promise<void> {
   if (signal) allowWaiters(signal);
   try {
@@ -46,8 +46,8 @@ export async function wait(delayMs: number, signal?: AbortSignal): Promise<void>
 }
 
 /**
- * Node warns of a leak when more than ten listen to one signal. Here dozens may wait at once, each
- * of which stops listening when its wait ends.
+ * Lets any number of listeners wait for one signal. Node warns of a leak from the eleventh on, but
+ * here dozens may wait at once, and each stops listening when its wait ends.
  */
 export function allowWaiters(signal: AbortSignal): void {
   setMaxListeners(0, signal);

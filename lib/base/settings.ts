@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs';
-import { isAbsolute, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { KlinekeepError } from './errors.ts';
 import { z } from './zod.ts';
 
-/** The folder of package.json. Everything relative (`.env`, `.klines/`, `sql/`) starts here. */
+/** The folder of package.json, to which `.env`, `.klines/` and `sql/` are relative. */
 export const PROJECT_DIR = fileURLToPath(new URL('../..', import.meta.url));
 
 const httpUrl = z
@@ -38,19 +38,19 @@ export interface Env {
   spotUrl: string;
   usdmUrl: string;
   bulkUrl: string;
-  /** Of the request weight that Binance allows an address in a minute, 1 to 100. */
+  /** Percentage, 1 to 100, of the request weight per minute that Binance allows one IP address. */
   weightPercent: number;
-  /** How long an answer to one request may take. */
+  /** How long Binance may take to answer one request. */
   timeoutMs: number;
   httpsProxy: string | undefined;
-  /** Told of each run's start and exit code. */
+  /** Gets a request when a run starts, and one with its exit code when it ends. */
   healthcheckUrl: string | undefined;
 }
 
 /**
- * The settings, from the environment first and `.env` beside package.json second. An empty
- * value counts as unset.
- * @throws KlinekeepError (78) naming each variable that makes no sense.
+ * Reads the settings from the environment and, where it has none, from `.env` beside package.json.
+ * An empty value counts as unset.
+ * @throws KlinekeepError (78) naming each invalid variable.
  */
 export function loadEnv(source: NodeJS.ProcessEnv): Env {
   const dotEnv = resolve(PROJECT_DIR, '.env');
@@ -68,16 +68,14 @@ export function loadEnv(source: NodeJS.ProcessEnv): Env {
       return `${name} is ${JSON.stringify(value)}: ${issue.message}`;
     });
     throw new KlinekeepError('config', problems.join('\n'), {
-      hint: 'Mend it in the environment or in .env beside package.json (see .env.example).',
+      hint: 'Correct it in the environment or in .env beside package.json (see .env.example).',
     });
   }
 
   const env = parsed.data;
   return {
     databaseUrl: env.DATABASE_URL,
-    klinesHome: isAbsolute(env.KLINES_HOME)
-      ? env.KLINES_HOME
-      : resolve(PROJECT_DIR, env.KLINES_HOME),
+    klinesHome: resolve(PROJECT_DIR, env.KLINES_HOME),
     spotUrl: env.BINANCE_SPOT_URL,
     usdmUrl: env.BINANCE_USDM_URL,
     bulkUrl: env.BINANCE_BULK_URL,

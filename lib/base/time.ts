@@ -11,17 +11,17 @@ export { addMonths, startOfMonth };
 
 export const DAY_MS = 86_400_000;
 
-/** A date on which date-fns' calendar arithmetic runs in UTC. */
+/** A date for which date-fns calculates in UTC. */
 export function toUtc(timeMs: number): UTCDate {
   return new UTCDate(timeMs);
 }
 
-/** `2023-03-24T12:40:00Z`: seconds always, milliseconds where there are some. */
+/** `2023-03-24T12:40:00Z`, with milliseconds only if they are not zero. */
 export function formatTime(timeMs: number): string {
   return new Date(timeMs).toISOString().replace('.000Z', 'Z');
 }
 
-/** `2023-03-24 12:40`, or the day alone at midnight: for tables and progress lines. */
+/** `2023-03-24 12:40`, or only the day at midnight: for tables and progress lines. */
 export function formatShort(timeMs: number): string {
   const iso = new Date(timeMs).toISOString();
   return timeMs % DAY_MS === 0 ? iso.slice(0, 10) : `${iso.slice(0, 10)} ${iso.slice(11, 16)}`;
@@ -38,12 +38,12 @@ export function formatDuration(durationMs: number): string {
   return `${Math.floor(seconds / 86_400)}d ${pad(Math.floor((seconds % 86_400) / 3600))}h`;
 }
 
-/** A span as PostgreSQL reads it. In seconds: version 14 cannot read 25 days in milliseconds. */
+/** A span for PostgreSQL, in seconds: version 14 cannot read 25 days in milliseconds. */
 export function spanForSql(spanMs: number): string {
   return `${spanMs / 1000} seconds`;
 }
 
-/** `45s`, `12m`, `3h`, `4d`: the largest unit alone. */
+/** `45s`, `12m`, `3h`, `4d`: only the largest unit. */
 export function formatSpan(durationMs: number): string {
   for (const [unit, unitMs] of [
     ['d', DAY_MS],
@@ -55,14 +55,17 @@ export function formatSpan(durationMs: number): string {
   return `${Math.floor(durationMs / 1000)}s`;
 }
 
-/** Reads a length of time such as `90s`, `10m`, `36h`, `2d` or `1w`. @returns ms, or undefined when it is none or zero */
+/**
+ * Reads a length of time such as `90s`, `10m`, `36h`, `2d` or `1w`.
+ * @returns ms; undefined when the text is not a span or the span is zero
+ */
 export function parseSpan(text: string): number | undefined {
   const span = /^(\d{1,6})(s|m|h|d|w)$/.exec(text);
   const units = { s: 1000, m: 60_000, h: 3_600_000, d: DAY_MS, w: 7 * DAY_MS };
   return span ? Number(span[1]) * units[span[2] as keyof typeof units] || undefined : undefined;
 }
 
-/** The start of the UTC day that holds `timeMs`. */
+/** The start of the UTC day of `timeMs`. */
 export function startOfDay(timeMs: number): number {
   return Math.floor(timeMs / DAY_MS) * DAY_MS;
 }
@@ -80,9 +83,9 @@ const AGO_UNITS = {
 } as const;
 
 /**
- * Reads an instant: an ISO date or time (UTC unless it says otherwise; `2023`-less forms are
- * refused), a span back from `nowMs` such as `90m`, `36h`, `400d`, `8w`, `6mo`, `5y`, or `now`.
- * @returns Unix ms, or undefined when the text is none of these, no day of the calendar or before 1970.
+ * Reads an instant: an ISO month, date or time (UTC unless it has a zone), a span back from `nowMs`
+ * such as `90m`, `36h`, `400d`, `8w`, `6mo` or `5y`, or `now`.
+ * @returns Unix ms; undefined when the text is none of these, not in the calendar, or before 1970
  */
 export function parseInstant(text: string, nowMs: number): number | undefined {
   if (text === 'now') return nowMs;

@@ -3,7 +3,7 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import yauzl from 'yauzl';
-import { createGate, type Env, type Gate, KlinekeepError, retry } from '../base/mod.ts';
+import { createSemaphore, type Env, KlinekeepError, retry, type Semaphore } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
 import type { BulkFile } from './bulk-files.ts';
 import { createDispatcher, httpGetBytes } from './http.ts';
@@ -35,7 +35,7 @@ const inflateRaw = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);
 /** data.binance.vision, or what stands in for it. */
 export interface BulkSource {
   /** Through it goes each file, from its download until it is stored: all series share the memory. */
-  gate: Gate;
+  semaphore: Semaphore;
   /**
    * @returns undefined when there is no such file
    * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
@@ -62,7 +62,7 @@ export function createBulkSource(env: Env, onWait: (message: string) => void): B
         onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
     });
   return {
-    gate: createGate(FILES_AT_ONCE),
+    semaphore: createSemaphore(FILES_AT_ONCE),
     download: (file, signal) => persistently(signal, () => downloadFile(site, file, signal)),
     checksum: (file, signal) => persistently(signal, () => publishedChecksum(site, file, signal)),
     close: () => site.dispatcher.destroy(),

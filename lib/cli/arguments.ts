@@ -3,14 +3,14 @@ import { type ArgsDef, renderUsage } from 'citty';
 import type { z } from 'zod';
 import { KlinekeepError } from '../base/mod.ts';
 
-/** What every script takes. */
+/** The options of every script. */
 export const COMMON_ARGS = {
-  json: { type: 'boolean', description: 'One JSON object on stdout instead of text' },
-  quiet: { type: 'boolean', description: 'Say nothing unless something is wrong' },
-  help: { type: 'boolean', description: 'This text' },
+  json: { type: 'boolean', description: 'Print one JSON object instead of text' },
+  quiet: { type: 'boolean', description: 'Print only findings, warnings and errors' },
+  help: { type: 'boolean', description: 'Print this text' },
 } as const satisfies ArgsDef;
 
-/** @throws KlinekeepError (64) for anything that the script does not know, or that says it twice. */
+/** @throws KlinekeepError (64) for an unknown option, one given twice, or a surplus argument. */
 export function readWords(
   words: string[],
   args: ArgsDef,
@@ -25,7 +25,7 @@ export function readWords(
   if (!takesPositionals && positionals.length > 0) {
     throw usageError(
       `Surplus argument ${JSON.stringify(positionals[0])}`,
-      'This script takes options only.',
+      'This script takes only options.',
     );
   }
   return takesPositionals ? { ...values, _: positionals } : { ...values };
@@ -42,32 +42,34 @@ function parseStrictly(words: string[], named: [string, ArgsDef[string]][]) {
     return parseArgs({ args: words, options, strict: true, allowPositionals: true, tokens: true });
   } catch (error) {
     const known = named.map(([name]) => `--${name}`).join(' ');
-    throw usageError(
-      (error as Error).message.split('. ')[0] as string,
-      `This script knows ${known}`,
-    );
+    const [found = ''] = (error as Error).message.split('. ');
+    throw usageError(found, `Known options: ${known}`);
   }
 }
 
-/** Issues whose message begins with ! say all there is to say; the others say what was wanted. */
+/**
+ * Checks and converts typed values. An issue of one option says only what was wanted; an issue of the
+ * positional words (`_`), or of several options together, is a whole sentence.
+ * @throws KlinekeepError (64) with one line for each issue.
+ */
 export function readOptions<Options>(
   schema: z.ZodType<Options>,
   values: Record<string, unknown>,
 ): Options {
   const parsed = schema.safeParse(values);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => {
-    if (issue.message.startsWith('!')) return issue.message.slice(1);
-    const name = String(issue.path[0]);
-    const shown = values[name] === undefined ? 'is missing' : `is ${JSON.stringify(values[name])}`;
-    return `--${name} ${shown}; wanted ${issue.message}`;
+  const problems = parsed.error.issues.map(({ path: [name = '_'], message }) => {
+    if (name === '_') return message.replace(/^!/, '');
+    const value = values[String(name)];
+    const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
+    return `--${String(name)} ${found}; wanted ${message}`;
   });
   throw usageError(problems.join('\n'));
 }
 
 function usageError(message: string, hint?: string): KlinekeepError {
   return new KlinekeepError('usage', message, {
-    hint: `${hint ? `${hint}\n` : ''}--help tells how it is used.`,
+    hint: `${hint ? `${hint}\n` : ''}See --help.`,
   });
 }
 

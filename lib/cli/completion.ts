@@ -1,19 +1,12 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import type { ArgsDef } from 'citty';
-import { PROJECT_DIR } from '../base/mod.ts';
 import { INTERVALS } from '../market/mod.ts';
 import { COMMON_ARGS } from './arguments.ts';
+import type { Script } from './main.ts';
 
-/** A recipe of the Justfile that runs a script, with what the script takes. */
-export interface Verb {
-  recipe: string;
-  script: string;
-  summary: string;
-  options: { name: string; description: string; takesValue: boolean }[];
-}
+/** A verb as a shell completes it. */
+export type Verb = Pick<Script<unknown>, 'name' | 'summary' | 'args'>;
 
-/** Values that an option is one of; the others complete to file names. */
+/** Options with a fixed set of values. The values of others are completed as file names. */
 const VALUES: Record<string, readonly string[]> = {
   interval: INTERVALS,
   market: ['spot', 'usdm'],
@@ -21,55 +14,24 @@ const VALUES: Record<string, readonly string[]> = {
   source: ['auto', 'bulk', 'rest'],
 };
 
-/** What a script says of itself. */
-export interface Described {
-  summary: string;
-  args: ArgsDef;
-}
-
-/**
- * The verbs in the order of the Justfile.
- * @param describe looks into a script
- */
-export async function readVerbs(describe: (script: string) => Promise<Described>): Promise<Verb[]> {
-  const scripts = new Set(readdirSync(resolve(PROJECT_DIR, 'scripts')));
-  const verbs: Verb[] = [];
-  for (const { recipe, script } of readRecipes()) {
-    if (!scripts.has(`${script}.ts`)) continue;
-    const described = await describe(script);
-    const args: ArgsDef = { ...described.args, ...COMMON_ARGS };
-    const options = Object.entries(args)
-      .filter(([, arg]) => arg.type !== 'positional')
-      .map(([name, arg]) => ({
-        name,
-        description: arg.description ?? '',
-        takesValue: arg.type !== 'boolean',
-      }));
-    verbs.push({ recipe, script, summary: described.summary, options });
-  }
-  return verbs;
-}
-
-function readRecipes(): { recipe: string; script: string }[] {
-  const justfile = readFileSync(resolve(PROJECT_DIR, 'Justfile'), 'utf8');
-  const matches = justfile.matchAll(/^@?([\w-]+)[^\n]*:\n[^\n]*\{\{ scripts \}\}\/([\w-]+)\.ts/gm);
-  return [...matches].map(([, recipe, script]) => ({
-    recipe: recipe as string,
-    script: script as string,
-  }));
+function listOptions(verb: Verb) {
+  const args: ArgsDef = { ...verb.args, ...COMMON_ARGS };
+  return Object.entries(args)
+    .filter(([, { type }]) => type !== 'positional')
+    .map(([name, { type, description = '' }]) => ({ name, type, description }));
 }
 
 /** For bash, and for zsh through its bashcompinit. */
 export function bashCompletion(verbs: readonly Verb[]): string {
-  const cases = verbs.map(
-    ({ recipe, options }) =>
-      `    ${recipe}) options='${options.map(({ name }) => `--${name}`).join(' ')}' ;;`,
-  );
+  const options = verbs.map((verb) => {
+    const names = listOptions(verb).map(({ name }) => `--${name}`);
+    return `    ${verb.name}) options='${names.join(' ')}' ;;`;
+  });
   const values = Object.entries(VALUES).map(
     ([name, all]) =>
       `    --${name}) COMPREPLY=($(compgen -W '${all.join(' ')}' -- "$word")); return ;;`,
   );
-  return `# Completion of klinekeep's verbs behind just, for bash and zsh.
+  return `# Completes klinekeep's verbs after just, in bash and zsh.
 if [ -n "\${ZSH_VERSION-}" ]; then
   autoload -Uz compinit bashcompinit && compinit && bashcompinit
 fi
@@ -85,7 +47,7 @@ _klinekeep_just() {
 ${values.join('\n')}
   esac
   case "\${COMP_WORDS[1]}" in
-${cases.join('\n')}
+${options.join('\n')}
   esac
   case "$word" in
     -*) COMPREPLY=($(compgen -W "$options" -- "$word")) ;;
@@ -98,15 +60,15 @@ complete -F _klinekeep_just just
 }
 
 export function fishCompletion(verbs: readonly Verb[]): string {
-  const lines = verbs.flatMap(({ recipe, summary, options }) => [
-    `complete -c just -f -n __fish_use_subcommand -a ${recipe} -d ${quote(summary)}`,
-    ...options.map(({ name, description, takesValue }) => {
+  const lines = verbs.flatMap((verb) => [
+    `complete -c just -f -n __fish_use_subcommand -a ${verb.name} -d ${quote(verb.summary)}`,
+    ...listOptions(verb).map(({ name, type, description }) => {
       const values = VALUES[name] ? ` -f -a ${quote(VALUES[name].join(' '))}` : '';
-      const value = takesValue ? ` -r${values}` : '';
-      return `complete -c just -n '__fish_seen_subcommand_from ${recipe}' -l ${name}${value} -d ${quote(description)}`;
+      const value = type === 'boolean' ? '' : ` -r${values}`;
+      return `complete -c just -n '__fish_seen_subcommand_from ${verb.name}' -l ${name}${value} -d ${quote(description)}`;
     }),
   ]);
-  return `# Completion of klinekeep's verbs behind just, for fish.\n${lines.join('\n')}\n`;
+  return `# Completes klinekeep's verbs after just, in fish.\n${lines.join('\n')}\n`;
 }
 
 function quote(text: string): string {

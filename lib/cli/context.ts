@@ -4,55 +4,55 @@ import type { Database } from '../postgres/mod.ts';
 import {
   closeRun,
   createRequestLedger,
-  type Ending,
   type Klines,
   openKlines,
   openRun,
+  type RunResult,
 } from '../store/mod.ts';
 import { pingHealthcheck } from './healthcheck.ts';
 import { createLog, type Log } from './log.ts';
 import { writeOut } from './output.ts';
 import { createProgress, type Progress } from './progress.ts';
 
-/** What a script works with. Nothing is opened before it is asked for. */
+/** What a script works with. The database and the exchange are opened at their first use. */
 export interface Context {
   env: Env;
-  /** The environment as it is, for programs that are started. */
+  /** The unchanged environment, for programs that the script starts. */
   programEnv: NodeJS.ProcessEnv;
-  /** One JSON object is wanted instead of text. */
+  /** Whether to print one JSON object instead of text. */
   wantsJson: boolean;
   log: Log;
   progress: Progress;
   /** Aborted by SIGINT and SIGTERM: finish or roll back the current batch, then stop. */
   signal: AbortSignal;
-  /** 130 or 143 once a signal has come. */
+  /** 130 after SIGINT, 143 after SIGTERM. */
   readonly signalExitCode: number | undefined;
-  /** From now on Ctrl-C is for a program that this one started, such as psql. */
+  /** Leaves Ctrl-C to a program that the script starts, such as psql. */
   leaveSignalsToChild(): void;
   /** The database, with all pending schema files applied. */
   database(): Promise<Database>;
-  /** The database if it was opened, to look up why it refused something. */
+  /** The database if it was opened, to look up why it refused a statement. */
   openedDatabase(): Promise<Database> | undefined;
   rest(): Promise<RestSource>;
   bulk(): Promise<BulkSource>;
   /**
-   * A part of a result too long to be held in memory, to stdout.
-   * @throws OutputClosed when nobody reads it any more.
+   * Prints a part of a result that is too long to be kept in memory.
+   * @throws OutputClosed when the reader has closed the pipe.
    */
   write(chunk: string): Promise<void>;
-  /** Closes what was opened, and writes down how the run ended. */
-  close(ending: Ending): Promise<void>;
+  /** Records how the run ended, and closes what was opened. */
+  close(result: RunResult): Promise<void>;
 }
 
-/** @throws KlinekeepError (78) when the environment makes no sense. */
+/** @throws KlinekeepError (78) when a setting is invalid. */
 export function createContext(
   name: string,
   options: {
     quiet: boolean;
     wantsJson: boolean;
-    /** Changes nothing, so it is not written down as a run, and no watch hears of it. */
+    /** Changes nothing, so the run is neither recorded nor reported to the health check. */
     isDryRun: boolean;
-    /** It fails at once where nothing can be written. */
+    /** Fails at once on a database that cannot be written. */
     writes: boolean;
     env: NodeJS.ProcessEnv;
     stdout: NodeJS.WritableStream;
@@ -65,7 +65,7 @@ export function createContext(
   const log = createLog(stderr, { quiet });
   const progress = createProgress(log.info, quiet ? undefined : { stderr, stdout });
   const signals = listenForSignals(log);
-  const isOnWatch = healthcheckUrl ? pingHealthcheck(healthcheckUrl, 'start') : undefined;
+  const startPing = healthcheckUrl ? pingHealthcheck(healthcheckUrl, 'start') : undefined;
   let database: Promise<Klines> | undefined;
   let runId: string | undefined;
   let rest: Promise<RestSource> | undefined;
@@ -84,7 +84,7 @@ export function createContext(
     const { sql, notesRuns } = await openDatabase();
     const { createRestSource } = await import('../binance/mod.ts');
     return createRestSource(env, {
-      // A role that only reads cannot share the budget of requests.
+      // A role that can only read cannot share the request budget.
       ledger: notesRuns ? createRequestLedger(sql) : createPrivateLedger(),
       signal: signals.signal,
       onWait: log.warn,
@@ -118,19 +118,19 @@ export function createContext(
       return bulk;
     },
     write: (chunk) => writeOut(stdout, chunk),
-    close: async (ending) => {
+    close: async (result) => {
       progress.stop();
       signals.stop();
       await rest?.then((source) => source.close()).catch(() => {});
       await bulk?.then((source) => source.close()).catch(() => {});
       await database
         ?.then(async (opened) => {
-          if (runId !== undefined) await closeRun(opened.sql, runId, ending);
+          if (runId !== undefined) await closeRun(opened.sql, runId, result);
           await opened.close();
         })
         .catch(() => {});
-      await isOnWatch;
-      if (healthcheckUrl) await pingHealthcheck(healthcheckUrl, ending.exitCode);
+      await startPing;
+      if (healthcheckUrl) await pingHealthcheck(healthcheckUrl, result.exitCode);
     },
   };
 }
@@ -145,10 +145,10 @@ function listenForSignals(log: Log) {
     ] as const
   ).map(([signal, code]) => {
     const listener = () => {
-      // A second one means now: PostgreSQL rolls back whatever is open.
+      // On a second signal the process ends, and PostgreSQL rolls back open transactions.
       if (exitCode !== undefined) process.exit(code);
       exitCode = code;
-      log.warn(`${signal}: stopping at the next safe point (once more to stop at once)`);
+      log.warn(`${signal}: stopping at the next safe point (send it again to stop at once)`);
       controller.abort(new Error(`stopped by ${signal}`));
     };
     process.on(signal, listener);

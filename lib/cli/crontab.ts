@@ -1,21 +1,21 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, resolve } from 'node:path';
-import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
+import { EXIT, KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 
-/** What flock exits with when the last run is still at it: come back later, as our scripts say it. */
-const STILL_RUNNING = 75;
+/** flock's exit code while the previous run has not finished: our code for "try again later". */
+const STILL_RUNNING = EXIT.later;
 
 export interface CrontabOptions {
   archiveDays: number;
-  /** Absolute path; what the scripts say is appended to it. */
+  /** Absolute path of the file to which the scripts' output is appended. */
   log: string;
 }
 
-/** `crontab`'s own times are those of the machine. */
+/** cron uses the machine's time zone. */
 const timeZone = () => Intl.DateTimeFormat().resolvedOptions().timeZone;
 
-/** When what runs, in the machine's time: the heavy ones at night, one after the other. */
+/** The scripts and their times in the machine's time zone: long ones at night, one by one. */
 function schedule(archiveDays: number): [when: string, script: string, ...words: string[]][] {
   return [
     ['* * * * *', 'update-klines'],
@@ -26,8 +26,8 @@ function schedule(archiveDays: number): [when: string, script: string, ...words:
 }
 
 /**
- * The crontab lines of this checkout, between their markers.
- * @throws KlinekeepError (78) when a path has a line break in it, which no crontab can hold.
+ * Makes the crontab lines of this checkout, and a marker line before and after them.
+ * @throws KlinekeepError (78) when a path contains a line break, which no crontab can hold.
  */
 export function crontabBlock({ archiveDays, log }: CrontabOptions): string[] {
   const flock = findProgram('flock');
@@ -35,7 +35,7 @@ export function crontabBlock({ archiveDays, log }: CrontabOptions): string[] {
   const lines = schedule(archiveDays).map(([when, script, ...words]) => {
     const file = resolve(PROJECT_DIR, `scripts/${script}.ts`);
     const command = [
-      // The script itself is what is locked: no more files to keep.
+      // Locks the script's own file, so no lock files are needed.
       ...(flock ? [flock, '-n', '-E', String(STILL_RUNNING), file] : []),
       ...[process.execPath, '--import', loader, file, ...words, '--quiet'],
     ];
@@ -43,19 +43,15 @@ export function crontabBlock({ archiveDays, log }: CrontabOptions): string[] {
   });
   const block = [
     beginMarker(),
-    `# Made by crontab.ts --install, which replaces what stands between these two lines.`,
-    `# Times are those of this machine (${timeZone()}); candles are UTC whatever its zone.`,
+    '# Made by just crontab --install, which replaces everything between the two marker lines.',
+    `# Times are in this machine's time zone (${timeZone()}); candles are always in UTC.`,
     ...lines,
     endMarker(),
   ];
   if (block.some((line) => line.includes('\n'))) {
-    throw new KlinekeepError(
-      'config',
-      'A path has a line break in it, which no crontab can hold.',
-      {
-        hint: 'Move the checkout, or name another --log.',
-      },
-    );
+    throw new KlinekeepError('config', 'Cannot make crontab lines: a path contains a line break.', {
+      hint: 'Move the checkout, or use another --log.',
+    });
   }
   return block;
 }
@@ -65,9 +61,9 @@ const beginMarker = () => `# >>> klinekeep ${PROJECT_DIR}`;
 const endMarker = () => `# <<< klinekeep ${PROJECT_DIR}`;
 
 /**
- * The lines of a crontab with our block replaced, where it was or at the end.
- * @param block nothing: our block is taken out
- * @throws KlinekeepError (78) when one of the two markers is missing; nothing is changed then.
+ * Replaces our block in the text of a crontab, or adds it at the end.
+ * @param block the lines with their markers; empty: the block is removed
+ * @throws KlinekeepError (78) when only one of the two markers is found.
  */
 export function replaceBlock(crontab: string, block: readonly string[]): string {
   const lines = crontab.split('\n');
@@ -78,8 +74,10 @@ export function replaceBlock(crontab: string, block: readonly string[]): string 
   if (begin < 0 || end < begin) {
     throw new KlinekeepError(
       'config',
-      `The crontab has ${begin < 0 ? 'no line' : 'no second line after'} "${begin < 0 ? beginMarker() : endMarker()}"; nothing was changed.`,
-      { hint: 'Put the missing marker back, or take the other one out, with crontab -e.' },
+      `Cannot change the crontab: the marker "${begin < 0 ? beginMarker() : endMarker()}" is missing or misplaced.`,
+      {
+        hint: 'Nothing was changed. With crontab -e, add the missing marker or remove the other one.',
+      },
     );
   }
   return joinLines([...lines.slice(0, begin), ...block, ...lines.slice(end + 1)]);
@@ -94,30 +92,30 @@ export function readCrontab(env: NodeJS.ProcessEnv): string {
   const { status, stdout, stderr } = runCrontab(['-l'], '', env);
   if (status === 0) return stdout;
   if (/no crontab/i.test(stderr)) return '';
-  throw refused('-l', stderr);
+  throw crontabError('-l', stderr);
 }
 
 /** @throws KlinekeepError (78) when there is no crontab program, (1) when it refuses. */
 export function writeCrontab(text: string, env: NodeJS.ProcessEnv): void {
   const { status, stderr } = runCrontab(['-'], text, env);
-  if (status !== 0) throw refused('-', stderr);
+  if (status !== 0) throw crontabError('-', stderr);
 }
 
 function runCrontab(words: string[], input: string, env: NodeJS.ProcessEnv) {
-  // Its messages in English, and where to find it.
+  // The C locale makes it print English, so that "no crontab" is recognized.
   const result = spawnSync('crontab', words, {
     input,
     encoding: 'utf8',
     env: { ...process.env, ...env, LC_ALL: 'C' },
   });
   if (!result.error) return result;
-  throw new KlinekeepError('config', 'There is no crontab program on this machine.', {
-    hint: 'Install cron, or give the lines that this prints without --install to what you have.',
+  throw new KlinekeepError('config', 'Cannot find the crontab program on this machine.', {
+    hint: 'Install cron, or print the lines (without --install) and add them to your own scheduler.',
     cause: result.error,
   });
 }
 
-function refused(word: string, stderr: string): KlinekeepError {
+function crontabError(word: string, stderr: string): KlinekeepError {
   return new KlinekeepError('failed', `crontab ${word} failed: ${stderr.trim()}`, {
     hint: 'Nothing was changed.',
   });
@@ -131,12 +129,12 @@ function findProgram(name: string): string | undefined {
     .find((file) => existsSync(file));
 }
 
-/** For sh, which is what cron uses. */
+/** For sh, which cron uses. */
 function quote(word: string): string {
   return /^[\w@+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }
 
-/** cron ends the command at a % and hands the rest to its standard input. */
+/** cron ends the command at a % and passes the rest to its standard input. */
 function escapePercent(command: string): string {
   return command.replaceAll('%', '\\%');
 }

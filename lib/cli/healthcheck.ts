@@ -1,20 +1,20 @@
-const WITHIN_MS = 5_000;
+const TIMEOUT_MS = 5_000;
 
 /**
- * Tells a monitor such as healthchecks.io that a run starts (`/start`) or how it ended
+ * Sends a request to a monitor such as healthchecks.io when a run starts (`/start`) or ends
  * (`/<exit code>`). Never fails, and gives up after five seconds.
  */
 export async function pingHealthcheck(
   url: string,
-  what: 'start' | number,
-  withinMs = WITHIN_MS,
+  event: 'start' | number,
+  timeoutMs = TIMEOUT_MS,
 ): Promise<void> {
   try {
     const address = new URL(url);
-    address.pathname = `${address.pathname.replace(/\/+$/, '')}/${what}`;
-    const answer = await fetch(address, { signal: AbortSignal.timeout(withinMs) });
+    address.pathname = `${address.pathname.replace(/\/+$/, '')}/${event}`;
+    const answer = await fetch(address, { signal: AbortSignal.timeout(timeoutMs) });
     await answer.body?.cancel();
   } catch {
-    // The monitor notices silence by itself: that is what it is for.
+    // Such a monitor raises an alarm when requests stop, so a failed one needs no other report.
   }
 }

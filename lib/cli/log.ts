@@ -1,7 +1,7 @@
 import { createConsola, type LogObject } from 'consola/basic';
 import { isScreen } from './terminal.ts';
 
-/** What a script says while it works. All of it goes to stderr: stdout is for the result. */
+/** Messages while a script works. They are printed to stderr, because stdout is for the result. */
 export interface Log {
   /** Silent under `--quiet`. */
   info(message: string): void;
@@ -10,11 +10,11 @@ export interface Log {
 }
 
 const QUIET_LEVEL = 1;
-const USUAL_LEVEL = 3;
+const DEFAULT_LEVEL = 3;
 const PREFIX: Partial<Record<LogObject['type'], string>> = { warn: 'warning: ', error: 'error: ' };
 const COLOR: Partial<Record<LogObject['type'], number>> = { warn: 33, error: 31 };
 
-/** Whether colour is wanted there. https://no-color.org */
+/** Whether to print colors to a stream. https://no-color.org */
 export function isColored(stream: NodeJS.WritableStream): boolean {
   return isScreen(stream) && !process.env.NO_COLOR;
 }
@@ -22,7 +22,7 @@ export function isColored(stream: NodeJS.WritableStream): boolean {
 export function createLog(stderr: NodeJS.WritableStream, options: { quiet: boolean }): Log {
   const colored = isColored(stderr);
   const consola = createConsola({
-    level: options.quiet ? QUIET_LEVEL : USUAL_LEVEL,
+    level: options.quiet ? QUIET_LEVEL : DEFAULT_LEVEL,
     reporters: [
       {
         log({ type, args }) {

@@ -1,17 +1,17 @@
-/** The frame that every script stands in: arguments, options, context, log, progress. */
-export { bashCompletion, type Described, fishCompletion, readVerbs } from './completion.ts';
+/** What all scripts share: arguments, options, context, log, progress, and how they end. */
+export { bashCompletion, fishCompletion, type Verb } from './completion.ts';
 export type { Context } from './context.ts';
 export { crontabBlock, readCrontab, replaceBlock, writeCrontab } from './crontab.ts';
 export { main, type Outcome, type Script } from './main.ts';
 export {
-  CHOICE_ARGS,
-  type Choice,
-  choiceOptions,
+  FILTER_ARGS,
+  type Filter,
+  filterOptions,
   flag,
   instantOption,
   intervalOption,
   marketOption,
-  readChoice,
+  readFilter,
   readSymbols,
   spanOption,
   wholeNumber,

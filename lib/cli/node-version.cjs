@@ -1,5 +1,5 @@
-// Loaded before all else (node --require), because on an old Node the rest does not even parse.
-// So it is written for old ones: no import, no const, no template.
+// Loaded first (node --require), because an old Node cannot parse the other files. For the same
+// reason it uses no import, const or template.
 var wanted = require('../../package.json').engines.node;
 var found = process.versions.node.split('.').map(Number);
 var least = wanted.replace('>=', '').split('.').map(Number);

@@ -1,4 +1,4 @@
-/** Readers for the values of options: text in, checked value out, with what was wanted if not. */
+/** Readers for the values of options. The issue for an invalid value says what was wanted. */
 import type { ArgsDef } from 'citty';
 import type { RefinementCtx } from 'zod';
 import { parseInstant, parseSpan, z } from '../base/mod.ts';
@@ -14,7 +14,7 @@ import type { InstrumentChoice } from '../store/mod.ts';
 
 const text = z.string();
 
-function read<T>(wanted: string, parse: (value: string) => T | undefined) {
+function readText<T>(wanted: string, parse: (value: string) => T | undefined) {
   return text.transform((value, context) => {
     const parsed = parse(value);
     if (parsed !== undefined) return parsed;
@@ -23,34 +23,35 @@ function read<T>(wanted: string, parse: (value: string) => T | undefined) {
   });
 }
 
-/** Digits only: `1e3`, `20.5` and `+5` are more likely slips than numbers somebody meant. */
+/** Digits only: `1e3`, `20.5` and `+5` are more likely typing mistakes. */
 export function wholeNumber(min: number, max = 1_000_000_000) {
-  return read(`a whole number from ${min} to ${max}`, (value) => {
+  return readText(`a whole number from ${min} to ${max}`, (value) => {
     const number = /^\d{1,10}$/.test(value) ? Number(value) : Number.NaN;
     return number >= min && number <= max ? number : undefined;
   });
 }
 
-export const intervalOption = read(`one of ${INTERVALS.join(' ')}`, (value) =>
+export const intervalOption = readText(`one of ${INTERVALS.join(' ')}`, (value) =>
   isInterval(value) ? value : undefined,
 );
 
 /** Unix ms. Spans such as `5y` count back from this machine's clock. */
-export const instantOption = read(
+export const instantOption = readText(
   'a date (2023-03-24), a time (2023-03-24T12:40Z), a span back (90m 36h 400d 6mo 5y) or now',
   (value) => parseInstant(value, Date.now()),
 );
 
 /** Milliseconds. */
-export const spanOption = read('a span such as 90s 10m 36h 2d', parseSpan);
+export const spanOption = readText('a span such as 90s 10m 36h 2d', parseSpan);
 
 export const marketOption = z.enum(['spot', 'usdm'], { error: 'spot or usdm' });
 
 export const flag = z.boolean().default(false);
 
 /**
- * Reads symbol arguments, several to a word with commas.
- * @throws z.ZodError-style issues through `context`, one for each that is none.
+ * Reads symbols from words; a word may hold several, separated by commas.
+ * @param context gets an issue for each that is not a symbol
+ * @returns each symbol once
  */
 export function readSymbols(
   words: readonly string[],
@@ -63,7 +64,7 @@ export function readSymbols(
     if (typeof parsed === 'string') {
       context.addIssue({
         code: 'custom',
-        message: `!${JSON.stringify(word)} is no symbol here; wanted ${parsed}`,
+        message: `${JSON.stringify(word)} is not a symbol; wanted ${parsed}`,
       });
     } else if (!symbols.some((s) => s.market === parsed.market && nameOf(s) === nameOf(parsed))) {
       symbols.push(parsed);
@@ -74,31 +75,31 @@ export function readSymbols(
 
 const nameOf = (name: SymbolName) => name.symbol ?? name.exchangeSymbol;
 
-/** `--symbol`, `--market` and `--interval`: what a run is narrowed to. */
-export const CHOICE_ARGS = {
-  symbol: { type: 'string', description: 'Only these, with commas' },
+/** `--symbol`, `--market` and `--interval`, which limit a run to some series. */
+export const FILTER_ARGS = {
+  symbol: { type: 'string', description: 'Only these symbols, separated by commas' },
   market: { type: 'string', description: 'Only this market: spot or usdm' },
   interval: { type: 'string', description: 'Only this interval' },
 } as const satisfies ArgsDef;
 
-export const choiceOptions = {
+export const filterOptions = {
   symbol: z.string().optional(),
   market: marketOption.optional(),
   interval: intervalOption.optional(),
 };
 
-export interface Choice extends InstrumentChoice {
+export interface Filter extends InstrumentChoice {
   interval: Interval | undefined;
 }
 
-export function readChoice(
+export function readFilter(
   values: {
     symbol?: string | undefined;
     market?: Market | undefined;
     interval?: Interval | undefined;
   },
   context: RefinementCtx,
-): Choice {
+): Filter {
   const { symbol, market, interval } = values;
   return {
     symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),

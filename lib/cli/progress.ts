@@ -1,13 +1,13 @@
 import { formatCount, formatDuration } from '../base/mod.ts';
 import { isScreen, showLine } from './terminal.ts';
 
-/** How far a long piece of work has come: a bar on a terminal, a line now and then in a log. */
+/** Shows how much of a long task is done: a bar on a terminal, sometimes a line in a log. */
 export interface Progress {
-  /** Begins a piece of work of `total` units, e.g. 43,200 `candles`. */
+  /** Starts a task of `total` units, e.g. 43,200 `candles`. */
   start(total: number, unit: string): void;
-  /** More of the same work has come to light. */
+  /** Adds units to the same task. */
   extend(units: number): void;
-  /** @param position where it is now, e.g. `BTC/USDT 1m 2023-03-24`; told again if it is stopped */
+  /** @param position what was done last, e.g. `BTC/USDT 1m 2023-03-24`; printed if the run is stopped */
   advance(count: number, position: string): void;
   stop(): void;
   readonly position: string | undefined;
@@ -15,14 +15,13 @@ export interface Progress {
 
 const LINE_EVERY_MS = 30_000;
 const LINE_EVERY_SHARE = 0.1;
-/** Work that is over in a moment needs no lines. */
+/** A task that takes less than this prints no lines. */
 const LINES_APART_MS = 3_000;
 const WIDE_TERMINAL = 100;
 
 /**
- * @param write takes a finished line for the log
- * @param streams the bar is drawn on stderr if that is a terminal; otherwise, or if undefined:
- * lines only, every 30 s or 10 %
+ * @param write writes a line to the log, every 30 s or 10 % while there is no bar
+ * @param streams the bar is drawn on stderr if that is a terminal. Undefined: no bar
  */
 export function createProgress(
   write: (line: string) => void,
@@ -43,7 +42,7 @@ export function createProgress(
     const left = done === 0 ? '?' : formatDuration((elapsedMs / done) * Math.max(0, total - done));
     return { rate: `${perSecond}/s`, left: `${left} left` };
   };
-  const showBar = (columns: number) => {
+  const renderBar = (columns: number) => {
     const width = columns < WIDE_TERMINAL ? 10 : 20;
     const full = Math.round(share() * width);
     const bar = '█'.repeat(full) + '░'.repeat(width - full);
@@ -60,8 +59,8 @@ export function createProgress(
     if (done >= total || !isDue) return;
     lastLine = { atMs: nowMs, share: share() };
     const { rate, left } = speed();
-    const far = `${Math.floor(share() * 100)} % · ${formatCount(done)} of ${formatCount(total)} ${unit}`;
-    write(`${far} · ${rate} · ${left} · ${position}`);
+    const part = `${Math.floor(share() * 100)} % · ${formatCount(done)} of ${formatCount(total)} ${unit}`;
+    write(`${part} · ${rate} · ${left} · ${position}`);
   };
   const stop = () => {
     hide?.();
@@ -75,7 +74,7 @@ export function createProgress(
       lastLine = { atMs: startedMs, share: 0 };
       if (!streams) return;
       const { stderr, stdout } = streams;
-      if (isScreen(stderr)) hide = showLine({ stderr, stdout }, showBar);
+      if (isScreen(stderr)) hide = showLine({ stderr, stdout }, renderBar);
     },
     extend(units) {
       total += units;

@@ -2,23 +2,22 @@ import { truncate } from '../base/mod.ts';
 
 const REDRAW_EVERY_MS = 200;
 const ERASE_BELOW = '\u001b[J';
-/** The window may have become narrower a moment ago, before this process is notified. */
+/** The window may be narrower than this process knows, until it is notified. */
 const NO_WRAP = '\u001b[?7l';
 const WRAP = '\u001b[?7h';
 
-/** Whether a person may be watching this stream on a terminal that can move its cursor. */
+/** Whether the stream is a terminal that can move its cursor. */
 export function isScreen(stream: NodeJS.WritableStream): stream is NodeJS.WriteStream {
   return Boolean((stream as NodeJS.WriteStream).isTTY) && process.env.TERM !== 'dumb';
 }
 
 /**
- * Keeps one line below everything that is printed. While it is shown, this function owns the
- * terminal: each write to either stream erases the line, prints, and draws the line again.
- * The cursor stays visible and rests at the start of the line. So nothing has to be restored
- * after a crash, a `^C` cannot wrap the line, and erasing from there to the end of the screen also
- * removes a line that was wrapped when the window became narrower.
- * @param render the line for a width in columns; it is cut where it is longer
- * @returns erases the line and leaves the streams as they were
+ * Keeps one line below everything that is printed: each write to either stream erases the line,
+ * prints, and draws the line again. The cursor stays visible at the start of the line. So a crash
+ * leaves nothing to restore, a `^C` does not wrap the line, and erasing to the end of the screen
+ * also removes a line that wrapped when the window became narrower.
+ * @param render makes the line for a width in columns; a longer line is cut
+ * @returns erases the line and restores the streams
  */
 export function showLine(
   streams: { stderr: NodeJS.WriteStream; stdout: NodeJS.WritableStream },
@@ -27,7 +26,7 @@ export function showLine(
   const { stderr, stdout } = streams;
   const print = stderr.write.bind(stderr);
   let isShown = false;
-  /** Something was printed that does not end its line: the rest of it comes first. */
+  /** The last write did not end its line, so the line cannot be drawn before the next write. */
   let isMidLine = false;
 
   const erase = () => {
@@ -36,7 +35,7 @@ export function showLine(
   };
   const draw = () => {
     if (isMidLine) return;
-    // A terminal that does not know its size reports 0. The last column is where some wrap.
+    // A terminal that does not know its size reports 0. Some wrap in the last column.
     const columns = (stderr.columns || 80) - 1;
     print(`\r${NO_WRAP}${truncate(render(columns), columns)}${ERASE_BELOW}${WRAP}\r`);
     isShown = true;
@@ -47,11 +46,11 @@ export function showLine(
 
   const restores = [stderr, ...(isScreen(stdout) ? [stdout] : [])].map((stream) => {
     const { write } = stream;
-    stream.write = ((...words: Parameters<typeof write>) => {
+    stream.write = ((...args: Parameters<typeof write>) => {
       const wasShown = isShown;
       erase();
-      const hasRoom = write.apply(stream, words);
-      const [chunk] = words as unknown as [string | Uint8Array];
+      const hasRoom = write.apply(stream, args);
+      const [chunk] = args as unknown as [string | Uint8Array];
       isMidLine = chunk.length > 0 && chunk.at(-1) !== '\n' && chunk.at(-1) !== 10;
       if (wasShown) draw();
       return hasRoom;
@@ -62,7 +61,7 @@ export function showLine(
   });
   const timer = setInterval(draw, REDRAW_EVERY_MS).unref();
   stderr.on('resize', redraw);
-  // After a second Ctrl-C or an uncaught error, nothing else runs.
+  // After a second Ctrl-C or an uncaught error, only this handler runs.
   process.on('exit', erase);
 
   return () => {

@@ -167,7 +167,7 @@ function* downloadAhead(
  * its own series: no series waits for what only another one can give.
  */
 async function arriveOf(download: BulkDownload, file: BulkFile): Promise<Arrival> {
-  const leave = await download.bulk.gate.enter(download.signal);
+  const leave = await download.bulk.semaphore.acquire(download.signal);
   return { file, content: await downloadOrSkip(download, file), leave };
 }
 

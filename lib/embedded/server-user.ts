@@ -5,7 +5,7 @@ import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 
-/** Whom PostgreSQL's programs run as when this process is root: PostgreSQL refuses to be root. */
+/** The user who runs PostgreSQL's programs when this process is root, which PostgreSQL refuses. */
 export interface ServerUser {
   name: string;
   uid: number;
@@ -13,25 +13,26 @@ export interface ServerUser {
 }
 
 /**
- * The owner of the data, of `home`, or of the project, if one of them is not root; else
- * `postgres`; else `nobody`. Undefined when this process is not root and runs them itself.
- * @throws KlinekeepError (78) when there is nobody to be.
+ * Finds the first that is not root of: the owner of the data, of `home`, and of the project;
+ * otherwise `postgres`; otherwise `nobody`.
+ * @returns undefined when this process is not root, and runs the programs itself
+ * @throws KlinekeepError (78) when there is no such user.
  */
 export async function findServerUser(home: string): Promise<ServerUser | undefined> {
   if (process.getuid?.() !== 0) return undefined;
   const users = knownUsers();
   for (const folder of [join(home, 'pgdata'), home, PROJECT_DIR]) {
-    const uid = await ownerOf(folder);
-    const user = uid === 0 ? undefined : users.find((known) => known.uid === uid);
+    const owner = await stat(folder).catch(() => undefined);
+    const user = users.find(({ uid }) => uid !== 0 && uid === owner?.uid);
     if (user) return user;
   }
-  const user = ['postgres', 'nobody']
-    .map((name) => users.find((u) => u.name === name))
-    .find(Boolean);
-  if (user) return user;
+  for (const wanted of ['postgres', 'nobody']) {
+    const user = users.find(({ name }) => name === wanted);
+    if (user) return user;
+  }
   throw new KlinekeepError(
     'config',
-    'PostgreSQL refuses to run as root, and /etc/passwd has neither a postgres nor a nobody.',
+    'PostgreSQL refuses to run as root, and /etc/passwd has no user postgres or nobody.',
     { hint: 'Work as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.' },
   );
 }
@@ -59,29 +60,22 @@ function knownUsers(): ServerUser[] {
     .map(([name, , uid, gid]) => ({ name: name!, uid: Number(uid), gid: Number(gid) }));
 }
 
-/** The uid, or undefined when there is no such file. */
-async function ownerOf(path: string): Promise<number | undefined> {
-  return (await stat(path).catch(() => undefined))?.uid;
-}
-
-/** @throws KlinekeepError (78) naming the folder that keeps `user` from `program`. */
-export async function assertRunnable(user: ServerUser, program: string): Promise<void> {
-  await assertReachable(user, program, 'or move the checkout, e.g. to /opt;');
-}
-
-/** @throws KlinekeepError (78) naming the folder that keeps `user` from entering `home`. */
-export async function assertEnterable(user: ServerUser, home: string): Promise<void> {
-  await assertReachable(user, home, 'or set KLINES_HOME to a folder elsewhere, e.g. /opt/klines;');
-}
-
-async function assertReachable(user: ServerUser, path: string, remedy: string): Promise<void> {
+/**
+ * @param remedy part of the hint: what would make `path` reachable
+ * @throws KlinekeepError (78) naming the folder that `user` cannot enter on the way to `path`.
+ */
+export async function assertReachable(
+  user: ServerUser,
+  path: string,
+  remedy: string,
+): Promise<void> {
   if (canReach(user, path)) return;
   const folder = (await firstClosed(user, path)) ?? path;
   const mode = ((await stat(folder)).mode & 0o7777).toString(8).padStart(4, '0');
   throw new KlinekeepError(
     'config',
-    `PostgreSQL refuses to run as root, so it is run as ${user.name}, ` +
-      `who cannot enter ${folder} (mode ${mode}), which is on the way to ${path}.`,
+    `PostgreSQL refuses to run as root, so it runs as ${user.name}, ` +
+      `who cannot enter ${folder} (mode ${mode}) on the way to ${path}.`,
     {
       hint:
         `Work as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
@@ -90,7 +84,7 @@ async function assertReachable(user: ServerUser, path: string, remedy: string): 
   );
 }
 
-/** Asks the system rather than reading mode bits: access lists count too. */
+/** Asks the system instead of reading mode bits, because access lists count too. */
 function canReach({ uid, gid }: ServerUser, path: string): boolean {
   const test = spawnSync('/bin/sh', ['-c', 'test -x "$0"', path], { uid, gid, cwd: '/', env: {} });
   return test.status === 0;

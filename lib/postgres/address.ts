@@ -1,24 +1,24 @@
 import { existsSync } from 'node:fs';
 import { homedir, userInfo } from 'node:os';
 import { join } from 'node:path';
-import { KlinekeepError } from '../base/mod.ts';
+import { malformed, readConnectionString } from './connection-string.ts';
 import { readService } from './service-file.ts';
 
 /** Where one PostgreSQL server listens. */
 export interface Host {
   /** A name, an IP address, or the folder of a Unix socket (begins with /). */
   host: string;
-  /** Connect to this IP address; `host` is what the certificate must name. */
+  /** The IP address to connect to, when `host` is only the name in the certificate. */
   hostaddr: string | undefined;
   port: number;
 }
 
-/** What a connection string says, with everything that it leaves out filled in as libpq does. */
+/** A connection string with all omitted parameters filled in, as libpq does. */
 export interface Address {
   hosts: Host[];
   user: string;
   database: string;
-  /** Undefined: look into `passFile`. */
+  /** Undefined: it is read from `passFile`. */
   password: string | undefined;
   passFile: string;
   /** Sent to the server at startup, such as Neon's `endpoint=…`. */
@@ -37,11 +37,11 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
 /** Where PostgreSQL's packages put the Unix socket. */
 const SOCKET_FOLDERS = ['/var/run/postgresql', '/tmp'];
 
-/** libpq's parameters that mean something here. */
+/** libpq's parameters that have an effect here. */
 const USED =
   'host hostaddr port dbname user password passfile options connect_timeout sslmode sslnegotiation sslrootcert ' +
   'sslcert sslkey sslpassword sslsni channel_binding target_session_attrs load_balance_hosts service servicefile';
-/** Those that are set for every connection anyway, or that cannot make a difference. */
+/** Parameters that are always set here, or that make no difference. */
 const IGNORED =
   'application_name fallback_application_name client_encoding keepalives keepalives_idle keepalives_interval ' +
   'keepalives_count tcp_user_timeout gssencmode krbsrvname gsslib sslcompression replication';
@@ -56,17 +56,17 @@ const CHOICES: Record<string, string[]> = {
 };
 
 /**
- * Reads a connection string the way psql does: a URI, `name=value` pairs, or a socket folder.
- * What it leaves out comes from the service file, from PGHOST and its relatives, then from libpq's
- * defaults. https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
+ * Reads a connection string as psql does. Omitted parameters are taken from the service file, then from
+ * PGHOST and the other variables, then from libpq's defaults.
+ * https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING
  *
- * pg-connection-string is not used for this: it knows no list of hosts, no empty host beside a
- * port, and no service.
- * @param env takes the place of the process's environment
- * @throws KlinekeepError (78) naming the part that makes no sense, never its value: it may be a password.
+ * pg-connection-string is not used, because it supports neither a list of hosts, nor an empty host with
+ * a port, nor a service.
+ * @param env used instead of the process's environment
+ * @throws KlinekeepError (78) naming the invalid part, never its value: it may be a password.
  */
 export function parseAddress(text: string, env: NodeJS.ProcessEnv): Address {
-  const given = readParameters(text.trim());
+  const given = readConnectionString(text.trim());
   const unknown = Object.keys(given).filter((name) => !KNOWN.has(name));
   if (unknown.length > 0) {
     throw malformed(
@@ -107,7 +107,7 @@ export function parseAddress(text: string, env: NodeJS.ProcessEnv): Address {
   };
 }
 
-/** `user@host:port/database`, for messages. It holds no password. */
+/** `user@host:port/database`, for messages, without the password. */
 export function formatAddress({ hosts, user, database }: Address): string {
   const places = hosts.map(
     ({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`,
@@ -115,87 +115,14 @@ export function formatAddress({ hosts, user, database }: Address): string {
   return `${user}@${places.join(',')}/${database}`;
 }
 
-/** The same connection string without its password, for the command line of another program. */
-export function withoutPassword(text: string): string {
-  return text
-    .replace(/^(\s*postgres(?:ql)?:\/\/[^:@/?]*):[^@/?]*@/, '$1@')
-    .replace(/(?<=[?&])password=[^&]*&?/, '')
-    .replace(/(?<=^|\s)password\s*=\s*(?:'(?:\\.|[^'\\])*'|(?:\\.|[^\s'\\])*)/s, '');
-}
-
-function readParameters(text: string): Record<string, string> {
-  const uri = /^postgres(?:ql)?:\/\/(.*)$/s.exec(text)?.[1];
-  if (uri !== undefined) return readUri(uri);
-  if (/^\w+\s*=/.test(text)) return readPairs(text);
-  const [folder, dbname, ...rest] = text.split(' ');
-  if (folder?.startsWith('/') && rest.length === 0)
-    return { host: folder, ...(dbname ? { dbname } : {}) };
-  throw malformed('it does not start with postgres://');
-}
-
-/** The grammar of libpq's conninfo_uri_parse. */
-function readUri(uri: string): Record<string, string> {
-  const parts = /^(?:([^@/?]*)@)?([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(uri);
-  const [, login, places = '', path = '', query = ''] = parts ?? [];
-  const [user = '', ...password] = login?.split(':') ?? [];
-  const hosts = places.split(',').map((place) => {
-    const found = /^(\[[^\]]*\]|[^:@]*)(?::(\d*))?$/.exec(place);
-    if (!found) {
-      throw malformed(
-        'its host or port cannot be read',
-        'Write special characters of the password as %40 for @, %2F for /, %3A for :, %3F for ?, %23 for #.',
-      );
-    }
-    return { host: found[1]!.replace(/^\[|\]$/g, ''), port: found[2] ?? '' };
-  });
-  const named: Record<string, string> = {
-    user,
-    password: password.join(':'),
-    host: hosts.map(({ host }) => host).join(','),
-    port: hosts.map(({ port }) => port).join(','),
-    dbname: path,
-  };
-  for (const pair of query.split('&').filter(Boolean)) {
-    const [name = '', ...value] = pair.split('=');
-    // Other libraries write ssl=true for sslmode=require.
-    if (name === 'ssl') named.sslmode = value[0] === 'true' ? 'require' : 'disable';
-    else named[name] = value.join('=');
-  }
-  return Object.fromEntries(
-    Object.entries(named)
-      .filter(([, value]) => value.replaceAll(',', '') !== '')
-      .map(([name, value]) => [name, decode(value)]),
-  );
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw malformed('a % in it is not followed by two hexadecimal digits', 'Write % as %25.');
-  }
-}
-
-function readPairs(text: string): Record<string, string> {
-  const pair = /\s*(\w+)\s*=\s*(?:'((?:\\.|[^'\\])*)'|((?:\\.|[^\s'\\])*))(?:\s+|$)/gsy;
-  const found: Record<string, string> = {};
-  let end = 0;
-  for (let match = pair.exec(text); match; match = pair.exec(text)) {
-    found[match[1]!] = (match[2] ?? match[3] ?? '').replace(/\\(.)/gs, '$1');
-    end = pair.lastIndex;
-    if (end === text.length) return found;
-  }
-  throw malformed(`after character ${end} it has no name=value`);
-}
-
-/** @returns libpq's parameters that environment variables such as PGHOST set */
+/** Reads libpq's parameters from environment variables such as PGHOST. */
 function fromEnvironment(env: NodeJS.ProcessEnv): Record<string, string> {
-  const nameOf = (parameter: string) =>
+  const variable = (parameter: string) =>
     ({ dbname: 'PGDATABASE', connect_timeout: 'PGCONNECT_TIMEOUT' })[parameter] ??
     `PG${parameter.replaceAll('_', '').toUpperCase()}`;
   return Object.fromEntries(
     USED.split(' ').flatMap((parameter) => {
-      const value = env[nameOf(parameter)];
+      const value = env[variable(parameter)];
       return value ? [[parameter, value]] : [];
     }),
   );
@@ -224,7 +151,7 @@ function defaultHost(port: number): string {
   return SOCKET_FOLDERS.find((folder) => existsSync(`${folder}/.s.PGSQL.${port}`)) ?? 'localhost';
 }
 
-/** Takes `-c name=value` and `--name=value` out of `options`; what is left goes to the server as it is. */
+/** Separates `-c name=value` and `--name=value` from the rest, which is sent to the server unchanged. */
 function splitOptions(text: string): Pick<Address, 'options' | 'settings'> {
   const settings: [string, string][] = [];
   const rest: string[] = [];
@@ -243,12 +170,4 @@ function systemUser(env: NodeJS.ProcessEnv): string {
   } catch {
     return env.USER || env.LOGNAME || 'postgres';
   }
-}
-
-function malformed(found: string, hint?: string): KlinekeepError {
-  return new KlinekeepError('config', `Cannot read DATABASE_URL: ${found}.`, {
-    hint:
-      hint ??
-      'Wanted: postgres://user:password@host:5432/database, or any other form that psql takes.',
-  });
 }

@@ -8,22 +8,22 @@ import { renderSql, SqlText } from './sql-file.ts';
 import { SQLSTATE } from './sqlstate.ts';
 import { tlsAttempts } from './tls.ts';
 
-/** too_many_connections; cannot_connect_now: the server starts or stops. */
+/** The server has no free connection, or it is starting or stopping. */
 const BUSY = new Set<string>([SQLSTATE.tooManyConnections, SQLSTATE.cannotConnectNow]);
 const NO_TLS = /server does not support SSL/;
 const BROKEN_TLS = /^(ERR_SSL|EPROTO)/;
 
-/** Servers that have said that they do not know TLS: a run asks them only once. */
+/** Servers without TLS, so that a run tries TLS only once. */
 const withoutTls = new WeakSet<Host>();
 
 /**
- * Opens one connection and gives it the settings that klinekeep depends on.
+ * Opens one connection with the settings that klinekeep depends on.
  *
- * The handshake is node-postgres's, since postgres.js knows neither `sslmode=prefer` beside
- * certificates, nor channel binding, and reconnects without pause to a server that hangs up.
- * @returns a client that has sent its last query; `handOver` takes its socket
- * @throws KlinekeepError (78) when the address cannot work; an error with SQLSTATE, or with a
- * system's code, when the server does not let us in.
+ * node-postgres does the handshake, because postgres.js supports neither `sslmode=prefer` with
+ * certificates nor channel binding, and reconnects without a pause to a server that hangs up.
+ * @returns an idle client whose socket `handOver` takes
+ * @throws KlinekeepError (78) when the address cannot work; otherwise an error with SQLSTATE or a
+ * system error code.
  */
 export async function connect(address: Address, options: ConnectOptions): Promise<pg.Client> {
   const giveUpMs = performance.now() + options.patienceMs;
@@ -37,7 +37,7 @@ export async function connect(address: Address, options: ConnectOptions): Promis
   }
 }
 
-/** The first of the hosts that answers and is what `target_session_attrs` wants. */
+/** Connects to the first host that answers and fits `target_session_attrs`. */
 async function connectToAny(address: Address, options: ConnectOptions): Promise<pg.Client> {
   let failure: unknown;
   const wanted = address.targetSession;
@@ -67,11 +67,11 @@ async function connectToHost(
   let tls = second !== undefined && withoutTls.has(host) ? second : first!;
   const open = () => logIn(address, host, tls, options);
   const client = await open().catch((error) => {
-    const hasOtherWay =
+    const mayTryAgain =
       NO_TLS.test(error.message) ||
       codeOf(error) === SQLSTATE.invalidAuthorization ||
       BROKEN_TLS.test(codeOf(error));
-    if (second === undefined || tls === second || !hasOtherWay) throw error;
+    if (second === undefined || tls === second || !mayTryAgain) throw error;
     if (NO_TLS.test(error.message)) withoutTls.add(host);
     tls = second;
     return open();
@@ -85,8 +85,8 @@ async function connectToHost(
 }
 
 /**
- * Sets what klinekeep depends on. Behind a pooler, which announces another process number than the
- * server has, only after it is certain that the connection keeps its server process.
+ * Applies our settings. Behind a pooler, which sends another process number than the server's, it
+ * first checks that the connection keeps its server process.
  */
 async function prepare(
   client: pg.Client,
@@ -123,7 +123,7 @@ function codeOf(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? '';
 }
 
-/** Whether no server is there, or none that lets anyone in now: another host may do better. */
+/** Whether the server does not run or accepts no connections now, so that another host is tried. */
 export function isUnreachable(error: unknown): boolean {
   return (
     !(error instanceof KlinekeepError) &&

@@ -11,16 +11,16 @@ import type { ConnectOptions } from './log-in.ts';
 export type Session = postgres.Sql;
 
 export interface Database {
-  /** For other programs, such as psql. It may hold a password. */
+  /** For other programs, such as psql. It may contain a password. */
   url: string;
   /**
-   * For reads and bookkeeping. Scripts have one connection here, which queries share: none of them may
-   * wait for another one, as a query inside a transaction or a cursor would.
+   * For reads and bookkeeping. Scripts have only one connection here, so a query must not wait for
+   * another one to end, as a query inside a transaction or a cursor would.
    */
   sql: postgres.Sql;
-  /** @param patienceMs how long to wait where the server has no room. Default: half a minute. */
+  /** @param patienceMs how long to retry while the server has no free connection; default 30 s */
   openSession(patienceMs?: number): Session;
-  /** Ends all connections, at the latest after five seconds. */
+  /** Ends all connections within five seconds. */
   close(): Promise<void>;
 }
 
@@ -28,8 +28,8 @@ export interface Database {
  * Connects to PostgreSQL.
  * @param url any form that psql takes; see `parseAddress`
  * @param name shown in pg_stat_activity as application_name, e.g. `klinekeep archive`
- * @param options.env for what the url leaves out: PGHOST, PGSSLMODE, … Default: nothing.
- * @param options.connections how many `sql` may have at most. Default: one.
+ * @param options.env variables such as PGHOST for what the url omits. Default: none.
+ * @param options.connections the most connections of `sql`. Default: one.
  * @throws KlinekeepError (78) when the address cannot work, (69) when no server answers there.
  */
 export async function connectDatabase(
@@ -49,9 +49,9 @@ export async function connectDatabase(
   };
 
   const close = async (timeoutS: number) => {
-    closing.abort(lost);
+    closing.abort(closedError);
     await Promise.all(sessions.map((session) => session.end({ timeout: timeoutS })));
-    // A peer that has gone away does not answer the farewell either.
+    // A peer that is gone does not answer the end of the connection.
     for (const socket of sockets) socket.destroy();
   };
   const sql = open(PATIENCE_MS, connections);
@@ -70,7 +70,7 @@ export async function connectDatabase(
 }
 
 const CLOSE_WITHIN_S = 5;
-/** Connections to a full server are tried again for so long. */
+/** How long connecting to a server without a free connection is retried. */
 const PATIENCE_MS = 30_000;
 
 function openSession(
@@ -79,12 +79,15 @@ function openSession(
   max: number,
   sockets: Set<Socket>,
 ): Session {
-  const loss = new AbortController();
+  const disconnection = new AbortController();
   const { hosts, database, user } = address;
   const session = postgres({
     host: hosts.map(({ host }) => host),
     port: hosts.map(({ port }) => port),
-    ...{ database, user, pass: '', max },
+    database,
+    user,
+    pass: '',
+    max,
     socket: async () => {
       const socket = await connect(address, options).then(handOver, failedSocket);
       sockets.add(socket);
@@ -92,32 +95,38 @@ function openSession(
       watchConnection(session, socket, address, options);
       return socket;
     },
-    // Whatever the environment says: the handshake is not the driver's.
-    ...{ ssl: false, sslnegotiation: null, target_session_attrs: 'primary', connect_timeout: 0 },
-    // The driver would end connections of runs longer than half an hour.
-    ...{ idle_timeout: 0, max_lifetime: 0 },
-    // A prepared statement goes generic at its sixth run and then locks every partition.
+    // The handshake has been done, whatever the driver finds in the environment.
+    ssl: false,
+    sslnegotiation: null,
+    target_session_attrs: 'primary',
+    connect_timeout: 0,
+    // By default, the driver ends connections after half an hour.
+    idle_timeout: 0,
+    max_lifetime: 0,
+    // The sixth run of a prepared statement uses a generic plan, which locks every partition.
     prepare: false,
-    // Only arrays need them, and nothing here does. If the connection is lost meanwhile, the driver
-    // rejects a promise that no caller can reach.
+    // Only arrays need the types. If the connection is lost while the driver fetches them, it rejects a
+    // promise that no caller can catch.
     fetch_types: false,
     onnotice: () => {},
-    onclose: () => loss.abort(lost),
+    onclose: () => disconnection.abort(closedError),
   } as object) as Session;
-  losses.set(session, loss.signal);
+  disconnections.set(session, disconnection.signal);
   return session;
 }
 
-const losses = new WeakMap<Session, AbortSignal>();
-const lost = Object.assign(new Error('the connection was closed'), { code: 'CONNECTION_CLOSED' });
+const disconnections = new WeakMap<Session, AbortSignal>();
+const closedError = Object.assign(new Error('the connection was closed'), {
+  code: 'CONNECTION_CLOSED',
+});
 
 /**
- * Aborted when the session's connection is lost; the session is of no use from then on.
- * postgres.js 3.4.9 forgets what it was about to write when the connection closes: such a query
- * never settles, and what follows it is never sent, not even over a new connection.
+ * Aborted when the session is disconnected, which cannot be used afterwards: postgres.js 3.4.9 drops
+ * what it was about to write. Such a query never settles, and later ones are never sent, not even over
+ * a new connection.
  */
-export function lossOf(session: Session): AbortSignal {
-  return losses.get(session) ?? new AbortController().signal;
+export function disconnected(session: Session): AbortSignal {
+  return disconnections.get(session) ?? new AbortController().signal;
 }
 
 const LOST = new Set([
@@ -127,7 +136,7 @@ const LOST = new Set([
   ...['57P01', '57P02', '57P03', '53300'],
 ]);
 
-/** Whether an error, or one of its causes, says that PostgreSQL has gone away or is full. */
+/** Whether an error, or one of its causes, means that PostgreSQL is gone or has no free connection. */
 export function isConnectionLost(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     if (LOST.has((at as NodeJS.ErrnoException).code ?? '')) return true;
@@ -136,8 +145,8 @@ export function isConnectionLost(error: unknown): boolean {
 }
 
 /**
- * postgres.js 3.4.9 can write once more to a connection that has just been lost, from a timer
- * where nobody can catch it. It means nothing: the loss itself is told by `lossOf`.
+ * Whether an error can be ignored because `disconnected` reports its cause: postgres.js 3.4.9 may
+ * write once more to a lost connection, from a timer where the error cannot be caught.
  */
 export function isWriteAfterLoss(error: { message?: string; stack?: string }): boolean {
   return (
@@ -158,7 +167,7 @@ function unavailable(address: Address, error: unknown): unknown {
     'unavailable',
     `Cannot connect to PostgreSQL at DATABASE_URL (${formatAddress(address)}): ${describeError(error)}`,
     {
-      hint: 'Start it or correct DATABASE_URL, or leave DATABASE_URL unset to use the embedded server.',
+      hint: 'Start the server, correct DATABASE_URL, or leave DATABASE_URL unset to use the embedded server.',
       cause: error,
     },
   );

@@ -2,13 +2,13 @@ import { pipeline } from 'node:stream/promises';
 import type { Sql } from './sql-file.ts';
 
 /**
- * Streams chunks of COPY text into `COPY … FROM STDIN`.
+ * Streams chunks of data into `COPY … FROM STDIN`.
  *
  * postgres.js 3.4.9 never settles the stream when the server rejects the data, so the pipeline
  * races the query's own rejection.
  * @param copy a complete COPY statement
- * @param chunks the data, cut anywhere
- * @throws what PostgreSQL says of the data; the connection stays usable.
+ * @param chunks the data, cut at any byte
+ * @throws PostgreSQL's error for the data; the connection stays usable.
  */
 export async function copyIn(
   sql: Sql,
@@ -17,9 +17,9 @@ export async function copyIn(
 ): Promise<void> {
   const query = sql.unsafe(copy);
   const rejected = new Promise<never>((_, reject) => {
-    const settle = query as unknown as { reject(error: unknown): void };
-    const original = settle.reject;
-    settle.reject = (error) => {
+    const internals = query as unknown as { reject(error: unknown): void };
+    const original = internals.reject;
+    internals.reject = (error) => {
       reject(error);
       original(error);
     };

@@ -1,11 +1,11 @@
 import { Socket } from 'node:net';
 import type pg from 'pg';
 
-/** What node-postgres 8 keeps of a connection, beside its public interface. */
+/** Fields of a node-postgres 8 client that are not in its public interface. */
 interface Internals {
   connection: NodeJS.EventEmitter & { stream: Socket };
   connectionParameters: { options: string | undefined };
-  /** The server process, as announced during the handshake. */
+  /** The number of the server process, as sent during the handshake. */
   processID: number;
 }
 
@@ -14,20 +14,20 @@ export function internalsOf(client: pg.Client): Internals {
 }
 
 /**
- * Takes the socket from an idle client, for postgres.js's option `socket`. The driver sends a
- * startup message first; it gets the answer that the server has given to the client already.
+ * Takes the socket from an idle client, for postgres.js's option `socket`. The driver starts with a
+ * startup message, and gets the answer that the server has sent to the client before.
  */
 export function handOver(client: pg.Client): Socket {
   const { connection, processID } = internalsOf(client);
   const socket = connection.stream;
-  // The parser of node-postgres would read everything too. Its other listeners do no harm.
+  // Otherwise node-postgres would parse everything too. Its other listeners are harmless.
   socket.removeAllListeners('data');
   return answerStartup(socket, () => socket.emit('data', greeting(processID)));
 }
 
 /**
- * A socket on which the driver's connection fails with this error. If `socket` rejected instead,
- * postgres.js 3.4.9 would never use that connection again, and later queries would hang.
+ * Makes a socket on which the driver's connection fails with this error. If the option `socket`
+ * rejected instead, postgres.js 3.4.9 would never use that connection again, and queries would hang.
  */
 export function failedSocket(error: Error): Socket {
   const socket = new Socket();
@@ -52,7 +52,7 @@ function greeting(processId: number): Buffer {
   key.writeInt32BE(processId);
   return Buffer.concat([
     message('R', Buffer.alloc(4)),
-    // With these, postgres.js does not look for the hosts that PGTARGETSESSIONATTRS excludes.
+    // Without these, postgres.js would ask which hosts PGTARGETSESSIONATTRS excludes.
     message('S', Buffer.from('in_hot_standby\0off\0')),
     message('S', Buffer.from('default_transaction_read_only\0off\0')),
     message('K', key),

@@ -5,13 +5,12 @@ import { connect, isUnreachable } from './connect.ts';
 import type { ConnectOptions } from './log-in.ts';
 
 /** Some proxies end connections that are silent for half a minute. */
-const BEAT_MS = 20_000;
+const CHECK_MS = 20_000;
 
 /**
- * Looks after a connection until it is closed. One that is idle, for example while Binance
- * makes us wait, gets a query, so that no proxy takes it for dead. One that waits for an answer
- * is dropped when the server cannot be reached over another connection either: TCP alone would
- * wait for a quarter of an hour.
+ * Checks a connection regularly until it is closed. An idle one, for example while a request limit
+ * pauses the run, gets a query, so that no proxy ends it. One that waits for an answer is
+ * closed if another connection cannot reach the server either: TCP alone would wait for 15 minutes.
  */
 export function watchConnection(
   session: postgres.Sql,
@@ -21,17 +20,18 @@ export function watchConnection(
 ): void {
   let before = { written: 0, read: 0 };
   let isAnswered = true;
-  const beat = async () => {
+  const check = async () => {
     const now = { written: socket.bytesWritten, read: socket.bytesRead };
-    const [hasWritten, hasRead] = [now.written > before.written, now.read > before.read];
+    const hasWritten = now.written > before.written;
+    const hasRead = now.read > before.read;
     before = now;
     if (hasRead) isAnswered = true;
     else if (hasWritten) isAnswered = false;
     if (hasRead || hasWritten) return;
     if (isAnswered) await session`select 1`;
-    else if (await isGone(address, options)) socket.destroy(silent(address));
+    else if (await isGone(address, options)) socket.destroy(unresponsive(address));
   };
-  const timer = setInterval(() => void beat().catch(() => {}), BEAT_MS).unref();
+  const timer = setInterval(() => void check().catch(() => {}), CHECK_MS).unref();
   socket.once('close', () => clearInterval(timer));
 }
 
@@ -44,7 +44,7 @@ async function isGone(address: Address, options: ConnectOptions): Promise<boolea
   }
 }
 
-function silent(address: Address): Error {
+function unresponsive(address: Address): Error {
   const text = `${formatAddress(address)} does not answer any more`;
   return Object.assign(new Error(text), { code: 'CONNECTION_CLOSED' });
 }

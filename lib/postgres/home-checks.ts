@@ -1,42 +1,38 @@
-/** Whether klinekeep's tables can be created, found and written; if not, what to do. */
+/** Checks that klinekeep's tables can be created, found and written, or says what to do. */
 import { KlinekeepError } from '../base/mod.ts';
 import { type Home, quote, whyReadOnly } from './home.ts';
 import { runSql, type Sql } from './sql-file.ts';
 
+const configError = (message: string, hint: string) =>
+  new KlinekeepError('config', message, { hint });
+
+const searchPathOption = (schema: string) =>
+  `DATABASE_URL=…?options=-csearch_path%3D${encodeURIComponent(schema)}`;
+
+const ownSchemaHint = (role: string) =>
+  `Give klinekeep a schema of its own: create schema klines authorization ${role}; and ${searchPathOption('klines')}`;
+
 /**
- * That schema files can be applied to a database that has none of our tables yet.
+ * Checks that schema files can be applied to a database that has none of our tables yet.
  * @throws KlinekeepError (78) with what is missing
  */
 export async function assertCanInstall(sql: Sql, home: Home): Promise<void> {
-  const first = firstOnPath(home.searchPath);
-  if (home.currentSchema === undefined || (first !== undefined && !home.usable.includes(first))) {
+  const { role, searchPath, currentSchema, otherHomes } = home;
+  const first = firstOnPath(searchPath);
+  if (currentSchema === undefined || (first !== undefined && !home.usable.includes(first)))
     throw await missingSchema(sql, home, first);
-  }
   const readOnly = whyReadOnly(home);
-  const role = quote(home.role);
-  const schema = quote(home.currentSchema);
+  if (!readOnly && home.mayCreate) return;
+  const found = readOnly?.found ?? `role ${role} may not create any in schema ${currentSchema}`;
   const elsewhere =
-    home.otherHomes &&
-    `Tables of klinekeep are in ${home.otherHomes}: if they are meant, add ?options=-csearch_path%3D${encodeURIComponent(home.otherHomes.split(', ')[0] ?? '')} to DATABASE_URL.`;
-  if (readOnly) {
-    throw new KlinekeepError(
-      'config',
-      `There are no tables of klinekeep on search_path (${home.searchPath}), and ${readOnly.found}.`,
-      { hint: elsewhere || readOnly.hint },
-    );
-  }
-  if (!home.mayCreate) {
-    throw new KlinekeepError(
-      'config',
-      `There are no tables of klinekeep on search_path (${home.searchPath}), and role ${home.role} may not create any in schema ${home.currentSchema}.`,
-      {
-        hint:
-          elsewhere ||
-          `Give it a schema of its own: create schema klines authorization ${role}; and DATABASE_URL=…?options=-csearch_path%3Dklines\n` +
-            `or the privilege: grant create on schema ${schema} to ${role};`,
-      },
-    );
-  }
+    otherHomes &&
+    `Schema ${otherHomes} has tables of klinekeep. To use them: ${searchPathOption(otherHomes.split(', ')[0] as string)}`;
+  throw configError(
+    `There are no tables of klinekeep on search_path (${searchPath}), and ${found}.`,
+    elsewhere ??
+      readOnly?.hint ??
+      `${ownSchemaHint(quote(role))}\nor grant the privilege: grant create on schema ${quote(currentSchema)} to ${quote(role)};`,
+  );
 }
 
 async function missingSchema(
@@ -44,61 +40,54 @@ async function missingSchema(
   home: Home,
   first: string | undefined,
 ): Promise<KlinekeepError> {
-  const [found] = await runSql<{ there: boolean; quoted: string; role: string }>(
-    sql,
-    'postgres/missing_schema.sql',
-    { schema: first ?? home.role },
-  );
-  const { there = false, quoted = '', role = '' } = found ?? {};
+  const [schema] = (await runSql(sql, 'postgres/missing_schema.sql', {
+    schema: first ?? home.role,
+  })) as [{ there: boolean; quoted: string; role: string }];
+  const { there, quoted, role } = schema;
   if (first !== undefined && there) {
-    return new KlinekeepError(
-      'config',
+    return configError(
       `search_path begins with schema ${first}, which role ${home.role} may not use.`,
-      { hint: `As its owner: grant usage, create on schema ${quoted} to ${role};` },
+      `As its owner: grant usage, create on schema ${quoted} to ${role};`,
     );
   }
-  return new KlinekeepError(
-    'config',
+  return configError(
     first === undefined
       ? `No schema on search_path (${home.searchPath}) exists in database ${home.database}.`
       : `search_path begins with schema ${first}, which does not exist in database ${home.database}.`,
-    {
-      hint:
-        `Create it: create schema ${quoted} authorization ${role};\n` +
-        'or change search_path (in DATABASE_URL: ?options=-csearch_path%3D…, or alter role … set search_path).',
-    },
+    `Create it: create schema ${quoted} authorization ${role};\n` +
+      'or change search_path (in DATABASE_URL: ?options=-csearch_path%3D…, or alter role … set search_path).',
   );
 }
 
-/** The schema that search_path names first; undefined for "$user", which need not be there. */
+/** The schema that search_path names first; undefined for "$user", which need not exist. */
 function firstOnPath(searchPath: string): string | undefined {
   const [, quoted, plain] = /^\s*(?:"((?:[^"]|"")*)"|([^,\s]+))/.exec(searchPath) ?? [];
   const name = quoted?.replaceAll('""', '"') ?? plain;
   return name === undefined || name === '' || name === '$user' ? undefined : name;
 }
 
-/** Names that the schema files create. */
+/** Names that the schema files create, separated by commas. */
 export interface SchemaNames {
   relations: string;
   functions: string;
 }
 
-/** Reads from the text of schema files which names they create. */
+/** Finds the names that schema files create in their text. */
 export function readNames(texts: readonly string[]): SchemaNames {
   const created =
     /^create\s+(?:or\s+replace\s+)?(?:unlogged\s+|unique\s+|materialized\s+)?(table|view|index|function|type|domain|sequence)\s+(?:if\s+not\s+exists\s+)?(\w+)/gim;
   const found = texts.flatMap((text) => [...text.matchAll(created)]);
-  const namesOf = (isFunction: boolean) =>
+  const listNames = (isFunction: boolean) =>
     found
       .filter(([, kind, name]) => (kind === 'function') === isFunction && name !== 'on')
       .map(([, , name]) => name)
       .join(',');
-  return { relations: `schema_files,${namesOf(false)}`, functions: namesOf(true) };
+  return { relations: `schema_files,${listNames(false)}`, functions: listNames(true) };
 }
 
 /**
- * That nothing else has the names that schema files want to create.
- * @throws KlinekeepError (78) naming each
+ * Checks that nothing else has the names that schema files create.
+ * @throws KlinekeepError (78) naming each that is taken
  */
 export async function assertNamesFree(sql: Sql, home: Home, names: SchemaNames): Promise<void> {
   const taken = await runSql<{ kind: string; name: string }>(sql, 'postgres/taken_names.sql', {
@@ -106,20 +95,15 @@ export async function assertNamesFree(sql: Sql, home: Home, names: SchemaNames):
   });
   if (taken.length === 0) return;
   const list = taken.map(({ kind, name }) => `${kind} ${name}`).join(', ');
-  throw new KlinekeepError(
-    'config',
-    `Schema ${home.currentSchema} has things of the same names as klinekeep's tables: ${list}. Nothing was created.`,
-    {
-      hint:
-        `Give klinekeep a schema of its own: create schema klines authorization ${quote(home.role)};\n` +
-        'and DATABASE_URL=…?options=-csearch_path%3Dklines',
-    },
+  throw configError(
+    `Cannot create klinekeep's tables in schema ${home.currentSchema}: the names of ${list} are taken. Nothing was created.`,
+    ownSchemaHint(quote(home.role)),
   );
 }
 
 /**
- * That our names stand for our tables, not for something in a schema that comes before.
- * @throws KlinekeepError (78) naming what hides them
+ * Checks that our names find our tables, not those of a schema that search_path names earlier.
+ * @throws KlinekeepError (78) naming the tables that hide ours
  */
 export async function assertNotHidden(sql: Sql, home: Home, names: SchemaNames): Promise<void> {
   if (!home.hasEarlierSchemas || home.schema === undefined) return;
@@ -128,31 +112,26 @@ export async function assertNotHidden(sql: Sql, home: Home, names: SchemaNames):
     home: home.schema,
   });
   if (hidden.length === 0) return;
-  throw new KlinekeepError(
-    'config',
-    `The tables of klinekeep are in schema ${home.schema}, but search_path (${home.searchPath}) finds others first: ${hidden.map(({ name }) => name).join(', ')}.`,
-    {
-      hint: `Put ${home.schema} first: DATABASE_URL=…?options=-csearch_path%3D${encodeURIComponent(home.schema)}`,
-    },
+  const list = hidden.map(({ name }) => name).join(', ');
+  throw configError(
+    `The tables of klinekeep are in schema ${home.schema}, but search_path (${home.searchPath}) finds others first: ${list}.`,
+    `Name ${home.schema} first: ${searchPathOption(home.schema)}`,
   );
 }
 
 /**
- * That the session may write candles.
- * @throws KlinekeepError (78) naming the standby, the setting or the privilege that is in the way
+ * Checks that the session may write candles.
+ * @throws KlinekeepError (78) naming the standby, the setting or the missing privilege
  */
 export async function assertWritable(sql: Sql, home: Home): Promise<void> {
   const readOnly = whyReadOnly(home);
-  if (readOnly)
-    throw new KlinekeepError('config', `Cannot write: ${readOnly.found}.`, { hint: readOnly.hint });
+  if (readOnly) throw configError(`Cannot write: ${readOnly.found}.`, readOnly.hint);
   if (home.isOwner) return;
   const [row] = await sql`select has_table_privilege('klines', 'insert') as may`;
   if (row?.may) return;
-  throw new KlinekeepError(
-    'config',
-    `Cannot write: role ${home.role} has no INSERT privilege on klines, which ${home.owner} owns.`,
-    {
-      hint: `Connect as ${home.owner}, or: grant ${quote(home.owner ?? '')} to ${quote(home.role)};`,
-    },
+  const owner = home.owner ?? '';
+  throw configError(
+    `Cannot write: role ${home.role} has no INSERT privilege on klines, which ${owner} owns.`,
+    `Connect as ${owner}, or: grant ${quote(owner)} to ${quote(home.role)};`,
   );
 }

@@ -2,14 +2,14 @@ import { KlinekeepError } from '../base/mod.ts';
 import { SQLSTATE } from './sqlstate.ts';
 
 /**
- * Whether PostgreSQL had no room for another lock. All sessions share one table of locks, so this
- * may pass as soon as another session ends its transaction.
+ * Whether PostgreSQL's lock table was full. All sessions share it, so there may be room again as soon
+ * as another session ends its transaction.
  */
 export function isLockTableFull(error: unknown): boolean {
   return fullTable(error) !== undefined;
 }
 
-/** The error for a person when the lock table was full; other errors come back unchanged. */
+/** Explains the error if the lock table was full. @returns other errors unchanged */
 export function explainFullLockTable(error: unknown): unknown {
   const found = fullTable(error);
   if (found === undefined || error instanceof FullLockTable) return error;
@@ -18,7 +18,7 @@ export function explainFullLockTable(error: unknown): unknown {
 
 class FullLockTable extends KlinekeepError {
   constructor(setting: string, cause: Error) {
-    super('config', `PostgreSQL has no room for more locks, ${setting} is too small`, {
+    super('config', `PostgreSQL's lock table is full: ${setting} is too small`, {
       hint:
         `Set ${setting} = 256 in postgresql.conf, or twice what \`show ${setting}\` prints, and restart PostgreSQL.\n` +
         'A query over all of klines, klines_archive or all_klines locks every table and every index in them. ' +

@@ -10,15 +10,18 @@ import type { TlsAttempt } from './tls.ts';
 export interface ConnectOptions {
   /** Shown in pg_stat_activity. */
   applicationName: string;
-  /** Ends the attempt. */
+  /** Cancels the attempt. */
   signal: AbortSignal;
-  /** How long to wait for a free connection, or for a server that is starting. */
+  /** How long to retry while the server starts or has no free connection. */
   patienceMs: number;
 }
 
 const KEEPALIVE_AFTER_MS = 15_000;
 
-/** One handshake with one host, with TLS or without. @throws what the server says, or KlinekeepError (78) */
+/**
+ * Does one handshake with one host, with or without TLS.
+ * @throws the server's error, or KlinekeepError (78)
+ */
 export async function logIn(
   address: Address,
   host: Host,
@@ -31,7 +34,7 @@ export async function logIn(
     if (channelBinding !== 'require' || isBound) return;
     throw new KlinekeepError(
       'config',
-      'channel_binding=require is given, and the server does not offer SCRAM-SHA-256-PLUS',
+      'channel_binding=require is given, but the server does not offer SCRAM-SHA-256-PLUS',
       { hint: 'Use TLS and a role with a SCRAM password, or channel_binding=prefer.' },
     );
   };
@@ -52,7 +55,7 @@ export async function logIn(
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
   } as pg.ClientConfig);
   const { connection, connectionParameters } = internalsOf(client);
-  // node-postgres takes what is left out from the environment, which `address` has read already.
+  // node-postgres would take missing options from the environment, which `address` has read already.
   connectionParameters.options = address.options;
   client.on('error', () => {});
   connection.on('authenticationSASL', ({ mechanisms }) => {
@@ -65,7 +68,7 @@ export async function logIn(
   return client;
 }
 
-/** Destroys the connection when the work on it fails, takes too long, or is aborted. */
+/** Destroys the connection if the work on it fails, takes too long, or is aborted. */
 export async function withDeadline(
   client: pg.Client,
   address: Address,
@@ -73,12 +76,12 @@ export async function withDeadline(
   work: () => Promise<void>,
 ): Promise<void> {
   let reason: Error | undefined;
-  const cut = (error: Error) => {
+  const disconnect = (error: Error) => {
     reason = error;
     internalsOf(client).connection.stream.destroy(error);
   };
-  const onAbort = () => cut(signal.reason);
-  const deadline = setTimeout(() => cut(timeoutError(address)), address.connectTimeoutMs);
+  const onAbort = () => disconnect(signal.reason);
+  const deadline = setTimeout(() => disconnect(timeoutError(address)), address.connectTimeoutMs);
   allowWaiters(signal);
   signal.addEventListener('abort', onAbort);
   try {
@@ -100,17 +103,17 @@ async function readPasswordFile(address: Address, { host, port }: Host): Promise
   const name = host.startsWith('/') ? 'localhost' : host;
   const found =
     file && passwordFile.usePgPass(file, path)
-      ? await new Promise<string | undefined>((settle) => {
+      ? await new Promise<string | undefined>((resolve) => {
           passwordFile.getPassword(
             { host: name, port, database, user },
             createReadStream(path),
-            settle,
+            resolve,
           );
         })
       : undefined;
   if (found !== undefined) return found;
-  throw new KlinekeepError('config', `the server asks for ${user}'s password and none is given`, {
-    hint: `Put it into DATABASE_URL, PGPASSWORD or ${path} (readable by you alone).`,
+  throw new KlinekeepError('config', `the server wants ${user}'s password, and none is given`, {
+    hint: `Add it to DATABASE_URL, PGPASSWORD or ${path} (which only you may read).`,
   });
 }
 
@@ -119,7 +122,7 @@ function timeoutError(address: Address): Error {
   return Object.assign(new Error(text), { code: 'CONNECT_TIMEOUT' });
 }
 
-/** Gives what node-postgres throws without a code the one of postgres.js. */
+/** Adds postgres.js's code to an error that node-postgres throws without one. */
 function explain(error: unknown): unknown {
   if (!(error instanceof Error) || !/^Connection terminated/.test(error.message)) return error;
   const text = 'the server, or a proxy in front of it, closed the connection during the handshake';

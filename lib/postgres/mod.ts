@@ -1,14 +1,16 @@
-/** The driver and its traps: addresses, connections, SQL files, schema files, error codes. */
-export { formatAddress, parseAddress, withoutPassword } from './address.ts';
+/** Access to PostgreSQL: addresses, connections, SQL files, schema files, error codes. */
+export { formatAddress, parseAddress } from './address.ts';
 export { CANDLE_COLUMNS } from './candle-columns.ts';
 export {
   connectDatabase,
   type Database,
+  disconnected,
+  disconnected as lossOf,
   isConnectionLost,
   isWriteAfterLoss,
-  lossOf,
   type Session,
 } from './connection.ts';
+export { withoutPassword } from './connection-string.ts';
 export { copyIn } from './copy.ts';
 export { createIn, findHome, mayNoteRuns, quote } from './home.ts';
 export { assertWritable } from './home-checks.ts';

@@ -1,5 +1,4 @@
-/** What to do when PostgreSQL refuses something to a role, on a standby, or to a long query there. */
-
+/** Explains why PostgreSQL refused a statement: a missing privilege, or a standby. */
 import { describeError, KlinekeepError } from '../base/mod.ts';
 import type { Database } from './connection.ts';
 import { findHome, type Home, quote, whyReadOnly } from './home.ts';
@@ -7,9 +6,9 @@ import { runSql } from './sql-file.ts';
 import { SQLSTATE, sqlState } from './sqlstate.ts';
 
 /**
- * Turns what PostgreSQL refused into an error that names the privilege and the statement that grants it.
- * @param open the database to look it up in, if there is one
- * @returns the error itself where it is about something else
+ * Adds the missing privilege, and the statement that grants it, to PostgreSQL's error.
+ * @param open opens the database to look it up, if there is one
+ * @returns other errors unchanged
  */
 export async function explainRefusal(
   error: unknown,
@@ -22,31 +21,31 @@ export async function explainRefusal(
     state !== SQLSTATE.serializationFailure
   )
     return error;
-  const said = describeError(error);
+  const text = describeError(error);
   const database = await open()?.catch(() => undefined);
   const home = database && (await findHome(database.sql).catch(() => undefined));
   if (state === SQLSTATE.serializationFailure) {
     if (!home?.isStandby) return error;
-    return new KlinekeepError('later', `The standby cancelled a query: ${said}`, {
+    return new KlinekeepError('later', `The standby cancelled a query: ${text}`, {
       hint:
-        'The primary removed rows that the query still needed. Run it again, read from the primary, or on the standby\n' +
-        'set hot_standby_feedback = on or a longer max_standby_streaming_delay.',
+        'The primary removed rows that the query still needed. Run it again, read from the primary, or set on the standby\n' +
+        'hot_standby_feedback = on or a longer max_standby_streaming_delay.',
       cause: error,
     });
   }
   if (state === SQLSTATE.readOnlySqlTransaction) {
-    return new KlinekeepError('config', `Cannot write: ${said}`, {
+    return new KlinekeepError('config', `Cannot write: ${text}`, {
       hint:
         (home && whyReadOnly(home)?.hint) ??
-        'Point DATABASE_URL at a server that can be written, not at a replica.',
+        'Set DATABASE_URL to the primary server, not to a replica.',
       cause: error,
     });
   }
   const missing =
     database && home
-      ? await missingPrivilege(said, database, home).catch(() => undefined)
+      ? await missingPrivilege(text, database, home).catch(() => undefined)
       : undefined;
-  return new KlinekeepError('config', `PostgreSQL does not allow it: ${said}`, {
+  return new KlinekeepError('config', `PostgreSQL refused a statement: ${text}`, {
     hint:
       missing ??
       `Connect as the role that owns klinekeep's tables${home?.owner ? ` (${home.owner})` : ''}, or have it grant the privilege.`,
@@ -54,9 +53,9 @@ export async function explainRefusal(
   });
 }
 
-/** Finds the refused object in what PostgreSQL said: its names are quoted or come last, in any language. */
+/** Finds the refused object in PostgreSQL's text, which may be in any language, by the words in it. */
 async function missingPrivilege(
-  said: string,
+  text: string,
   { sql }: Database,
   { role, schema = '' }: Home,
 ): Promise<string | undefined> {
@@ -66,8 +65,8 @@ async function missingPrivilege(
     name: string;
     owner: string;
     privileges: string | null;
-  }>(sql, 'postgres/missing_privileges.sql', { words: said.replaceAll(/["'„“«»().]/g, ' ') });
-  const isOwnership = /must be owner|owner of/i.test(said);
+  }>(sql, 'postgres/missing_privileges.sql', { words: text.replaceAll(/["'„“«»().]/g, ' ') });
+  const isOwnership = /must be owner|owner of/i.test(text);
   const lines = rows.map(({ kind, name, owner, privileges }) =>
     isOwnership || privileges === null
       ? `${name} belongs to ${owner}: connect as ${owner}, or: grant ${quote(owner)} to ${to};`

@@ -5,7 +5,7 @@ import { KlinekeepError } from '../base/mod.ts';
 const OLDEST = 14;
 
 export interface Server {
-  /** As PostgreSQL counts them: 140023 is 14.23. */
+  /** PostgreSQL's own number: 140023 is 14.23. */
   versionNumber: number;
   /** The version with what its packager added: `14.23 (Debian 14.23-1)`. */
   version: string;
@@ -33,16 +33,16 @@ export function assertSupported({ versionNumber, version, database, encoding }: 
   if (versionNumber < OLDEST * 10_000) {
     throw new KlinekeepError(
       'config',
-      `The server runs PostgreSQL ${version}, and klinekeep needs version ${OLDEST} or newer.`,
+      `The server runs PostgreSQL ${version}, but klinekeep needs version ${OLDEST} or newer.`,
       {
-        hint: 'Upgrade the server, point DATABASE_URL at a newer one, or leave DATABASE_URL unset to use the embedded server.',
+        hint: 'Upgrade the server, set DATABASE_URL to a newer one, or leave DATABASE_URL unset to use the embedded server.',
       },
     );
   }
   if (encoding !== 'UTF8') {
     throw new KlinekeepError(
       'config',
-      `The database "${database}" has the encoding ${encoding}, and klinekeep needs UTF8 because symbols such as 币安人生USDT are not ASCII.`,
+      `The database "${database}" has the encoding ${encoding}, but klinekeep needs UTF8, because symbols such as 币安人生USDT are not ASCII.`,
       {
         hint: `Create one with the right encoding: create database klines encoding 'UTF8' template template0; then name it in DATABASE_URL.`,
       },

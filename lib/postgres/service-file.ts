@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { KlinekeepError } from '../base/mod.ts';
 
 /**
- * The parameters that a connection service stands for.
+ * Reads the parameters of a connection service.
  * https://www.postgresql.org/docs/current/libpq-pgservice.html
  * @param file the service file, if one is named
- * @throws KlinekeepError (78) when no file has the service.
+ * @throws KlinekeepError (78) when no file defines the service.
  */
 export function readService(
   service: string,

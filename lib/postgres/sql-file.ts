@@ -9,7 +9,7 @@ export type Sql = postgres.Sql | postgres.TransactionSql;
 
 export type SqlValues = Record<string, string | number | Date | SqlText>;
 
-/** SQL that goes into a file as it is, for `:name` without quotes. Never made of what a user typed. */
+/** SQL that is inserted into a file unchanged, for `:name` without quotes. Never from user input. */
 export class SqlText {
   readonly text: string;
 
@@ -18,12 +18,12 @@ export class SqlText {
   }
 }
 
-/** A name as SQL, in double quotes, whatever is in it. */
+/** Quotes a name for SQL. */
 export function quoteIdentifier(name: string): string {
   return `"${name.replaceAll('"', '""')}"`;
 }
 
-/** A list of columns, each quoted, for `:columns`. */
+/** Quotes a list of columns, for `:columns`. */
 export function columnList(names: readonly string[]): SqlText {
   return new SqlText(names.map(quoteIdentifier).join(', '));
 }
@@ -33,8 +33,8 @@ const VARIABLE = /(?<!:):(['"])([a-z_]+)\1|(?<=[\s(]):([a-z_]+)\b/g;
 const texts = new Map<string, string>();
 
 /**
- * Fills in a file's variables the way psql does: `:'name'` becomes a quoted literal, `:"name"` a
- * quoted identifier, `:name` the SQL that it stands for. So each file also runs by hand: `psql -v name=… -f sql/…`.
+ * Fills in a file's variables as psql does: `:'name'` becomes a quoted literal, `:"name"` a quoted
+ * identifier, `:name` plain SQL. So each file can also be run by hand: `psql -v name=… -f sql/…`.
  * @param file path below `sql/`
  * @throws Error when the file names a variable that was not given.
  */
@@ -49,9 +49,9 @@ export function renderSql(file: string, values: SqlValues = {}): string {
     const shared = bare === undefined ? undefined : candleColumns(bare);
     if (shared !== undefined) return shared;
     const value = values[name];
-    if (value === undefined) throw new Error(`sql/${file} wants a value for "${name}"`);
+    if (value === undefined) throw new Error(`sql/${file} needs a value for "${name}"`);
     if (value instanceof SqlText !== (bare !== undefined))
-      throw new Error(`sql/${file} wants "${name}" ${bare ? 'as SQL' : 'as a value'}`);
+      throw new Error(`sql/${file} needs "${name}" ${bare ? 'as SQL' : 'as a value'}`);
     if (value instanceof SqlText) return value.text;
     const plain = value instanceof Date ? value.toISOString() : String(value);
     return quote + plain.replaceAll(quote, quote + quote) + quote;
@@ -59,10 +59,10 @@ export function renderSql(file: string, values: SqlValues = {}): string {
 }
 
 /**
- * Runs a file, or several in one trip to the server and one transaction, and returns the rows of
- * the last statement.
- * @throws KlinekeepError naming file and line, with a caret, when PostgreSQL refuses it; the
- * original error is its cause.
+ * Runs a file, or several in one round trip and one transaction, and returns the rows of the last
+ * statement.
+ * @throws KlinekeepError naming file and line, with a caret, when PostgreSQL rejects it; the
+ * original error is the cause.
  */
 export async function runSql<Row extends object = Record<string, unknown>>(
   sql: Sql,
@@ -73,9 +73,9 @@ export async function runSql<Row extends object = Record<string, unknown>>(
 }
 
 /**
- * Runs a file, or several, and tells how many rows its statements touched.
- * @returns of each statement the rows it returned and the number of rows it returned or touched;
- * postgres.js 3.4.9 leaves out statements without rows that follow one with rows
+ * Runs a file, or several, and returns the results of all statements.
+ * @returns for each statement, its rows and the number of rows that it returned or changed.
+ * postgres.js 3.4.9 omits statements without rows that follow one with rows.
  * @throws as `runSql`
  */
 export async function runStatements<Row extends object = Record<string, unknown>>(
@@ -97,8 +97,8 @@ export async function runStatements<Row extends object = Record<string, unknown>
 }
 
 /**
- * The file in which PostgreSQL's position lies, and how many characters come before it. Without a
- * position it is the last one: what comes before it makes way for it.
+ * Finds the file of PostgreSQL's position, and the number of characters before that file. Without a
+ * position it is the last file, because the earlier ones only prepare it.
  */
 function partAt(parts: readonly { file: string; text: string }[], position: number) {
   let before = 0;

@@ -1,10 +1,10 @@
 import type postgres from 'postgres';
-import { lossOf } from './connection.ts';
+import { disconnected } from './connection.ts';
 import { explainSqlError, renderSql, type SqlValues } from './sql-file.ts';
 
 /**
- * Runs a file of one SELECT and yields its rows in batches, as fast as they are taken: what is
- * not asked for is not computed. Stop early and the server stops too.
+ * Runs a file of one SELECT and yields its rows in batches. The server computes a batch only when it
+ * is needed, and stops when the caller stops.
  * @throws as runSql does; an error with code CONNECTION_CLOSED when the server goes away.
  */
 export async function* streamSql<Row extends object>(
@@ -14,16 +14,16 @@ export async function* streamSql<Row extends object>(
   batchRows = 1000,
 ): AsyncGenerator<Row[]> {
   const text = renderSql(file, values);
-  const loss = lossOf(sql);
-  let goOn = (_?: object) => {};
+  const disconnect = disconnected(sql);
+  let takeNext = (_?: object) => {};
   const batches = new ReadableStream<Row[]>(
     {
-      // Not the cursor as an iterator: that one forgets an error which comes while nobody is
-      // asking, and ends as if that were all.
+      // The cursor is not used as an iterator, because that ends without an error when the query
+      // fails between two batches.
       start: (stream) => {
         const takeBatch = (rows: Row[]) =>
-          new Promise<object | undefined>((settle) => {
-            goOn = settle;
+          new Promise<object | undefined>((resolve) => {
+            takeNext = resolve;
             stream.enqueue([...rows]);
           });
         sql
@@ -32,14 +32,14 @@ export async function* streamSql<Row extends object>(
           .then(() => stream.close())
           .catch((error) => stream.error(error));
       },
-      pull: () => goOn(),
-      cancel: () => goOn(sql.CLOSE),
+      pull: () => takeNext(),
+      cancel: () => takeNext(sql.CLOSE),
     },
     { highWaterMark: 0 },
   ).getReader();
   try {
     while (true) {
-      const next = await settleOrLose(batches.read(), loss);
+      const next = await unlessDisconnected(batches.read(), disconnect);
       if (next.done) return;
       yield next.value;
     }
@@ -50,17 +50,17 @@ export async function* streamSql<Row extends object>(
   }
 }
 
-/** postgres.js 3.4.9 never settles what it was about to send when the connection closed. */
-async function settleOrLose<T>(work: Promise<T>, loss: AbortSignal): Promise<T> {
-  let onLoss = () => {};
-  const lost = new Promise<never>((_, reject) => {
-    onLoss = () => reject(loss.reason);
+/** Rejects when the connection is lost, because postgres.js 3.4.9 then never settles `work`. */
+async function unlessDisconnected<T>(work: Promise<T>, disconnect: AbortSignal): Promise<T> {
+  let onAbort = () => {};
+  const rejected = new Promise<never>((_, reject) => {
+    onAbort = () => reject(disconnect.reason);
   });
-  if (loss.aborted) onLoss();
-  loss.addEventListener('abort', onLoss);
+  if (disconnect.aborted) onAbort();
+  disconnect.addEventListener('abort', onAbort);
   try {
-    return await Promise.race([work, lost]);
+    return await Promise.race([work, rejected]);
   } finally {
-    loss.removeEventListener('abort', onLoss);
+    disconnect.removeEventListener('abort', onAbort);
   }
 }

@@ -5,11 +5,11 @@ import type { ConnectionOptions } from 'node:tls';
 import { describeError, KlinekeepError } from '../base/mod.ts';
 import type { Address, Host } from './address.ts';
 
-/** How to open one connection: with TLS, or `false` without. */
+/** TLS options of one connection; `false`: without TLS. */
 export type TlsAttempt = ConnectionOptions | false;
 
 /**
- * What to try for an address, in this order, after libpq's sslmode.
+ * Lists what to try for an address, in this order, following libpq's sslmode.
  * https://www.postgresql.org/docs/current/libpq-ssl.html#LIBPQ-SSL-PROTECTION
  * @throws KlinekeepError (78) when a certificate or key cannot be read.
  */

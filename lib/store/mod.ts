@@ -27,7 +27,7 @@ export { instrumentHolder, lockedTransaction } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
 export { storeRejected } from './rejected-klines.ts';
 export { createRequestLedger } from './request-ledger.ts';
-export { closeRun, type Ending, lastRuns, openRun, type Run } from './runs.ts';
+export { closeRun, lastRuns, openRun, type Run, type RunResult } from './runs.ts';
 export {
   fetchableRanges,
   missingRanges,

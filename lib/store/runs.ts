@@ -5,7 +5,7 @@ import { EXIT } from '../base/mod.ts';
 import { lossOf, type Sql } from '../postgres/mod.ts';
 
 /** How a script ended, for the table `runs`. */
-export interface Ending {
+export interface RunResult {
   exitCode: number;
   /** What went wrong. */
   message?: string | undefined;
@@ -51,7 +51,7 @@ export async function openRun(sql: Sql, verb: string): Promise<string | undefine
 }
 
 /** Writes down how it ended. Never fails, and never waits long for a server that is gone. */
-export async function closeRun(sql: postgres.Sql, runId: string, ending: Ending): Promise<void> {
+export async function closeRun(sql: postgres.Sql, runId: string, ending: RunResult): Promise<void> {
   if (lossOf(sql).aborted) return;
   const written = sql`
     update runs

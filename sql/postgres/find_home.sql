@@ -1,4 +1,4 @@
--- Where klinekeep's tables are, and what this role may do there
+-- Finds klinekeep's tables, and what this role may do there
 -- Locks nothing. Can be run again. Home is the first schema on search_path that has our schema_files.
 
 with path (schema, place) as (
@@ -24,18 +24,18 @@ home as (
 select
   current_user as role,
   current_database() as database,
-  current_setting('search_path') as search_path,
-  current_schema() as current_schema,
-  array_to_json(current_schemas(false))::text as schemas,
-  pg_is_in_recovery() as is_standby,
-  current_setting('transaction_read_only') = 'on' as is_read_only,
-  coalesce(has_schema_privilege(current_schema(), 'create'), false) as may_create,
-  home.schema as home,
-  home.place > 1 as has_earlier_schemas,
+  current_setting('search_path') as "searchPath",
+  current_schema() as "currentSchema",
+  array_to_json(current_schemas(false)) as usable,
+  pg_is_in_recovery() as "isStandby",
+  current_setting('transaction_read_only') = 'on' as "isReadOnly",
+  coalesce(has_schema_privilege(current_schema(), 'create'), false) as "mayCreate",
+  home.schema,
+  home.place > 1 as "hasEarlierSchemas",
   pg_get_userbyid(home.relowner) as owner,
-  coalesce(pg_has_role(home.relowner, 'usage'), false) as is_owner,
-  coalesce(has_schema_privilege(home.schema_id, 'create'), false) as may_extend,
-  coalesce(has_table_privilege(home.oid, 'select'), false) as may_read_files,
-  (select string_agg(schema, ', ' order by schema) from homes where place is null) as other_homes
+  coalesce(pg_has_role(home.relowner, 'usage'), false) as "isOwner",
+  coalesce(has_schema_privilege(home.schema_id, 'create'), false) as "mayExtend",
+  coalesce(has_table_privilege(home.oid, 'select'), false) as "mayReadFiles",
+  (select string_agg(schema, ', ' order by schema) from homes where place is null) as "otherHomes"
 from (select) as one
 left join home on true;

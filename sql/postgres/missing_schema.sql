@@ -1,4 +1,4 @@
--- Why a schema on search_path is not used: it does not exist, or the role may not use it
+-- Finds out why a schema of search_path is not used: it is missing, or the role may not use it
 -- Locks nothing. Can be run again.
 
 select

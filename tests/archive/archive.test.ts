@@ -208,7 +208,7 @@ test.each([
   [['30', '--batch', '0'], '--batch is "0"'],
   [['30', '--max-runtime', '10'], '--max-runtime is "10"'],
   [['30', '--interval', '7m'], '--interval is "7m"'],
-  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is no symbol here; wanted a symbol such as'],
+  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is not a symbol; wanted a symbol such as'],
   [['30', '--gently'], "Unknown option '--gently'"],
 ])('archive %j is refused with 64 before anything is opened', async (words, found) => {
   const result = await runScript('archive', words);

@@ -197,7 +197,7 @@ test.each([
   [['BTC/USDT', ...RANGE, '--max-runtime', '10'], '--max-runtime is "10"'],
   [['BTC/USDT', ...RANGE, '--max-runtime', '0m'], '--max-runtime is "0m"'],
   [['BTC/USDT', ...RANGE, '--interval', '7m'], '--interval is "7m"'],
-  [['BTC/USDT/X', ...RANGE], 'is no symbol here'],
+  [['BTC/USDT/X', ...RANGE], 'is not a symbol'],
   [['BTC/USDT', ...RANGE, '--force'], "Unknown option '--force'"],
 ])('restore %j is refused with 64 before anything is opened', async (words, found) => {
   const result = await runScript('restore', words);

@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
-import { createGate } from '../../lib/base/parallel.ts';
+import { createSemaphore } from '../../lib/base/parallel.ts';
 import { wait } from '../../lib/base/retry.ts';
 import { freshDatabase } from '../support/database.ts';
 import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { defaultSymbols } from '../support/fake-binance/symbols.ts';
 import { runScript, startScript } from '../support/script.ts';
 
-const gate = createGate(1);
-const enterAndLeave = async (signal: AbortSignal) => (await gate.enter(signal))();
+const semaphore = createSemaphore(1);
+const acquireAndRelease = async (signal: AbortSignal) => (await semaphore.acquire(signal))();
 
 test.each([
   ['wait()', (signal: AbortSignal) => wait(20, signal)],
-  ['a gate', enterAndLeave],
+  ['acquire()', acquireAndRelease],
 ])('%s: lets dozens wait on one signal without a warning', async (_, waitOn) => {
   const warnings: Error[] = [];
   const note = (warning: Error) => warnings.push(warning);

@@ -18,11 +18,11 @@ const just = (...words: string[]) =>
     encoding: 'utf8',
   });
 
-test.each(SCRIPTS)('%s --help tells options and examples, and opens nothing', async (name) => {
+test.each(SCRIPTS)('%s --help: prints options and examples, and opens nothing', async (name) => {
   const result = await runScript(name, ['--help']);
   expect(result).toMatchObject({ exitCode: EXIT.done, stderr: '' });
   expect(result.stdout).toContain('--json');
-  expect(result.stdout).toContain(`scripts/${name}.ts`);
+  expect(result.stdout).toMatch(/EXAMPLES\n\n {2}just /);
   expect(result.stdout).not.toContain('\u001b');
 });
 
@@ -46,13 +46,13 @@ test.each([
     ['BTC/USDT', '--since', '2024-01-01', '--until', '2023-01-01'],
     'is not before --until',
   ],
-  ['fetch-history', [''], '"" is no symbol here; wanted a symbol'],
+  ['fetch-history', [''], '"" is not a symbol; wanted a symbol'],
   ['fetch-history', ['B T C'], 'wanted a symbol such as BTC/USDT'],
   ['sync-instruments', ['--quote', 'USDT'], '--quote is given without --market'],
   ['db', ['restart'], 'The action is "restart"; wanted one of start stop'],
-  ['db', [], 'No action is given'],
+  ['db', [], 'The action is missing; wanted one of start stop'],
 ] as const)(
-  '%s %j is refused with 64, by what was found and wanted',
+  '%s %j: is refused with 64 and what was found and wanted',
   async (name, words, found) => {
     const result = await runScript(name, words);
     expect(result.exitCode).toBe(EXIT.usage);
@@ -60,7 +60,7 @@ test.each([
   },
 );
 
-test('with --json a failure is one JSON object too, and the conversation stays on stderr', async () => {
+test('--json: prints a failure as one JSON object, and the text to stderr', async () => {
   const result = await runScript('archive', ['abc', '--json']);
   expect(JSON.parse(result.stdout)).toMatchObject({
     exitCode: EXIT.usage,
@@ -69,13 +69,13 @@ test('with --json a failure is one JSON object too, and the conversation stays o
   expect(result.stderr).toContain('DAYS');
 });
 
-test('a setting that makes no sense is refused with 78, by name', async () => {
+test('an invalid setting: is refused with 78 and its name', async () => {
   const result = await runScript('verify-integrity', [], { BINANCE_USDM_URL: 'fapi.binance.com' });
   expect(result.exitCode).toBe(EXIT.config);
   expect(result.stderr).toContain('BINANCE_USDM_URL is "fapi.binance.com"');
 });
 
-test('an empty setting is the same as none', () => {
+test('an empty setting: counts as unset', () => {
   expect(loadEnv({ DATABASE_URL: '', BINANCE_SPOT_URL: '' })).toMatchObject({
     databaseUrl: undefined,
     spotUrl: 'https://api.binance.com',
@@ -83,7 +83,7 @@ test('an empty setting is the same as none', () => {
   });
 });
 
-test('just lists what there is to do, and refuses archive abc before anything is opened', async () => {
+test('just: lists the verbs, and refuses archive abc before opening anything', async () => {
   expect(just().stdout).toContain('archive days');
   const refused = just('archive', 'abc');
   expect(refused.status).toBe(EXIT.usage);
@@ -91,7 +91,7 @@ test('just lists what there is to do, and refuses archive abc before anything is
   expect(refused.stderr).not.toContain('recipe');
 });
 
-test('without DATABASE_URL a script starts the embedded server by itself, and db stops it', async () => {
+test('without DATABASE_URL: a script starts the embedded server, db stops it', async () => {
   const home = await mkdtemp(join(tmpdir(), 'klinekeep-cli-'));
   spawnSync('chmod', ['711', home]);
   onTestFinished(() => rm(home, { recursive: true, force: true }));
@@ -106,7 +106,7 @@ test('without DATABASE_URL a script starts the embedded server by itself, and db
   expect((await runScript('db', ['stop'], env)).stdout).toBe('stopped\n');
 });
 
-test('a log gets a line now and then, not a bar', () => {
+test('a log: gets no bar, and no line for a short task', () => {
   const lines: string[] = [];
   const progress = createProgress((line) => lines.push(line));
   progress.start(100, 'candles');
@@ -116,7 +116,7 @@ test('a log gets a line now and then, not a bar', () => {
   expect(progress.position).toBe('at 99');
 });
 
-test('retry gives up after its attempts, and at once on what is not transient', async () => {
+test('retry(): gives up after its attempts, or at once if not transient', async () => {
   let calls = 0;
   const failing = () => {
     calls += 1;
@@ -141,7 +141,7 @@ test('db psql: gives psql the password where no other user can read it', async (
   expect(await readFile(seen, 'utf8')).toBe('secret: --command select 1 postgres://u@h/db\n');
 });
 
-test('a setting that makes no sense: is printed without the password in it', async () => {
+test('an invalid setting: is printed without its password', async () => {
   const { exitCode, stderr } = await runScript('status', [], {
     HTTPS_PROXY: 'ftp://u:secret@proxy',
   });

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -37,7 +37,7 @@ case "$1" in
 esac
 `;
 
-test('it prints absolute lines that never run twice at once, and where their times are', async () => {
+test('crontab: prints absolute lines with a lock and names the time zone', async () => {
   const result = await runScript('crontab', [
     '--archive-days',
     '90',
@@ -47,7 +47,7 @@ test('it prints absolute lines that never run twice at once, and where their tim
   const lines = result.stdout.trim().split('\n');
   expect(lines[0]).toBe(`# >>> klinekeep ${PROJECT_DIR}`);
   expect(lines.at(-1)).toBe(`# <<< klinekeep ${PROJECT_DIR}`);
-  expect(lines[2]).toContain('Times are those of this machine (');
+  expect(lines[2]).toContain("Times are in this machine's time zone (");
   const jobs = lines.slice(3, -1);
   expect(jobs.map((line) => line.split(' ').slice(0, 5).join(' '))).toEqual([
     '* * * * *',
@@ -64,18 +64,18 @@ test('it prints absolute lines that never run twice at once, and where their tim
   expect(jobs[2]).toContain('verify-integrity.ts --from 7d --quiet');
 });
 
-test('--install and --uninstall leave all other lines as they are', async () => {
+test('--install and --uninstall: keep all other lines unchanged', async () => {
   const { run, read, write } = await fakeCrontab();
   const others = '# mine\nMAILTO=me\n0 5 * * 1 tar czf /x.tgz /home\t# 100\\%\n\n@reboot true\n';
   await write(others);
-  expect((await run('--install')).stdout).toContain('4 lines are in your crontab now');
+  expect((await run('--install')).stdout).toContain('Your crontab now has these 4 lines');
   const installed = await read();
   expect(installed?.startsWith(others)).toBe(true);
   expect(installed?.match(/klinekeep/g)?.length).toBeGreaterThanOrEqual(2);
 
-  expect((await run('--install')).stdout).toContain('They were in your crontab already.');
+  expect((await run('--install')).stdout).toContain('Your crontab has these lines already.');
   expect(await read()).toBe(installed);
-  // Lines that somebody added after ours stay there.
+  // Lines that were added after ours stay there.
   await write(`${installed}1 1 1 1 1 false\n`);
   await run('--install', '--archive-days', '30');
   const changed = await read();
@@ -83,12 +83,12 @@ test('--install and --uninstall leave all other lines as they are', async () => 
   expect(changed).not.toContain('archive.ts 365');
   expect(changed?.endsWith('klinekeep '.concat(PROJECT_DIR, '\n1 1 1 1 1 false\n'))).toBe(true);
 
-  expect((await run('--uninstall')).stdout).toBe('Taken out of your crontab.\n');
+  expect((await run('--uninstall')).stdout).toBe('Removed the lines from your crontab.\n');
   expect(await read()).toBe(`${others}1 1 1 1 1 false\n`);
-  expect((await run('--uninstall')).stdout).toBe('They were not in your crontab.\n');
+  expect((await run('--uninstall')).stdout).toBe('Your crontab does not have these lines.\n');
 });
 
-test('who has no crontab yet gets one; a half block, a refusal and no cron at all are told', async () => {
+test('--install: creates a crontab; reports half a block, an error and no cron', async () => {
   const { run, read, write } = await fakeCrontab();
   expect((await run('--uninstall')).exitCode).toBe(EXIT.done);
   expect(await read()).toBeUndefined();
@@ -100,7 +100,7 @@ test('who has no crontab yet gets one; a half block, a refusal and no cron at al
   await write(half);
   const refused = await run('--install');
   expect(refused.exitCode).toBe(EXIT.config);
-  expect(refused.stderr).toContain('no second line after "# <<< klinekeep');
+  expect(refused.stderr).toContain('the marker "# <<< klinekeep');
   expect(await read()).toBe(half);
 
   const failing = await fakeCrontab('#!/bin/sh\necho "you are not allowed" >&2\nexit 1\n');
@@ -110,10 +110,10 @@ test('who has no crontab yet gets one; a half block, a refusal and no cron at al
 
   const none = await runScript('crontab', ['--install'], { PATH: await makeFolder() });
   expect(none.exitCode).toBe(EXIT.config);
-  expect(none.stderr).toContain('There is no crontab program on this machine: spawn');
+  expect(none.stderr).toContain('Cannot find the crontab program on this machine: spawn');
 });
 
-test('the lines run as cron runs them, even from a folder with odd characters in the log', async () => {
+test('the lines: run as cron runs them, even with an odd log path', async () => {
   const { url } = await freshDatabase();
   const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 0, 10) });
   onTestFinished(() => fake.close());
@@ -121,17 +121,18 @@ test('the lines run as cron runs them, even from a folder with odd characters in
   const { stdout } = await runScript('crontab', ['--log', log]);
   const jobs = stdout.split('\n').filter((line) => /^[\d*]/.test(line));
   expect(jobs).toHaveLength(4);
-  for (const job of jobs) {
+  const runs = jobs.map((job) => {
     // cron takes \% for %, and gives the rest to sh with next to nothing in its environment.
     const command = job.split(' ').slice(5).join(' ').replaceAll('\\%', '%');
     const env = { DATABASE_URL: url, ...fake.env };
-    const result = await inEmptyEnvironment(['/bin/sh', '-c', command], env);
+    return inEmptyEnvironment(['/bin/sh', '-c', command], env);
+  });
+  for (const result of await Promise.all(runs))
     expect(result).toEqual({ status: 0, stdout: '', stderr: '' });
-  }
   expect(await readFile(log, 'utf8')).toBe('');
 });
 
-/** Each script, with what makes it do something. */
+/** Each script with arguments for which it has work. */
 const CALLS: Record<string, string[]> = {
   'sync-instruments': ['--market', 'spot'],
   'fetch-history': ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01'],
@@ -149,19 +150,21 @@ const CALLS: Record<string, string[]> = {
   db: ['status'],
 };
 
-test('each script runs from / with an empty environment, and is silent on success', async () => {
+test('each script: runs from / with an empty environment, silently', async () => {
   const { url } = await freshDatabase();
   const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 0, 10) });
   onTestFinished(() => fake.close());
   const folder = await makeFolder();
   const env = { DATABASE_URL: url, KLINES_HOME: folder, ...fake.env };
-  for (const [name, words] of Object.entries(CALLS)) {
-    const file = `${PROJECT_DIR}scripts/${name}.ts`;
-    const all = words.map((word) => (word === 'REPORT' ? join(folder, 'report.html') : word));
-    const command = [process.execPath, '--import', TSX_LOADER, file, ...all, '--quiet'];
-    const result = await inEmptyEnvironment(command, env);
-    expect({ name, ...result }).toEqual({ name, status: 0, stdout: '', stderr: '' });
-  }
+  const calls = Object.entries(CALLS).map(([name, words]) => [
+    name,
+    [...words.map((word) => word.replace('REPORT', join(folder, 'report.html'))), '--quiet'],
+  ]);
+  const file = join(PROJECT_DIR, 'tests/support/several-scripts.ts');
+  const command = [process.execPath, '--import', TSX_LOADER, file, JSON.stringify(calls)];
+  const result = await inEmptyEnvironment(command, env);
+  expect(result).toEqual({ status: 0, stdout: '', stderr: '' });
+  expect(await readdir(folder)).toContain('report.html');
 });
 
 async function inEmptyEnvironment(command: string[], env: Record<string, string>) {

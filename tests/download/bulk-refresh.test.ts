@@ -1,6 +1,6 @@
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { createGate } from '../../lib/base/parallel.ts';
+import { createSemaphore } from '../../lib/base/parallel.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
 import type { RawRow } from '../support/fake-binance/candles.ts';
@@ -141,12 +141,12 @@ test('several series share the places for files, also when some of them fail', a
 });
 
 test('a gate lets in so many, in order, and takes back the places of those who are stopped', async () => {
-  const gate = createGate(2);
+  const gate = createSemaphore(2);
   const entered: string[] = [];
   const stop = new AbortController();
   const stays = new AbortController().signal;
   const enter = (name: string, signal: AbortSignal) =>
-    gate.enter(signal).then((leave) => {
+    gate.acquire(signal).then((leave) => {
       entered.push(name);
       return leave;
     });

@@ -3,7 +3,8 @@ import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT, type KlinekeepError } from '../../lib/base/errors.ts';
-import { formatAddress, parseAddress, withoutPassword } from '../../lib/postgres/address.ts';
+import { formatAddress, parseAddress } from '../../lib/postgres/address.ts';
+import { withoutPassword } from '../../lib/postgres/connection-string.ts';
 
 const me = userInfo().username;
 const host = (name: string, port = 5432) => ({ host: name, hostaddr: undefined, port });

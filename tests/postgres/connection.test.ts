@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { connectDatabase, lossOf } from '../../lib/postgres/connection.ts';
+import { connectDatabase, disconnected } from '../../lib/postgres/connection.ts';
 import { copyIn } from '../../lib/postgres/copy.ts';
 import { renderSql } from '../../lib/postgres/sql-file.ts';
 import { lockedTransaction, withInstrumentLock } from '../../lib/store/locks.ts';
@@ -81,7 +81,7 @@ test.each(['statement_timeout', 'idle_session_timeout'])(
     onTestFinished(() => database.close());
     await database.sql`select pg_sleep(0.2)`;
     await sleep(200);
-    expect(lossOf(database.sql).aborted).toBe(false);
+    expect(disconnected(database.sql).aborted).toBe(false);
   },
 );
 
@@ -94,7 +94,7 @@ test('values are quoted into SQL files, never pasted', () => {
   expect(text).toContain('"odd""name"');
   expect(text).toContain('"it\'s"');
   expect(text).toContain("in ('1''); drop table klines; --')");
-  expect(() => renderSql('archive/create_archive_table.sql', {})).toThrow(/wants a value for/);
+  expect(() => renderSql('archive/create_archive_table.sql', {})).toThrow(/needs a value for/);
 });
 
 test.each([

@@ -25,46 +25,47 @@ async function setUp(limit: number) {
   const address = new URL(url);
   [address.username, address.password] = [role, 'limited'];
   const DATABASE_URL = `${address.href}?options=-csearch_path%3D${role}`;
-  return { env: { ...fake.env, DATABASE_URL }, sql };
+  const setLimit = async (count: number) => {
+    await sql.unsafe(`alter role ${role} connection limit ${count}`);
+  };
+  return { env: { ...fake.env, DATABASE_URL }, sql, setLimit };
 }
 
-test.each([3, 5, 10])('every verb works with %i connections', async (limit) => {
-  const { env } = await setUp(limit);
+test('every verb: works with 3, 5 or 10 connections', async () => {
+  const { env, setLimit } = await setUp(3);
   const folder = await mkdtemp(join(tmpdir(), 'klinekeep-few-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const symbols = ['BTC/USDT', 'ETH/USDT', 'SOL/USDT', 'BNB/USDT'];
   const range = ['--since', '2024-03-01', '--until', '2024-03-10'];
-  for (const [name, ...words] of [
-    ['sync-instruments', '--market', 'usdm'],
-    ['fetch-history', ...symbols, '--interval', '4h', '--concurrency', '4', ...range],
-    [
-      'update-klines',
-      '--market',
-      'usdm',
-      '--interval',
-      '1h',
-      '--limit',
-      '20',
-      '--concurrency',
-      '8',
-    ],
-    ['archive', '1', '--as-of', '2024-03-09', '--batch', '10'],
-    ['restore', 'BTC/USDT', '--from', '2024-03-02', '--to', '2024-03-03'],
-    ['verify-integrity', '--deep', '--compare', '2', '--repair', '--to', '2024-03-09'],
-    ['candles', 'BTC/USDT', '4h', '--from', '2024-03-02'],
-    ['archive-log'],
-    ['report', '--output', join(folder, 'report.html')],
-    ['metrics'],
-    ['status'],
+  const run = async (limit: number, name: string, ...words: string[]) => {
+    const { exitCode, stdout, stderr } = await runScript(name, words, env);
+    expect(exitCode, `${limit} connections, ${name}: ${stdout} ${stderr}`).toBe(EXIT.done);
+  };
+  await run(3, 'sync-instruments', '--market', 'usdm');
+  for (const [limit, fetched, updated] of [
+    [3, '4h', '1h'],
+    [5, '6h', '30m'],
+    [10, '8h', '15m'],
   ] as const) {
-    const result = await runScript(name, words, env);
-    expect(result, `${name}: ${result.stdout} ${result.stderr}`).toMatchObject({
-      exitCode: EXIT.done,
-    });
+    await setLimit(limit);
+    const concurrency = (count: number) => ['--concurrency', String(count)];
+    const fetch = [...symbols, '--interval', fetched, ...concurrency(4), ...range];
+    await run(limit, 'fetch-history', ...fetch);
+    const update = ['--market', 'usdm', '--interval', updated, '--limit', '20'];
+    await run(limit, 'update-klines', ...update, ...concurrency(8));
+    await run(limit, 'archive', '1', '--as-of', '2024-03-09', '--batch', '10');
+    const day = ['--from', '2024-03-02', '--to', '2024-03-03'];
+    await run(limit, 'restore', 'BTC/USDT', ...day);
+    const verify = ['--deep', '--compare', '2', '--repair', '--to', '2024-03-09'];
+    await run(limit, 'verify-integrity', ...verify);
+    await run(limit, 'report', '--output', join(folder, 'report.html'));
   }
+  await setLimit(3);
+  await run(3, 'candles', 'BTC/USDT', '4h', '--from', '2024-03-02');
+  for (const name of ['archive-log', 'metrics', 'status']) await run(3, name);
 });
 
-test('two updates with three connections between them both end well', async () => {
+test('two updates that share three connections: both succeed', async () => {
   const { env, sql } = await setUp(3);
   await runScript('sync-instruments', ['--market', 'usdm'], env);
   const words = ['--market', 'usdm', '--interval', '1h', '--limit', '20', '--json'];

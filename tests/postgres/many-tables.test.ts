@@ -130,7 +130,7 @@ test.each([['update-klines', '--symbol', 'BTC/USDT', '--force'], ['status']])(
     const result = await run(name, ...words);
     expect(result).toMatchObject({ exitCode: EXIT.config });
     expect(result.stderr).toMatch(
-      /PostgreSQL has no room for more locks, max_locks_per_transaction is too small: out of shared memory\n +Set max_locks_per_transaction/,
+      /PostgreSQL's lock table is full: max_locks_per_transaction is too small: out of shared memory\n +Set max_locks_per_transaction/,
     );
   },
 );

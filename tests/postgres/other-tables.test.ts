@@ -27,29 +27,33 @@ const FOREIGN_TABLE = `
   create server nowhere foreign data wrapper nowhere;
   create foreign table btc_usdt (id int) server nowhere`;
 
-test.each([
-  ['foreign table', FOREIGN_TABLE],
-  ['table', 'create table btc_usdt (like klines including all)'],
-  ['table', 'create table btc_usdt (id int)'],
-  ['view', 'create view btc_usdt as select 1 as id'],
-  ['materialized view', 'create materialized view btc_usdt as select 1 as id'],
-  ['sequence', 'create sequence btc_usdt'],
-  ['type', "create type btc_usdt as enum ('a')"],
-  ['type', 'create type btc_usdt as (id int)'],
-  ['index', 'create table x (id int); create index btc_usdt on x (id)'],
-  [
-    'partition',
-    'create table btc_usdt (like klines including all); alter table klines attach partition btc_usdt for values in (4711)',
-  ],
-  ['table', 'create schema early; create table early.btc_usdt (id int)'],
-])('fetch: refuses a symbol whose table name is taken by a %s (%s)', async (kind, ddl) => {
+test('fetch: refuses a symbol whose table name is taken, and fetches others', async () => {
   const { sql, fetchHours } = await setUp();
-  await sql.unsafe(ddl);
-  if (ddl.includes('early')) await setSearchPath(sql, 'early, public');
-  const alone = await fetchHours('BTC/USDT');
-  expect(alone).toMatchObject({ exitCode: EXIT.config, stdout: '' });
-  expect(alone.stderr).toContain('btc_usdt');
-  expect(alone.stderr).toContain(kind);
+  for (const [kind, ddl, clean] of [
+    ['foreign table', FOREIGN_TABLE],
+    ['table', 'create table btc_usdt (like klines including all)'],
+    ['table', 'create table btc_usdt (id int)'],
+    ['view', 'create view btc_usdt as select 1 as id'],
+    ['materialized view', 'create materialized view btc_usdt as select 1 as id'],
+    ['sequence', 'create sequence btc_usdt'],
+    ['type', "create type btc_usdt as enum ('a')"],
+    ['type', 'create type btc_usdt as (id int)'],
+    ['index', 'create table x (id int); create index btc_usdt on x (id)'],
+    [
+      'partition',
+      'create table btc_usdt (like klines including all); alter table klines attach partition btc_usdt for values in (4711)',
+      'drop table btc_usdt',
+    ],
+  ] as const) {
+    await sql.unsafe(ddl);
+    const refused = await fetchHours('BTC/USDT');
+    expect(refused, ddl).toMatchObject({ exitCode: EXIT.config, stdout: '' });
+    expect(refused.stderr).toContain('btc_usdt');
+    expect(refused.stderr).toContain(kind);
+    await sql.unsafe(clean ?? `drop ${kind} btc_usdt`);
+  }
+  await sql.unsafe('create schema early; create table early.btc_usdt (id int)');
+  await setSearchPath(sql, 'early, public');
   const both = await fetchHours('BTC/USDT', 'ETH/USDT');
   expect(both.exitCode).toBe(EXIT.failed);
   expect(both.stdout).toContain('ETH/USDT 1h: +36 candles');
@@ -63,7 +67,7 @@ async function setSearchPath(sql: postgres.Sql, path: string): Promise<void> {
   await sql.unsafe(`alter database "${row?.name}" set search_path = ${path}`);
 }
 
-test('fetch: a table of the same name in a later schema is left alone', async () => {
+test('fetch: leaves a table of the same name in a later schema unchanged', async () => {
   const { sql, fetchHours } = await setUp();
   await sql`create schema late`;
   await sql`create table late.btc_usdt (id int)`;
@@ -73,7 +77,7 @@ test('fetch: a table of the same name in a later schema is left alone', async ()
   expect(row?.candles).toBe(36);
 });
 
-test('fetch: new tables land beside klines when another schema comes first', async () => {
+test('fetch: creates tables in the schema of klines, not in an earlier one', async () => {
   const { sql, env, fetchHours } = await setUp();
   await sql`create schema early`;
   await setSearchPath(sql, 'early, public');
@@ -90,7 +94,7 @@ test('fetch: new tables land beside klines when another schema comes first', asy
   ]);
 });
 
-test('fetch, update, archive, verify: a table that was detached is refused and reported', async () => {
+test('fetch, archive, verify: report a table that was detached', async () => {
   const { sql, env, fetchHours } = await setUp();
   await fetchHours('BTC/USDT', 'ETH/USDT');
   await sql`alter table klines detach partition btc_usdt`;
@@ -110,7 +114,7 @@ test('fetch, update, archive, verify: a table that was detached is refused and r
   );
 });
 
-test('archive: an archive table name that is taken by a view excludes that instrument', async () => {
+test('archive: leaves out an instrument whose archive name is a view', async () => {
   const { database, sql, env } = await setUp();
   await makeCandles(database, { rows: 100, from: '2024-01-01T00:00Z' });
   await makeCandles(database, {
@@ -126,7 +130,7 @@ test('archive: an archive table name that is taken by a view excludes that instr
   expect(archived.stdout).toContain('btc_usdt_archive is a view');
 });
 
-test('archive: a stranger that has the name of a registered symbol is no reason to fail', async () => {
+test('archive: ignores a stranger named like a registered symbol', async () => {
   const { sql, env } = await setUp();
   await sql`
     insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
@@ -141,37 +145,37 @@ async function connect(url: string): Promise<postgres.Sql> {
   return sql;
 }
 
-test.each([
-  ['table instruments', 'create table instruments (id int)'],
-  ['view klines', 'create view klines as select 1 as id'],
-  ['sequence runs', 'create sequence runs'],
-  ['type klines_archive', "create type klines_archive as enum ('a')"],
-  [
+test('a database where names are taken: is refused before anything is created', async () => {
+  const url = await emptyDatabase();
+  const sql = await connect(url);
+  await sql.unsafe(`
+    create table instruments (id int);
+    create view klines as select 1 as id;
+    create sequence runs;
+    create type klines_archive as enum ('a');
+    create function slot_of(int) returns int language sql as $$ select 1 $$;
+    create table schema_files (id int);
+    create table x (id int);
+    create index rejected_klines_once on x (id)`);
+  const count = async () => (await sql`select count(*)::int as found from pg_class`)[0]?.found;
+  const before = await count();
+  const result = await runScript('status', [], { DATABASE_URL: url });
+  expect(result).toMatchObject({ exitCode: EXIT.config, stdout: '' });
+  for (const name of [
+    'table instruments',
+    'view klines',
+    'sequence runs',
+    'type klines_archive',
     'function slot_of(integer)',
-    'create function slot_of(int) returns int language sql as $$ select 1 $$',
-  ],
-  ['table schema_files', 'create table schema_files (id int)'],
-  [
+    'table schema_files',
     'index rejected_klines_once',
-    'create table x (id int); create index rejected_klines_once on x (id)',
-  ],
-])(
-  'a database where a %s is in the way is refused before anything is created',
-  async (name, ddl) => {
-    const url = await emptyDatabase();
-    const sql = await connect(url);
-    await sql.unsafe(ddl);
-    const count = async () => (await sql`select count(*)::int as found from pg_class`)[0]?.found;
-    const before = await count();
-    const result = await runScript('status', [], { DATABASE_URL: url });
-    expect(result).toMatchObject({ exitCode: EXIT.config, stdout: '' });
+  ])
     expect(result.stderr).toContain(name);
-    expect(result.stderr).toContain('?options=-csearch_path%3Dklines');
-    expect(await count()).toBe(before);
-  },
-);
+  expect(result.stderr).toContain('?options=-csearch_path%3Dklines');
+  expect(await count()).toBe(before);
+});
 
-test('a schema that search_path names first and that is missing is named with its statement', async () => {
+test('a missing first schema on search_path: gets its create statement', async () => {
   const url = await emptyDatabase();
   const sql = await connect(url);
   await setSearchPath(sql, 'klines, public');
@@ -188,7 +192,7 @@ test('a schema that search_path names first and that is missing is named with it
   expect(home).toEqual({ schema: 'klines' });
 });
 
-test('a table in an earlier schema that hides one of ours is refused by name', async () => {
+test('a table in an earlier schema that hides ours: is refused by name', async () => {
   const { sql, env } = await setUp();
   await sql`create schema early`;
   await sql`create table early.instruments (id int)`;
@@ -198,7 +202,7 @@ test('a table in an earlier schema that hides one of ours is refused by name', a
   expect(result.stderr).toContain('finds others first: early.instruments');
 });
 
-test('two klinekeeps in schemas of one database share neither tables nor locks', async () => {
+test('two klinekeeps in one database: share neither tables nor locks', async () => {
   const { fake, sql, env, database } = await setUp();
   await makeCandles(database, { rows: 10, from: '2024-01-01T00:00Z' });
   await sql`create schema second`;

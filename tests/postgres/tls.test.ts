@@ -165,6 +165,6 @@ test('.pgpass: supplies the password, if nobody else can read the file', async (
   await writeFile(path, '');
   await expect(connect(`passfile=${path}`, { password: '' })).rejects.toMatchObject({
     exitCode: EXIT.config,
-    message: expect.stringContaining("asks for klinekeep's password and none is given"),
+    message: expect.stringContaining("wants klinekeep's password, and none is given"),
   });
 });

@@ -237,7 +237,7 @@ describe('checkServer()', () => {
       expect.objectContaining({
         exitCode: EXIT.config,
         message:
-          'The server runs PostgreSQL 13.23 (Debian 13.23-1), and klinekeep needs version 14 or newer.',
+          'The server runs PostgreSQL 13.23 (Debian 13.23-1), but klinekeep needs version 14 or newer.',
       }),
     );
   });
@@ -248,7 +248,7 @@ describe('checkServer()', () => {
     const { exitCode, stderr, stdout } = await runScript('status', [], { DATABASE_URL: url });
     expect({ exitCode, stdout }).toEqual({ exitCode: EXIT.config, stdout: '' });
     expect(stderr).toMatch(
-      /The database "empty_\w+" has the encoding LATIN1, and klinekeep needs UTF8/,
+      /The database "empty_\w+" has the encoding LATIN1, but klinekeep needs UTF8/,
     );
     const sql = postgres(url, { max: 1 });
     const tables = await sql`select 1 from pg_tables where schemaname = 'public'`;

@@ -6,7 +6,7 @@ import { EXIT } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Instrument } from '../../lib/market/instrument.ts';
 import { divides, INTERVALS, type Interval } from '../../lib/market/intervals.ts';
-import { lossOf } from '../../lib/postgres/connection.ts';
+import { disconnected } from '../../lib/postgres/connection.ts';
 import { planCandles } from '../../lib/read/candle-plan.ts';
 import { type Candle, candles, readCandles } from '../../lib/read/candles.ts';
 import { findInstruments } from '../../lib/store/instruments.ts';
@@ -308,7 +308,7 @@ test('candles(): throws if the server disappears while reading', async () => {
   await fetch('1m', '2024-01-01', '2024-01-11');
   const reading = candles(database.sql, 'BTC/USDT', '1m');
   await reading.next();
-  const loss = lossOf(database.sql);
+  const loss = disconnected(database.sql);
   const gone = new Promise((settle) => loss.addEventListener('abort', settle));
   const admin = database.openSession();
   await admin`

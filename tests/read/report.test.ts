@@ -159,7 +159,7 @@ test('report: leaves no partial file if it cannot be written', async () => {
   await mkdir(join(folder, 'taken.html'));
   const result = await run('report', '--output', join(folder, 'taken.html'));
   expect(result.exitCode).toBe(EXIT.failed);
-  expect(result.stderr).toContain('taken.html cannot be written');
+  expect(result.stderr).toContain('taken.html: ');
   expect((await readdir(folder)).sort()).toEqual(['old.html', 'taken.html']);
 });
 
