@@ -1,5 +1,6 @@
 /** Moves candles between the tiers, with proofs: plan, batch, run, log. */
 export { type LoggedBatch, type LoggedRun, latestRuns, listBatches } from './logged-runs.ts';
+export type { MoveResult } from './move-result.ts';
 export type { MoveOptions } from './move-run.ts';
 export {
   countBatches,
@@ -8,7 +9,7 @@ export {
   type MoveRequest,
   planInstrument,
 } from './plan.ts';
-export { type MoveResult, runMove } from './run.ts';
+export { runMove } from './run.ts';
 export {
   archiveTableName,
   assertTablesFit,
