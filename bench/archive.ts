@@ -1,18 +1,20 @@
 /**
- * A million 1m candles archived by the whole script, beside the same batches as plain SQL by psql
- * (INSERT … SELECT and DELETE in a transaction each), both followed by the same VACUUM (ANALYZE);
- * and how long the statements of a reader and of a writer take, who ask without a pause (pgbench):
- * idle, while a loop that touches nothing keeps one core busy, during the plain batches, during
- * archive, during archive --gentle, and during one INSERT and DELETE of everything. The reader asks
- * for days out of the range that moves.
- * A reader who sleeps between his queries pays for waking up as well, which this leaves out: on two
- * cores the loop alone makes that half as long again.
+ * How fast archive is, and how much it slows down a reader and a writer.
+ *
+ * Speed: the whole script moves a million 1m candles; psql moves the same batches as plain SQL, one
+ * transaction with INSERT … SELECT and DELETE each. Both include the same VACUUM (ANALYZE).
+ *
+ * Latency: pgbench reads days from the range that moves, or writes candles, without a pause:
+ * idle, beside a loop that keeps one core busy, during the plain batches, during archive, during
+ * archive --gentle, and during one INSERT and DELETE of everything. A reader that sleeps between
+ * its queries also pays for waking up, which this leaves out.
  *
  *     just bench archive               three rounds
  *     BENCH_ROUNDS=5 just bench archive
  *     BENCH_ONLY_SPEED=1 just bench archive    without the reader and the writer
  *
- * Wants psql and pgbench. Only ratios of one run mean anything; they are taken round by round, and their median is shown.
+ * Needs psql and pgbench. Compare only ratios of one run: they are taken round by round, and the
+ * median is shown.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -51,7 +53,6 @@ async function main(): Promise<void> {
   const sql = postgres(url, {
     max: 1,
     onnotice: () => {},
-    // One of klinekeep's own, which archive does not make room for.
     connection: { application_name: 'klinekeep bench' },
   });
   try {
@@ -66,7 +67,7 @@ async function main(): Promise<void> {
     for (let round = 0; round < ROUNDS; round++) {
       const run = (ours: boolean) =>
         ours ? measure(sql, () => archive(url)) : measure(sql, () => plain(url, file));
-      // Who comes first changes from round to round.
+      // The order changes from round to round.
       const isOursFirst = round % 2 === 0;
       const [first, second] = [await run(isOursFirst), await run(!isOursFirst)];
       rounds.push(isOursFirst ? { ours: first, plain: second } : { ours: second, plain: first });
@@ -85,7 +86,7 @@ async function main(): Promise<void> {
         ['one INSERT and DELETE', () => psql(url, '-f', big)],
       ];
       for (const [name, work] of during) {
-        // One after the other: on two cores they would be in each other's way.
+        // One after the other: on two cores they would slow each other down.
         await reset(sql);
         const reads = await beside(url, folder, READ, work);
         await reset(sql);
@@ -101,7 +102,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Two instruments: one whose candles are archived, one that is read and written beside it. */
+/** Stores two instruments: the candles of one are archived, the other one is written meanwhile. */
 async function makeCandles(sql: postgres.Sql): Promise<void> {
   for (const [id, base] of [
     [1, 'BTC'],
@@ -131,12 +132,11 @@ async function makeCandles(sql: postgres.Sql): Promise<void> {
     cross join lateral (
       select (30000 + random() * 1000 + n * 0)::numeric(28, 8) as p1, (random() * 100)::numeric(28, 8) as v1
     ) as p`;
-  // The reader's candles, and the newest ones of the archived instrument, which stay.
   await sql`insert into eth_usdt select 2, interval, open_time, close_time, p1, p2, p3, p4, v1, v2, trades, v3, v4, ca, ua
     from master where open_time < ${new Date(FROM_MS + 100_000 * 60_000)}`;
 }
 
-/** Everything hot again, nothing archived, no dead rows. */
+/** Puts every candle back into the main table, without dead rows. */
 async function reset(sql: postgres.Sql): Promise<void> {
   await sql`truncate btc_usdt, btc_usdt_archive, archive_batches`;
   await sql`insert into btc_usdt select * from master`;
@@ -148,7 +148,7 @@ async function reset(sql: postgres.Sql): Promise<void> {
 const SCRIPT = resolve(PROJECT_DIR, 'scripts/archive.ts');
 const LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
 
-/** The whole script, started the way the Justfile does. VACUUM is part of it. */
+/** Runs the whole script as the Justfile does. It includes VACUUM. */
 async function archive(url: string, ...words: string[]): Promise<void> {
   await run('node', ['--import', LOADER, SCRIPT, '1', '--as-of', AS_OF, '--quiet', ...words], {
     DATABASE_URL: url,
@@ -163,7 +163,7 @@ async function psql(url: string, ...words: string[]): Promise<void> {
   await run('psql', ['-qX', '-v', 'ON_ERROR_STOP=1', ...words, url]);
 }
 
-/** What people write: one transaction a batch, the same windows as ours. */
+/** Plain SQL with the same windows as archive, one transaction per batch. */
 function plainBatches(batchRows = BATCH_ROWS): string {
   const iso = (row: number) => new Date(FROM_MS + row * 60_000).toISOString();
   let text = '';
@@ -187,7 +187,7 @@ async function run(
   if (code !== 0) throw new Error(`${command} ended with ${code}`);
 }
 
-/** Does nothing, busily, in another process. */
+/** Keeps one core busy in another process. */
 async function burn(ms: number): Promise<void> {
   await run('node', ['-e', `for (const until = Date.now() + ${ms}; Date.now() < until; );`]);
 }
@@ -207,7 +207,7 @@ async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Co
   return { ms, vacuumMs: vacuum?.ms, walBytes: wal?.bytes };
 }
 
-/** Milliseconds that the transactions of one pgbench client took while `work` went on. */
+/** Measures the transactions of one pgbench client during `work`, in milliseconds. */
 async function beside(
   url: string,
   folder: string,
@@ -224,11 +224,11 @@ async function beside(
   client.kill();
   await exited;
   const lines = (await readFile(`${log}.${client.pid}`, 'utf8')).split('\n');
-  // The last one may be cut off: killed, pgbench loses what it has not written yet.
+  // The last line may be incomplete: when killed, pgbench loses what it has not written yet.
   return lines.slice(0, -1).map((line) => Number(line.split(' ')[2]) / 1000);
 }
 
-/** A day of candles from anywhere in both tiers; summed up there, so that the server is measured. */
+/** Sums up a random day from both tiers on the server, so that the server is measured. */
 const READ = `\\set day random(0, 689)
 select count(*), sum(volume), max(high_price) from all_klines
 where instrument_id = 1 and interval = '1m'

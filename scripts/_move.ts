@@ -1,20 +1,21 @@
-/** What the scripts archive and restore have in common: options, the run, and its words. */
+/** What the scripts archive and restore share: options, the run, and its output. */
 import type { ArgsDef } from 'citty';
 import {
-  archiveTableOf,
-  assertFit,
+  archiveTableName,
+  assertTablesFit,
   countBatches,
-  type Due,
-  findDue,
+  type InstrumentPlan,
+  type MoveOptions,
   type MoveRequest,
-  type MoveRun,
-  type RunOptions,
+  type MoveResult,
+  planInstrument,
   runMove,
-  tablesOf,
+  tablesFor,
 } from '../lib/archive/mod.ts';
 import {
   describeError,
   EXIT,
+  type ExitCode,
   formatBytes,
   formatCount,
   formatShort,
@@ -31,20 +32,20 @@ const BATCH_ROWS = 10_000;
 export const MOVE_ARGS = {
   batch: {
     type: 'string',
-    description: 'Candles a batch holds at most; fewer when it takes over 200 ms',
+    description: 'Candles in one batch at most; fewer when a batch takes over 200 ms',
     default: String(BATCH_ROWS),
   },
   gentle: {
     type: 'boolean',
-    description: 'One batch at a time, never two, and a pause as long after each',
+    description: 'After each batch, pause for as long as it took',
   },
   'max-runtime': {
     type: 'string',
     valueHint: 'span',
     description:
-      'Stop between two batches after this long, such as 10m; what is left is for the next run',
+      'Stop between two batches after this long, such as 10m; the next run moves the rest',
   },
-  'dry-run': { type: 'boolean', description: 'Say what would move, move nothing' },
+  'dry-run': { type: 'boolean', description: 'Show what would move, but move nothing' },
 } as const satisfies ArgsDef;
 
 export const moveOptions = {
@@ -54,15 +55,12 @@ export const moveOptions = {
   'dry-run': flag,
 };
 
-/** What a move was asked for, as both scripts read it. */
-export interface Move extends MoveRequest {
-  batchRows: number;
-  gentle: boolean;
-  maxRuntimeMs: number | undefined;
+/** The options of both scripts, parsed. */
+export interface Move extends Omit<MoveOptions, 'signal'> {
   dryRun: boolean;
-  keepUntilMs?: number;
 }
 
+/** Gives the options that both scripts have their names in `Move`. */
 export function readMove(values: {
   batch: number;
   gentle: boolean;
@@ -77,82 +75,79 @@ export function readMove(values: {
   };
 }
 
-/** What would move, for each instrument that has something due. Changes nothing. */
+/** Plans the move. Instruments without candles to move are left out. Changes nothing. */
 export async function planMove(
   move: MoveRequest,
   instruments: readonly Instrument[],
   context: Context,
-): Promise<Due[]> {
+): Promise<InstrumentPlan[]> {
   const { sql } = await context.database();
-  const dues: Due[] = [];
+  const plans: InstrumentPlan[] = [];
   for (const instrument of instruments) {
     context.signal.throwIfAborted();
-    const due = await findDue(sql, instrument, move);
-    if (due.rows > 0 || due.refused !== undefined) dues.push(due);
+    const plan = await planInstrument(sql, instrument, move);
+    if (plan.rows > 0 || plan.refusal !== undefined) plans.push(plan);
   }
-  return dues;
+  return plans;
 }
 
-/** Moves what is planned, with progress and warnings on the context. */
-export async function moveDues(
+/** Moves what is planned, and shows progress and warnings. */
+export async function movePlanned(
   move: Move,
-  dues: readonly Due[],
+  plans: readonly InstrumentPlan[],
   context: Context,
-): Promise<MoveRun> {
+): Promise<MoveResult> {
   const { log, progress, signal } = context;
-  const options: RunOptions = { ...move, signal };
-  progress.start(
-    dues.reduce((sum, due) => sum + due.rows, 0),
-    'candles',
-  );
-  const run = await runMove(await context.database(), dues, options, {
-    onBatch: ({ symbol }, { interval, rows, untilMs }) =>
-      progress.advance(rows, `${symbol} ${interval} ${formatShort(untilMs)}`),
-    onHeld: ({ symbol }) => log.warn(`${symbol}: held by another run, skipped`),
-    onFailed: ({ symbol }, error) => log.error(`${symbol}: ${describeError(error)}`),
-    onStopped: ({ symbol }, reason) => log.warn(`${symbol}: stopped, ${reason}`),
-    onWarning: log.warn,
-    onNote: log.info,
+  const rows = plans.reduce((sum, plan) => sum + plan.rows, 0);
+  progress.start(rows, 'candles');
+  const options = { ...move, signal };
+  const result = await runMove(await context.database(), plans, options, {
+    onBatch: ({ instrument, interval }, { rows, untilMs }) =>
+      progress.advance(rows, `${instrument.symbol} ${interval} ${formatShort(untilMs)}`),
+    onMessage: (level, message) => log[level](message),
   });
   progress.stop();
   if (signal.aborted)
     log.warn(`stopped ${progress.position ? `at ${progress.position}` : 'before it began'}`);
-  return run;
+  return result;
 }
 
 /**
- * The plan, for `--dry-run`: what would move, and what would be refused.
- * @param words for what moves, and for nothing
+ * The outcome of `--dry-run`: what would move, and what would be refused.
+ * @param texts.heading above the plan
+ * @param texts.nothing when there is nothing to move
  */
 export async function planOutcome(
   move: Move,
-  dues: readonly Due[],
+  plans: readonly InstrumentPlan[],
   sql: Sql,
   json: Record<string, unknown>,
-  words: { heading: string; nothing: string },
+  texts: { heading: string; nothing: string },
 ): Promise<Outcome> {
   const failed: { symbol: string; error: string }[] = [];
   const tables: Record<string, unknown>[] = [];
   const rows: (string | number)[][] = [];
-  for (const due of dues) {
+  for (const plan of plans) {
+    const { instrument, bytes } = plan;
     try {
-      await assertFit(sql, due.instrument);
+      await assertTablesFit(sql, instrument);
     } catch (error) {
       if (!(error instanceof KlinekeepError)) throw error;
-      failed.push({ symbol: due.instrument.symbol, error: describeError(error) });
+      failed.push({ symbol: instrument.symbol, error: describeError(error) });
       continue;
     }
-    const batches = countBatches(due, move.batchRows);
-    tables.push({ ...nameTables(due.instrument), rows: due.rows, batches, bytes: due.bytes });
-    const { source, target } = tablesOf(due.instrument, move.direction);
-    rows.push([source, target, due.rows, batches, formatBytes(due.bytes)]);
+    const batches = countBatches(plan, move.batchRows);
+    tables.push({ ...nameTables(instrument), rows: plan.rows, batches, bytes });
+    const { source, target } = tablesFor(instrument, move.direction);
+    rows.push([source, target, plan.rows, batches, formatBytes(bytes)]);
   }
-  const plan = formatTable(['from', 'to', 'candles', 'batches', 'bytes'], rows);
-  const lines = [
-    ...(rows.length > 0 ? [`${words.heading}\n\n${plan}`] : []),
-    ...(dues.length === 0 ? [words.nothing] : []),
-    ...describeUndone({ held: [], failed }),
-  ];
+  const lines: string[] = [];
+  if (rows.length > 0) {
+    const table = formatTable(['from', 'to', 'candles', 'batches', 'bytes'], rows);
+    lines.push(`${texts.heading}\n\n${table}`);
+  }
+  if (plans.length === 0) lines.push(texts.nothing);
+  lines.push(...describeUndone({ busy: [], failed }));
   return {
     exitCode: failed.length > 0 ? EXIT.failed : EXIT.done,
     json: { dryRun: true, ...json, tables, failed },
@@ -160,46 +155,46 @@ export async function planOutcome(
   };
 }
 
-/** What a run did. @param summary says of what the rows that moved are */
+const EXIT_CODES: Record<MoveResult['outcome'], ExitCode> = {
+  done: EXIT.done,
+  'work remaining': EXIT.later,
+  refused: EXIT.failed,
+  failed: EXIT.failed,
+};
+
+/** The outcome of a run. @param summary one line on what moved, from the number of rows */
 export function moveOutcome(
-  run: MoveRun,
+  run: MoveResult,
   json: Record<string, unknown>,
   summary: (rows: string) => string,
 ): Outcome {
-  const { held, failed, stopped, rows, rowsLeft } = run;
-  const sumOf = (what: 'equalRows' | 'conflictRows') =>
-    run.tables.reduce((sum, table) => sum + table[what], 0);
-  const [equalRows, conflictRows] = [sumOf('equalRows'), sumOf('conflictRows')];
-  const lines = [
-    ...run.tables.map(
-      (table) =>
-        `${table.instrument.symbol}: ${formatCount(table.movedRows)} candles moved to ${table.target}`,
-    ),
-    summary(formatCount(rows)),
-    ...(equalRows > 0
-      ? [`${formatCount(equalRows)} were in both tiers alike; one copy of each went`]
-      : []),
-    ...(conflictRows > 0
-      ? [
-          `${formatCount(conflictRows)} DIFFERED between the tiers; the newer one stayed, both are in archive_batches.conflicts of run ${run.runId}`,
-        ]
-      : []),
-    ...(rowsLeft > 0 ? [`${formatCount(rowsLeft)} candles left; run it again to go on`] : []),
-    ...stopped.map(({ symbol, reason }) => `  ${symbol}: ${reason}`),
-    ...describeUndone({ held, failed }),
-  ];
+  const { runId, outcome, rows, rowsLeft, busy, stopped } = run;
+  const failed = run.failed.map(({ symbol, error }) => ({ symbol, error: describeError(error) }));
+  const equalRows = run.tables.reduce((sum, table) => sum + table.equalRows, 0);
+  const conflictRows = run.tables.reduce((sum, table) => sum + table.conflictRows, 0);
+  const lines = run.tables.map(
+    (table) =>
+      `${table.instrument.symbol}: ${formatCount(table.movedRows)} candles moved to ${table.target}`,
+  );
+  lines.push(summary(formatCount(rows)));
+  if (equalRows > 0) lines.push(`${formatCount(equalRows)} identical duplicates removed`);
+  if (conflictRows > 0) {
+    lines.push(
+      `${formatCount(conflictRows)} DIFFERED between the tiers: the newer one stayed, archive_batches.conflicts of run ${runId} has both`,
+    );
+  }
+  if (rowsLeft > 0) lines.push(`${formatCount(rowsLeft)} candles left; run it again to continue`);
+  lines.push(...stopped.map(({ symbol, reason }) => `  ${symbol}: ${reason}`));
+  lines.push(...describeUndone({ busy, failed }));
   const tables = run.tables.map(({ instrument, movedRows, batches, equalRows, conflictRows }) => ({
     ...nameTables(instrument),
-    rows: movedRows,
-    ...{ batches, equalRows, conflictRows },
+    ...{ rows: movedRows, batches, equalRows, conflictRows },
   }));
   return {
-    exitCode: run.exitCode,
+    exitCode: EXIT_CODES[outcome],
     json: {
-      run: run.runId,
-      outcome: run.outcome,
-      ...json,
-      ...{ rows, rowsLeft, equalRows, conflictRows, tables, held, stopped, failed },
+      ...{ run: runId, outcome, ...json, rows, rowsLeft, equalRows, conflictRows },
+      ...{ tables, busy, stopped, failed },
     },
     text: lines.join('\n'),
   };
@@ -209,6 +204,6 @@ function nameTables(instrument: Instrument) {
   return {
     symbol: instrument.symbol,
     table: instrument.tableName,
-    archive: archiveTableOf(instrument),
+    archive: archiveTableName(instrument),
   };
 }

@@ -1,12 +1,14 @@
-import type { sortRuns } from '../lib/store/mod.ts';
+import type { sortResults } from '../lib/store/mod.ts';
 
-/** The lines that name what was held and what failed, for the end of a summary. */
+/** The last lines of a summary: which symbols were busy, and which failed. */
 export function describeUndone({
-  held,
+  busy,
   failed,
-}: Pick<ReturnType<typeof sortRuns>, 'held' | 'failed'>): string[] {
+}: Pick<ReturnType<typeof sortResults>, 'busy' | 'failed'>): string[] {
   return [
-    ...(held.length > 0 ? [`${held.length} held by another run, skipped: ${held.join(', ')}`] : []),
+    ...(busy.length > 0
+      ? [`${busy.length} skipped, another run works on them: ${busy.join(', ')}`]
+      : []),
     ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
     ...[...symbolsByError(failed)].map(([error, symbols]) => `  ${symbols.join(', ')}: ${error}`),
   ];

@@ -1,4 +1,4 @@
-import { batchesOf, type LoggedBatch, type LoggedRun, latestRuns } from '../lib/archive/mod.ts';
+import { type LoggedBatch, type LoggedRun, latestRuns, listBatches } from '../lib/archive/mod.ts';
 import {
   EXIT,
   formatCount,
@@ -20,13 +20,21 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'archive-log',
-  summary: 'What archive and restore did: who, when, which window, how many candles, how it ended',
+  summary:
+    'Lists the runs of archive and restore: who, when, which window, how many candles, how it ended',
   examples: ['', '--limit 100', '--symbol BTC/USDT', '--run 12'],
   args: {
-    symbol: { type: 'string', description: 'Only runs that moved candles of these, with commas' },
-    market: { type: 'string', description: "Of Binance's own names: spot or usdm" },
-    limit: { type: 'string', description: 'How many runs, the latest first', default: '20' },
-    run: { type: 'string', valueHint: 'id', description: 'The batches of this run' },
+    symbol: {
+      type: 'string',
+      description: 'Only runs that moved candles of these symbols; several with commas',
+    },
+    market: { type: 'string', description: "The market of Binance's own names: spot or usdm" },
+    limit: {
+      type: 'string',
+      description: 'How many runs to list, the latest first',
+      default: '20',
+    },
+    run: { type: 'string', valueHint: 'id', description: 'List the batches of this run' },
   },
   options: z
     .object({
@@ -45,63 +53,40 @@ export const script: Script<Options> = {
     if (options.run !== undefined) {
       const [run] = await latestRuns(sql, { id: options.run, limit: 1 });
       if (run === undefined) {
-        throw new KlinekeepError('data', `There is no run ${options.run}.`, {
-          hint: 'archive-log without --run lists the latest ones.',
+        throw new KlinekeepError('data', `Cannot find run ${options.run} of archive or restore.`, {
+          hint: 'archive-log without --run lists the latest runs.',
         });
       }
-      const batches = await batchesOf(sql, run.id);
+      const batches = await listBatches(sql, run.id);
       return {
         exitCode: EXIT.done,
-        json: { run: runToJson(run), batches: batches.map(batchToJson) },
-        text: `${showRuns([run])}\n\n${showBatches(batches)}`,
+        json: { run, batches },
+        text: `${formatRuns([run])}\n\n${formatBatches(batches)}`,
       };
     }
     const instruments =
       options.symbols.length > 0 ? await findInstruments(sql, options.symbols) : [];
     const runs = await latestRuns(sql, { instruments, limit: options.limit });
     return {
-      json: { runs: runs.map(runToJson) },
-      text: runs.length === 0 ? 'Nothing was ever archived or restored.' : showRuns(runs),
+      json: { runs },
+      text: runs.length === 0 ? 'No run of archive or restore yet.' : formatRuns(runs),
     };
   },
 };
 
-const iso = (timeMs: number | undefined) =>
-  timeMs === undefined ? null : new Date(timeMs).toISOString();
+const formatDate = (date: Date) => formatShort(date.getTime());
 
-function runToJson({ startedMs, finishedMs, window, outcome, detail, ...run }: LoggedRun) {
-  return {
-    ...run,
-    startedAt: iso(startedMs),
-    finishedAt: iso(finishedMs),
-    from: iso(window.fromMs),
-    to: iso(window.toMs),
-    outcome: outcome ?? null,
-    detail: detail ?? null,
-  };
-}
-
-function batchToJson({ movedAtMs, window, durationMs, ...batch }: LoggedBatch) {
-  return {
-    ...batch,
-    movedAt: iso(movedAtMs),
-    from: iso(window.fromMs),
-    to: iso(window.toMs),
-    durationMs: durationMs ?? null,
-  };
-}
-
-function showRuns(runs: readonly LoggedRun[]): string {
+function formatRuns(runs: readonly LoggedRun[]): string {
   const rows = runs.map((run) => [
     Number(run.id),
     run.verb,
-    formatShort(run.startedMs),
+    formatDate(run.startedAt),
     `${run.startedBy}@${run.host}`,
-    `${run.window.fromMs === undefined ? '' : `${formatShort(run.window.fromMs)} `}to ${formatShort(run.window.toMs)}`,
+    `${run.from ? `${formatDate(run.from)} ` : ''}to ${formatDate(run.to)}`,
     run.movedRows,
     run.batches,
     run.conflictRows,
-    run.finishedMs === undefined ? '' : formatDuration(run.finishedMs - run.startedMs),
+    run.finishedAt ? formatDuration(run.finishedAt.getTime() - run.startedAt.getTime()) : '',
     run.outcome ?? 'running or killed',
   ]);
   const head = 'run,verb,started (UTC),by,window,candles,batches,conflicts,took,outcome'.split(',');
@@ -111,17 +96,17 @@ function showRuns(runs: readonly LoggedRun[]): string {
   return `${formatTable(head, rows)}${details.length > 0 ? `\n${details.join('')}` : ''}`;
 }
 
-function showBatches(batches: readonly LoggedBatch[]): string {
+function formatBatches(batches: readonly LoggedBatch[]): string {
   const rows = batches.map((batch) => [
     batch.symbol,
     batch.interval,
-    formatShort(batch.window.fromMs),
-    formatShort(batch.window.toMs),
+    formatDate(batch.from),
+    formatDate(batch.to),
     batch.movedRows,
     batch.equalRows,
     batch.conflictRows,
-    batch.durationMs === undefined ? '' : `${formatCount(batch.durationMs)} ms`,
-    batch.contentHash ?? '',
+    `${formatCount(batch.durationMs)} ms`,
+    batch.contentHash,
   ]);
   const head = 'symbol,interval,from,to,candles,equal,conflicts,took,content hash'.split(',');
   return formatTable(head, rows);

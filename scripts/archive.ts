@@ -13,9 +13,9 @@ import { chooseInstruments, type InstrumentChoice } from '../lib/store/mod.ts';
 import {
   MOVE_ARGS,
   type Move,
-  moveDues,
   moveOptions,
   moveOutcome,
+  movePlanned,
   planMove,
   planOutcome,
   readMove,
@@ -26,7 +26,7 @@ interface Options extends Move, InstrumentChoice {}
 export const script: Script<Options> = {
   name: 'archive',
   summary:
-    'Moves candles older than DAYS days into the archive tables, batch by batch, each proven before it counts',
+    'Moves candles older than DAYS days into the archive tables, in batches that are proven before they commit',
   examples: [
     '365',
     '365 --dry-run',
@@ -37,14 +37,14 @@ export const script: Script<Options> = {
   args: {
     days: {
       type: 'positional',
-      description: 'How many days stay in the main tables',
+      description: 'How many days to keep in the main tables',
       required: true,
     },
     ...FILTER_ARGS,
     'as-of': {
       type: 'string',
       valueHint: 'time',
-      description: 'Count the days back from here',
+      description: 'Count the days back from this time',
       default: 'now',
     },
     ...MOVE_ARGS,
@@ -85,16 +85,16 @@ export const script: Script<Options> = {
   writes: ({ dryRun }) => !dryRun,
   async run(options, context) {
     const { sql } = await context.database();
-    const dues = await planMove(options, await chooseInstruments(sql, options), context);
+    const plans = await planMove(options, await chooseInstruments(sql, options), context);
     const { toMs } = options.range;
     const json = { cutoff: new Date(toMs).toISOString() };
     if (options.dryRun) {
-      return await planOutcome(options, dues, sql, json, {
-        heading: `Would move what opens before ${formatShort(toMs)}:`,
-        nothing: `Nothing is older than ${formatShort(toMs)}.`,
+      return await planOutcome(options, plans, sql, json, {
+        heading: `Would move the candles from before ${formatShort(toMs)}:`,
+        nothing: `No candle is older than ${formatShort(toMs)}.`,
       });
     }
-    const run = await moveDues(options, dues, context);
+    const run = await movePlanned(options, plans, context);
     return moveOutcome(
       run,
       json,

@@ -109,7 +109,7 @@ export async function adopt(options: Options, context: Context): Promise<Adopted
   throwIfOnlyFailure(runs);
   const [run] = runs;
   if (run?.state !== 'done') {
-    throw new KlinekeepError('later', `${instrument.symbol} is held by another run.`, {
+    throw new KlinekeepError('later', `Another run works on ${instrument.symbol}.`, {
       hint: 'Run it again when the other run has ended.',
     });
   }

@@ -20,7 +20,12 @@ import {
   type Source,
 } from '../lib/download/mod.ts';
 import type { SymbolName } from '../lib/market/mod.ts';
-import { eachInstrument, exitCodeOf, sortRuns, throwIfOnlyFailure } from '../lib/store/mod.ts';
+import {
+  chooseExitCode,
+  eachInstrument,
+  sortResults,
+  throwIfOnlyFailure,
+} from '../lib/store/mod.ts';
 import { describeUndone } from './_text.ts';
 
 interface Options extends FetchOptions {
@@ -41,8 +46,8 @@ export async function fetchHistory(options: Options, context: Context) {
       concurrency: options.concurrency,
       signal: context.signal,
       endsRun: isShutOut,
-      onHeld: (instrument) =>
-        context.log.warn(`${instrument.symbol}: held by another run, skipped`),
+      onBusy: (instrument) =>
+        context.log.warn(`${instrument.symbol}: skipped, another run works on it`),
       onFailed: (instrument, _, error) => {
         if (instruments.length > 1)
           context.log.error(`${instrument.symbol}: ${describeError(error)}`);
@@ -126,11 +131,11 @@ export const script: Script<Options> = {
   async run(options, context) {
     const runs = await fetchHistory(options, context);
     throwIfOnlyFailure(runs);
-    const { done, held, failed } = sortRuns(runs);
-    const lines = [...done.map(showFetched), ...describeUndone({ held, failed })];
+    const { done, busy, failed } = sortResults(runs);
+    const lines = [...done.map(showFetched), ...describeUndone({ busy, failed })];
     return {
-      exitCode: exitCodeOf(runs),
-      json: { series: done, held, failed },
+      exitCode: chooseExitCode(runs),
+      json: { series: done, busy, failed },
       text: lines.join('\n'),
     };
   },

@@ -12,9 +12,9 @@ import { findInstruments } from '../lib/store/mod.ts';
 import {
   MOVE_ARGS,
   type Move,
-  moveDues,
   moveOptions,
   moveOutcome,
+  movePlanned,
   planMove,
   planOutcome,
   readMove,
@@ -37,11 +37,11 @@ export const script: Script<Options> = {
     'BTC/USDT --from 2023-01-01 --to 2023-02-01 --dry-run',
   ],
   args: {
-    symbol: { type: 'positional', description: 'BTC/USDT, several with commas', required: true },
-    market: { type: 'string', description: "Of Binance's own names: spot or usdm" },
+    symbol: { type: 'positional', description: 'BTC/USDT; several with commas', required: true },
+    market: { type: 'string', description: "The market of Binance's own names: spot or usdm" },
     interval: { type: 'string', description: 'Only this interval' },
     from: { type: 'string', valueHint: 'time', description: 'First open time' },
-    to: { type: 'string', valueHint: 'time', description: 'End of the open times; not in it' },
+    to: { type: 'string', valueHint: 'time', description: 'End of the open times, exclusive' },
     'keep-until': {
       type: 'string',
       valueHint: 'time',
@@ -86,7 +86,7 @@ export const script: Script<Options> = {
   writes: ({ dryRun }) => !dryRun,
   async run(options, context) {
     const { sql } = await context.database();
-    const dues = await planMove(options, await findInstruments(sql, options.symbols), context);
+    const plans = await planMove(options, await findInstruments(sql, options.symbols), context);
     const { range, keepUntilMs } = options;
     const span = `from ${formatShort(range.fromMs)} to ${formatShort(range.toMs)}`;
     const json = {
@@ -95,12 +95,12 @@ export const script: Script<Options> = {
       keepUntil: new Date(keepUntilMs).toISOString(),
     };
     if (options.dryRun) {
-      return await planOutcome(options, dues, sql, json, {
-        heading: `Would move what opens ${span}:`,
-        nothing: `Nothing ${span} is archived.`,
+      return await planOutcome(options, plans, sql, json, {
+        heading: `Would move the candles ${span}:`,
+        nothing: `No candle ${span} is archived.`,
       });
     }
-    const run = await moveDues(options, dues, context);
+    const run = await movePlanned(options, plans, context);
     const kept = `archive leaves them alone until ${formatShort(keepUntilMs)}`;
     return moveOutcome(run, json, (rows) => `${rows} candles ${span} restored; ${kept}`);
   },

@@ -21,12 +21,12 @@ import {
 } from '../lib/download/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import {
+  chooseExitCode,
   eachInstrument,
-  exitCodeOf,
   findInstruments,
   listInstruments,
   type StoreCounts,
-  sortRuns,
+  sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
 import { describeUndone } from './_text.ts';
@@ -65,8 +65,8 @@ export async function updateKlines(options: Options, context: Context) {
       signal: context.signal,
       endsRun: isShutOut,
       patienceMs: PATIENCE_MS,
-      onHeld: ({ symbol }, index) =>
-        context.log.info(`${place(index)} ${symbol}: held by another run, skipped`),
+      onBusy: ({ symbol }, index) =>
+        context.log.info(`${place(index)} ${symbol}: skipped, another run works on it`),
       onFailed: ({ symbol, market }, index, error) => {
         // Said once, of the market: it is the same of each.
         if (error === down.get(market)) return;
@@ -140,11 +140,11 @@ export const script: Script<Options> = {
   async run(options, context) {
     const runs = await updateKlines(options, context);
     throwIfOnlyFailure(runs);
-    const { done, held, failed: failedWhole } = sortRuns(runs);
+    const { done, busy, failed: failedWhole } = sortResults(runs);
     const series = done.flatMap((instrument) => instrument.series);
     const failedSeries = done.flatMap((instrument) => instrument.failed);
     const failed = [...failedWhole, ...failedSeries];
-    const isNothing = series.length + failed.length + held.length === 0;
+    const isNothing = series.length + failed.length + busy.length === 0;
     if (options.symbols.length > 0 && isNothing) {
       throw new KlinekeepError(
         'usage',
@@ -175,11 +175,11 @@ export const script: Script<Options> = {
       revised: sum((each) => each.revised),
       rejected: sum((each) => each.rejected),
     };
-    const lines = [showTotals(totals), ...describeUndone({ held, failed })];
+    const lines = [showTotals(totals), ...describeUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
-      exitCode: failedSeries.length > 0 ? EXIT.failed : exitCodeOf(runs),
-      json: { ...totals, held, failed, details: series, requests },
+      exitCode: failedSeries.length > 0 ? EXIT.failed : chooseExitCode(runs),
+      json: { ...totals, busy, failed, details: series, requests },
       text: lines.join('\n'),
     };
   },

@@ -15,8 +15,8 @@ import {
 import {
   chooseInstruments,
   eachInstrument,
-  type InstrumentRun,
-  sortRuns,
+  type InstrumentResult,
+  sortResults,
 } from '../lib/store/mod.ts';
 import {
   byWorst,
@@ -107,7 +107,7 @@ async function repair(
   options: Options,
   context: Context,
   reports: readonly InstrumentReport[],
-): Promise<InstrumentRun<InstrumentRepair>[]> {
+): Promise<InstrumentResult<InstrumentRepair>[]> {
   const findingsOf = (report: InstrumentReport) =>
     report.series.flatMap(({ findings }) => findings);
   const damaged = reports.filter((report) => findingsOf(report).some(isRepairable));
@@ -124,8 +124,8 @@ async function repair(
       concurrency: CONCURRENCY,
       signal: context.signal,
       endsRun: isShutOut,
-      onHeld: (instrument) =>
-        context.log.warn(`${instrument.symbol}: held by another run, skipped`),
+      onBusy: (instrument) =>
+        context.log.warn(`${instrument.symbol}: skipped, another run works on it`),
       onFailed: (instrument, _, error) =>
         context.log.error(`${instrument.symbol}: ${describeError(error)}`),
     },
@@ -204,7 +204,7 @@ export const script: Script<Options> = {
   writes: ({ repair }) => repair,
   async run(options, context) {
     const { reports, runs } = await verifyIntegrity(options, context);
-    const { done, held, failed } = sortRuns(runs);
+    const { done, busy, failed } = sortResults(runs);
     const repaired = done.flatMap((each) => each.done);
     const findings = reports
       .flatMap((report) => [...report.findings, ...report.series.flatMap((each) => each.findings)])
@@ -213,7 +213,7 @@ export const script: Script<Options> = {
     const text = [
       ...repaired.map(showRepair),
       showReports(reports, { withInfo: options.symbols.length > 0 }),
-      ...describeUndone({ held, failed }),
+      ...describeUndone({ busy, failed }),
     ].join('\n');
     return {
       exitCode: exitCode(failing, runs),
@@ -230,7 +230,7 @@ export const script: Script<Options> = {
           interval: series.interval,
           ...counts,
         })),
-        held,
+        busy,
         failed,
       },
       text,
@@ -238,10 +238,13 @@ export const script: Script<Options> = {
   },
 };
 
-function exitCode(failing: readonly Finding[], runs: readonly InstrumentRun<unknown>[]): ExitCode {
+function exitCode(
+  failing: readonly Finding[],
+  runs: readonly InstrumentResult<unknown>[],
+): ExitCode {
   if (runs.some((run) => run.state === 'failed')) return EXIT.failed;
   if (failing.length > 0) return EXIT.findings;
-  return runs.some((run) => run.state === 'held') ? EXIT.later : EXIT.done;
+  return runs.some((run) => run.state === 'busy') ? EXIT.later : EXIT.done;
 }
 
 await main(import.meta, script);

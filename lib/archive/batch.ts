@@ -1,53 +1,53 @@
-import type postgres from 'postgres';
+import type { TransactionSql } from 'postgres';
 import { formatShort, KlinekeepError } from '../base/mod.ts';
 import type { Series, TimeRange } from '../market/mod.ts';
 import { runSql, runStatements, type Session, type SqlValues } from '../postgres/mod.ts';
 import { lockedTransaction } from '../store/mod.ts';
 import type { Direction } from './log.ts';
-import { type Columns, tablesOf } from './tables.ts';
+import { type Columns, tablesFor } from './tables.ts';
 
 export interface Batch {
-  /** A UUID of its own: the log tells by it whether the batch was committed. */
+  /** A UUID. The log has it if the batch was committed. */
   id: string;
   runId: string;
   direction: Direction;
-  /** Of both tables. */
+  /** The columns that both tables have. */
   columns: Columns;
   window: TimeRange;
 }
 
 export interface BatchCounts {
   movedRows: number;
-  /** The other tier had it already: the copy here went without moving. */
+  /** Copies that were deleted instead of moved: the other tier had the candle already. */
   droppedRows: number;
+  /** Whether sessions waited for a lock of this batch just before its COMMIT. */
+  othersWaited: boolean;
 }
 
-interface Settled {
-  equal_rows: number;
-  conflict_rows: number;
-  conflicts: string | null;
-  dropped_rows: number;
-  dropped_hash: string;
-  replaced_hash: string;
-  is_settled: boolean;
-}
+/** What the target holds of a window: values for move.sql. */
+type Held = { held_rows: number; held_hash: string };
 
-const NOTHING_SETTLED: Settled = {
+/** What was done about the candles that both tables held: values for move.sql. */
+type Duplicates = typeof NO_DUPLICATES;
+
+const NO_DUPLICATES = {
   equal_rows: 0,
   conflict_rows: 0,
-  conflicts: null,
+  /** JSON of both rows of each conflict. */
+  conflicts: '',
   dropped_rows: 0,
   dropped_hash: '0',
   replaced_hash: '0',
-  is_settled: true,
 };
 
+const REPEATABLE_READ = 'isolation level repeatable read';
+
 /**
- * Moves the candles of one window from one tier to the other in one transaction, which commits
- * only when it is proven that the target gained what the source lost. The session holds the
+ * Moves the candles of one window from one tier to the other in one transaction. It commits only
+ * when it is proven that the target gained what the source lost. The session holds the
  * instrument's lock.
- * @throws KlinekeepError (1) when it is not proven, (75) when the lock was lost to another run; what
- * PostgreSQL says else, with 40001 when somebody changed a candle of the window meanwhile
+ * @throws KlinekeepError (1) when that is not proven, (75) when another run has taken the instrument;
+ * PostgreSQL's errors, with 40001 when another program changed a candle of the window meanwhile
  */
 export async function moveBatch(
   session: Session,
@@ -55,65 +55,92 @@ export async function moveBatch(
   { id, runId, direction, columns, window }: Batch,
 ): Promise<BatchCounts> {
   const values: SqlValues = {
-    ...tablesOf(instrument, direction),
+    ...tablesFor(instrument, direction),
     ...columns,
-    instrument_id: instrument.id,
-    interval,
+    ...{ batch_id: id, run_id: runId, direction, instrument_id: instrument.id, interval },
     from_time: new Date(window.fromMs),
     to_time: new Date(window.toMs),
   };
   return await lockedTransaction(session, instrument.id, REPEATABLE_READ, async (tx) => {
-    const { held, settled } = await makeRoom(tx, values);
-    const [copied, proof] = await runStatements<{
-      wanted_rows: number;
-      gained_rows: number;
-      is_proven: boolean;
-    }>(tx, 'archive/move.sql', {
-      ...values,
-      batch_id: id,
-      run_id: runId,
-      direction,
-      held_rows: held.row_count,
-      held_hash: held.content_hash,
-      equal_rows: settled.equal_rows,
-      conflict_rows: settled.conflict_rows,
-      conflicts: settled.conflicts ?? '',
-      dropped_rows: settled.dropped_rows,
-      dropped_hash: settled.dropped_hash,
-      replaced_hash: settled.replaced_hash,
-    });
-    const [deleted] = await runStatements(tx, 'archive/delete_moved.sql', values);
-    const found = proof?.rows[0];
-    const isProven =
-      found?.is_proven && copied?.count === found.wanted_rows && deleted?.count === copied.count;
-    if (!isProven || !settled.is_settled) {
-      throw new KlinekeepError(
-        'failed',
-        `Of ${found?.wanted_rows} candles ${copied?.count} were copied, ${found?.gained_rows} arrived and ${deleted?.count} were deleted, ` +
-          `or not the same ones, between ${formatShort(window.fromMs)} and ${formatShort(window.toMs)}. The batch was rolled back.`,
-        {
-          hint: 'A trigger or a rule on these tables may be in the way. verify checks what is stored.',
-        },
-      );
+    let held = await readTarget(tx, values);
+    let duplicates = NO_DUPLICATES;
+    if (held.held_rows > 0) {
+      duplicates = await resolveDuplicates(tx, values, window);
+      held = await readTarget(tx, values);
     }
-    return { movedRows: found.wanted_rows, droppedRows: settled.dropped_rows };
+    const movedRows = await copyAndDelete(tx, { ...values, ...duplicates, ...held }, window);
+    return {
+      movedRows,
+      droppedRows: duplicates.dropped_rows,
+      othersWaited: await doOthersWait(tx),
+    };
   });
 }
 
-const REPEATABLE_READ = 'isolation level repeatable read';
+async function readTarget(tx: TransactionSql, values: SqlValues): Promise<Held> {
+  const [found] = await runSql<{ row_count: number; content_hash: string }>(
+    tx,
+    'archive/read_target.sql',
+    values,
+  );
+  return { held_rows: found?.row_count ?? 0, held_hash: found?.content_hash ?? '0' };
+}
 
-/** What the target holds of the window, after the candles that both hold have been settled. */
-async function makeRoom(tx: postgres.TransactionSql, values: SqlValues) {
-  const look = async () => {
-    const [held] = await runSql<{ row_count: number; content_hash: string }>(
-      tx,
-      'archive/read_target.sql',
-      values,
+/** Deletes one copy of each candle that both tables hold. */
+async function resolveDuplicates(
+  tx: TransactionSql,
+  values: SqlValues,
+  window: TimeRange,
+): Promise<Duplicates> {
+  const [found] = await runSql<Duplicates & { conflicts: string | null; is_settled: boolean }>(
+    tx,
+    'archive/resolve_duplicates.sql',
+    values,
+  );
+  if (!found?.is_settled) throw notProven('Not every duplicate could be deleted', window);
+  const { is_settled, ...duplicates } = found;
+  return { ...duplicates, conflicts: duplicates.conflicts ?? '' };
+}
+
+/**
+ * Copies the window, reads the copy back, logs the batch, and deletes the originals.
+ * @returns how many candles that were
+ */
+async function copyAndDelete(
+  tx: TransactionSql,
+  values: SqlValues,
+  window: TimeRange,
+): Promise<number> {
+  const [copied, compared] = await runStatements<{
+    wanted_rows: number;
+    gained_rows: number;
+    is_proven: boolean;
+  }>(tx, 'archive/move.sql', values);
+  const [deleted] = await runStatements(tx, 'archive/delete_moved.sql', values);
+  const proof = compared?.rows[0];
+  const isProven =
+    proof?.is_proven && copied?.count === proof.wanted_rows && deleted?.count === copied.count;
+  if (!isProven) {
+    throw notProven(
+      `Of ${proof?.wanted_rows} candles ${copied?.count} were copied, ${proof?.gained_rows} arrived and ` +
+        `${deleted?.count} were deleted, or not the same ones`,
+      window,
     );
-    return held as { row_count: number; content_hash: string };
-  };
-  const before = await look();
-  if (before.row_count === 0) return { held: before, settled: NOTHING_SETTLED };
-  const [settled] = await runSql<Settled>(tx, 'archive/resolve_duplicates.sql', values);
-  return { held: await look(), settled: settled as Settled };
+  }
+  return proof.wanted_rows;
+}
+
+function notProven(what: string, { fromMs, toMs }: TimeRange): KlinekeepError {
+  return new KlinekeepError(
+    'failed',
+    `${what}, between ${formatShort(fromMs)} and ${formatShort(toMs)}. The batch was rolled back.`,
+    {
+      hint: 'A trigger or a rule on these tables may have changed candles. verify checks what is stored.',
+    },
+  );
+}
+
+async function doOthersWait(tx: TransactionSql): Promise<boolean> {
+  const [found] = await runSql<{ waiting_sessions: number }>(tx, 'archive/waiting_sessions.sql');
+  return (found?.waiting_sessions ?? 0) > 0;
 }

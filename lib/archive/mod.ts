@@ -1,6 +1,19 @@
 /** Moves candles between the tiers, with proofs: plan, batch, run, log. */
-export { batchesOf, type LoggedBatch, type LoggedRun, latestRuns } from './log.ts';
-export type { RunOptions } from './options.ts';
-export { countBatches, cutoffMs, type Due, findDue, type MoveRequest } from './plan.ts';
-export { type MoveRun, runMove } from './run.ts';
-export { archiveTableOf, assertFit, compareShapes, readColumns, tablesOf } from './tables.ts';
+export { type LoggedBatch, type LoggedRun, latestRuns, listBatches } from './logged-runs.ts';
+export type { MoveResult } from './move-result.ts';
+export type { MoveOptions } from './move-run.ts';
+export {
+  countBatches,
+  cutoffMs,
+  type InstrumentPlan,
+  type MoveRequest,
+  planInstrument,
+} from './plan.ts';
+export { runMove } from './run.ts';
+export {
+  archiveTableName,
+  assertTablesFit,
+  compareShapes,
+  readColumns,
+  tablesFor,
+} from './tables.ts';

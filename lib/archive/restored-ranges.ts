@@ -1,14 +1,20 @@
-import type { Instrument, Interval, TimeRange } from '../market/mod.ts';
+import { type Instrument, type Interval, subtractRanges, type TimeRange } from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
 
+/** A range of one series of an instrument. */
+export interface SeriesRange {
+  interval: Interval;
+  range: TimeRange;
+}
+
 /**
- * Lets archive leave ranges of an instrument alone until `keepUntilMs`. Of the same range the
- * latest word counts.
+ * Makes archive leave ranges of an instrument alone until `keep.untilMs` (Unix ms). For a range that
+ * is kept already the new date counts.
  */
 export async function keepRestored(
   sql: Sql,
   instrument: Instrument,
-  ranges: readonly { interval: Interval; range: TimeRange }[],
+  ranges: readonly SeriesRange[],
   keep: { untilMs: number; runId: string },
 ): Promise<void> {
   const rows = ranges.map(({ interval, range }) => ({
@@ -25,18 +31,20 @@ export async function keepRestored(
     do update set keep_until = excluded.keep_until, run_id = excluded.run_id, restored_at = now()`;
 }
 
-/** The ranges of an instrument that archive has to leave alone now, oldest first. */
-export async function keptRanges(
+/** What is left of ranges of an instrument without those that archive has to leave alone now. */
+export async function subtractKept(
   sql: Sql,
   instrument: Instrument,
-): Promise<{ interval: Interval; range: TimeRange }[]> {
-  const rows = await sql`
+  ranges: readonly SeriesRange[],
+): Promise<SeriesRange[]> {
+  const kept = await sql`
     select interval, from_time, to_time
     from restored_ranges
-    where instrument_id = ${instrument.id} and keep_until > now()
-    order by interval, from_time`;
-  return rows.map((row) => ({
-    interval: row.interval,
-    range: { fromMs: row.from_time.getTime(), toMs: row.to_time.getTime() },
-  }));
+    where instrument_id = ${instrument.id} and keep_until > now()`;
+  return ranges.flatMap(({ interval, range }) => {
+    const holes = kept
+      .filter((row) => row.interval === interval)
+      .map((row) => ({ fromMs: row.from_time.getTime(), toMs: row.to_time.getTime() }));
+    return subtractRanges([range], holes).map((left) => ({ interval, range: left }));
+  });
 }

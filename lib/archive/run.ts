@@ -1,133 +1,111 @@
-import { describeError, EXIT, type ExitCode, KlinekeepError, retry } from '../base/mod.ts';
+import { describeError, retry } from '../base/mod.ts';
 import type { Instrument } from '../market/mod.ts';
-import { type Database, isConnectionLost, lossOf } from '../postgres/mod.ts';
+import { type Database, isConnectionLost, lossOf, type Sql } from '../postgres/mod.ts';
 import { eachInstrument } from '../store/mod.ts';
-import { createMover } from './instrument.ts';
+import { BatchSizer } from './batch-sizer.ts';
+import { moveInstrument } from './instrument.ts';
 import { type BatchSums, beginRun, endRun, type RunOutcome, sumBatches } from './log.ts';
-import type { RunEvents, RunOptions } from './options.ts';
-import type { Due } from './plan.ts';
-import { tablesOf } from './tables.ts';
-import { blindSpot, oldSnapshots, watchPressure } from './throttle.ts';
-
-/** What one run did. */
-export interface MoveRun {
-  runId: string;
-  tables: ({ instrument: Instrument; source: string; target: string } & BatchSums)[];
-  rows: number;
-  rowsLeft: number;
-  outcome: RunOutcome;
-  /** Symbols that another run works on. */
-  held: string[];
-  failed: { symbol: string; error: string }[];
-  /** Stopped before all was moved, and why. */
-  stopped: { symbol: string; reason: string }[];
-  exitCode: ExitCode;
-}
+import { explain, judge, type MoveResult, summarize, type Unfinished } from './move-result.ts';
+import type { MoveEvents, MoveOptions, MoveRun } from './move-run.ts';
+import type { InstrumentPlan } from './plan.ts';
+import { findBlindSpot, findOldTransactions } from './throttle.ts';
 
 /**
- * Moves what is due from one tier to the other, one instrument after the other, and writes down
- * how it went. One that fails, or that another run holds, does not stop the others. A signal ends
- * it between two batches, as any other reason to stop.
- * @throws KlinekeepError (69) or a connection's error when PostgreSQL is gone for good
+ * Moves what is planned from one tier to the other, one instrument after the other, and records how
+ * it went. An instrument that fails, or that another run works on, does not stop the others. A
+ * signal ends the run between two batches.
+ * @throws KlinekeepError (69) or a connection's error when PostgreSQL does not come back
  */
 export async function runMove(
   database: Database,
-  dues: readonly Due[],
-  options: RunOptions,
-  events: RunEvents = {},
-): Promise<MoveRun> {
-  const { direction, range, signal } = options;
-  const untilMs = performance.now() + (options.maxRuntimeMs ?? Number.POSITIVE_INFINITY);
-  for (const holder of await oldSnapshots(database.sql)) {
-    events.onWarning?.(`${holder}: until it ends, VACUUM cannot remove what is moved now`);
-  }
-  const blind = await blindSpot(database.sql);
-  if (blind) (blind.hasReplicas ? events.onWarning : events.onNote)?.(blind.message);
-  const runId = await beginRun(
-    database.sql,
-    direction,
-    direction === 'archive' ? { toMs: range.toMs } : range,
-  );
-  const undone: Pick<MoveRun, 'held' | 'failed' | 'stopped'> = {
-    held: [],
-    failed: [],
-    stopped: [],
-  };
-  const errors: unknown[] = [];
-  const noteFailure = (instrument: Instrument, error: unknown) => {
-    errors.push(error);
-    undone.failed.push({ symbol: instrument.symbol, error: describeError(error) });
-    events.onFailed?.(instrument, error);
-  };
-  // A server that is gone for good is gone for all instruments.
-  const gone = new AbortController();
-  const pressure = watchPressure(database);
-  const work = createMover({ dues, options, events, runId, untilMs, pressure });
+  plans: readonly InstrumentPlan[],
+  options: MoveOptions,
+  events: MoveEvents,
+): Promise<MoveResult> {
+  const { signal } = options;
+  await warnBeforehand(database.sql, events);
+  const run = await startRun(database.sql, options, events);
+  const unfinished: Unfinished = { busy: [], failed: [], stopped: [] };
   try {
-    await eachInstrument(
-      database,
-      dues.map(({ instrument }) => instrument),
-      {
-        concurrency: 1,
-        signal: AbortSignal.any([signal, gone.signal]),
-        onHeld: (instrument) => {
-          undone.held.push(instrument.symbol);
-          events.onHeld?.(instrument);
-        },
-        onFailed: (instrument, _, error) => {
-          noteFailure(instrument, error);
-          if (isConnectionLost(error)) gone.abort(error);
-        },
-      },
-      async (turn) => {
-        const reason = await work(turn).catch((error) => {
-          // Ending a run does not make up for what went wrong before.
-          if (signal.aborted && error !== signal.reason && !isConnectionLost(error))
-            noteFailure(turn.instrument, error);
-          throw error;
-        });
-        if (reason === undefined) return;
-        undone.stopped.push({ symbol: turn.instrument.symbol, reason });
-        events.onStopped?.(turn.instrument, reason);
-      },
-    );
-    gone.signal.throwIfAborted();
+    await moveInstruments(database, plans, run, unfinished);
   } catch (error) {
     if (!signal.aborted) {
-      await close(database, runId, 'failed', describeError(error));
+      await closeRun(database, run.id, 'failed', describeError(error));
       throw error;
     }
-  } finally {
-    pressure.stop();
   }
+  const outcome = judge(unfinished, signal.aborted);
+  const sums = await closeRun(database, run.id, outcome, explain(unfinished, signal));
+  return { ...summarize(run, plans, outcome, sums), ...unfinished };
+}
 
-  const outcome = outcomeOf(undone, errors, signal.aborted);
-  const detail = [
-    ...undone.failed.map(({ symbol, error }) => `${symbol}: ${error}`),
-    ...undone.stopped.map(({ symbol, reason }) => `${symbol}: ${reason}`),
-    ...undone.held.map((symbol) => `${symbol}: held by another run`),
-    ...(signal.aborted ? [describeError(signal.reason)] : []),
-  ];
-  const sums = await close(database, runId, outcome, detail.join('\n'));
-  const tables = dues.flatMap(({ instrument }) => {
-    const sum = sums.get(instrument.id);
-    return sum ? [{ instrument, ...tablesOf(instrument, direction), ...sum }] : [];
-  });
-  const settled = tables.reduce((sum, table) => sum + table.movedRows + table.droppedRows, 0);
-  const planned = dues.reduce((sum, due) => sum + due.rows, 0);
+async function warnBeforehand(sql: Sql, { onMessage }: MoveEvents): Promise<void> {
+  for (const transaction of await findOldTransactions(sql))
+    onMessage('warn', `${transaction}: until it ends, VACUUM cannot remove what is moved now`);
+  const blindSpot = await findBlindSpot(sql);
+  if (blindSpot) onMessage(blindSpot.hasReplicas ? 'warn' : 'info', blindSpot.message);
+}
+
+async function startRun(sql: Sql, options: MoveOptions, events: MoveEvents): Promise<MoveRun> {
+  const { direction, range, batchRows, gentle, maxRuntimeMs } = options;
+  const deadlineMs = performance.now() + (maxRuntimeMs ?? Number.POSITIVE_INFINITY);
   return {
-    runId,
-    tables,
-    rows: tables.reduce((sum, table) => sum + table.movedRows, 0),
-    rowsLeft: outcome === 'done' ? 0 : Math.max(0, planned - settled),
-    outcome,
-    ...undone,
-    exitCode: exitCodeOf(outcome),
+    id: await beginRun(sql, direction, direction === 'archive' ? { toMs: range.toMs } : range),
+    ...{ options, events, deadlineMs },
+    sizer: new BatchSizer({ maxRows: batchRows, gentle }),
+    unanswered: new Map(),
   };
 }
 
-/** Over a connection of its own if the pool's have been lost. */
-async function close(
+async function moveInstruments(
+  database: Database,
+  plans: readonly InstrumentPlan[],
+  run: MoveRun,
+  { busy, failed, stopped }: Unfinished,
+): Promise<void> {
+  const { onMessage } = run.events;
+  const { signal } = run.options;
+  const addFailure = ({ symbol }: Instrument, error: unknown) => {
+    failed.push({ symbol, error });
+    onMessage('error', `${symbol}: ${describeError(error)}`);
+  };
+  // A server that does not come back for one instrument is gone for all of them.
+  const serverGone = new AbortController();
+  await eachInstrument(
+    database,
+    plans.map(({ instrument }) => instrument),
+    {
+      concurrency: 1,
+      signal: AbortSignal.any([signal, serverGone.signal]),
+      onBusy: ({ symbol }) => {
+        busy.push(symbol);
+        onMessage('warn', `${symbol}: skipped, another run works on it`);
+      },
+      onFailed: (instrument, _, error) => {
+        addFailure(instrument, error);
+        if (isConnectionLost(error)) serverGone.abort(error);
+      },
+    },
+    async (task) => {
+      const { symbol } = task.instrument;
+      try {
+        const reason = await moveInstrument(run, plans[task.index] as InstrumentPlan, task);
+        if (reason === undefined) return;
+        stopped.push({ symbol, reason });
+        onMessage('warn', `${symbol}: stopped, ${reason}`);
+      } catch (error) {
+        // After a signal eachInstrument reports no failures, but one that came before counts.
+        if (signal.aborted && error !== signal.reason && !isConnectionLost(error))
+          addFailure(task.instrument, error);
+        throw error;
+      }
+    },
+  );
+  serverGone.signal.throwIfAborted();
+}
+
+/** Records how the run ended, over a new connection if the pool's has been lost. */
+async function closeRun(
   database: Database,
   runId: string,
   outcome: RunOutcome,
@@ -141,20 +119,4 @@ async function close(
     },
     { isTransient: isConnectionLost },
   );
-}
-
-function outcomeOf(
-  { held, stopped }: Pick<MoveRun, 'held' | 'stopped'>,
-  errors: readonly unknown[],
-  isAborted: boolean,
-): RunOutcome {
-  const isRefusal = (error: unknown) =>
-    error instanceof KlinekeepError && error.exitCode === EXIT.config;
-  if (errors.length > 0) return errors.every(isRefusal) ? 'refused' : 'failed';
-  return isAborted || held.length > 0 || stopped.length > 0 ? 'work remaining' : 'done';
-}
-
-function exitCodeOf(outcome: RunOutcome): ExitCode {
-  if (outcome === 'done') return EXIT.done;
-  return outcome === 'work remaining' ? EXIT.later : EXIT.failed;
 }

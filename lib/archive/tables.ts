@@ -4,31 +4,32 @@ import { columnList, createIn, runSql, type Session, type Sql, SqlText } from '.
 import { findTable, lockedTransaction, tableIn } from '../store/mod.ts';
 import type { Direction } from './log.ts';
 
-/** A candle table name over 55 bytes: with _archive PostgreSQL would cut it, at worst to itself. */
+/** PostgreSQL cuts names at 63 bytes, so that a longer name with `_archive` could become the name itself. */
 const MAX_TABLE_NAME_BYTES = 55;
 
-export function archiveTableOf(instrument: Instrument): string {
+/** The name of an instrument's archive table. */
+export function archiveTableName(instrument: Instrument): string {
   return tableIn('klines_archive', instrument);
 }
 
-/** The tables that candles move from and to. */
-export function tablesOf(
+/** The tables that an instrument's candles move from and to. */
+export function tablesFor(
   instrument: Instrument,
   direction: Direction,
 ): { source: string; target: string } {
-  const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
+  const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
   return direction === 'archive'
     ? { source: hot, target: archive }
     : { source: archive, target: hot };
 }
 
 /**
- * Makes the instrument's archive table if there is none, and holds the two tables together.
+ * Creates the instrument's archive table if there is none, and compares the two tables.
  * @returns the columns of both
- * @throws what `assertFit` throws; no row has moved then.
+ * @throws KlinekeepError (78) as `assertTablesFit`; no row has moved then
  */
 export async function prepareTables(session: Session, instrument: Instrument): Promise<Columns> {
-  const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
+  const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
   assertShortName(hot);
   const found = await findTable(session, instrument, 'klines_archive');
   if (found.state === 'absent') {
@@ -41,17 +42,17 @@ export async function prepareTables(session: Session, instrument: Instrument): P
       });
     });
   }
-  await assertFit(session, instrument);
+  await assertTablesFit(session, instrument);
   return await readColumns(session, hot);
 }
 
 /**
- * That candles can move between the tables of an instrument: names, shapes, and where they belong.
- * There need not be an archive table yet.
- * @throws KlinekeepError (78) naming each difference
+ * Checks that candles can move between an instrument's tables: their names, their shapes, and that
+ * they are partitions of the right parents. The archive table need not exist yet.
+ * @throws KlinekeepError (78) that names each difference
  */
-export async function assertFit(sql: Sql, instrument: Instrument): Promise<void> {
-  const [hot, archive] = [instrument.tableName, archiveTableOf(instrument)];
+export async function assertTablesFit(sql: Sql, instrument: Instrument): Promise<void> {
+  const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
   assertShortName(hot);
   const source = await findTable(sql, instrument, 'klines');
   if (source.state === 'taken') throw source.problem;
@@ -62,7 +63,7 @@ export async function assertFit(sql: Sql, instrument: Instrument): Promise<void>
   if (differences.length > 0) {
     throw new KlinekeepError(
       'config',
-      `${archive} has not the shape of ${hot}: ${differences.join('; ')}. No row was moved.`,
+      `${archive} differs from ${hot}: ${differences.join('; ')}. No row was moved.`,
       { hint: `Alter ${archive} until both are the same, then run it again.` },
     );
   }
@@ -75,22 +76,22 @@ function assertShortName(hot: string): void {
   throw new KlinekeepError(
     'config',
     `Table name ${hot} has ${bytes} bytes; wanted at most ${MAX_TABLE_NAME_BYTES}. No row was moved.`,
-    { hint: 'Give it a shorter name in PostgreSQL and in instruments.table_name.' },
+    { hint: 'Give the table a shorter name in PostgreSQL and in instruments.table_name.' },
   );
 }
 
-/** What there is to copy and to compare. */
+/** SQL for the columns that a batch copies and compares. */
 export interface Columns {
-  /** All of them, in their order. */
+  /** All columns, in their order. */
   columns: SqlText;
   /**
-   * A bigint from the whole row: `#` of each column's hash with its position as the seed, and 0 for
+   * A bigint for the whole row: `#` of each column's hash with its position as the seed, and 0 for
    * null. So the hash of a stored row stays the same when columns are added that are null in it.
    */
   row_hash: SqlText;
 }
 
-/** The columns of a candle table or an archive table. */
+/** Reads the columns of a candle table or an archive table. */
 export async function readColumns(sql: Sql, table: string): Promise<Columns> {
   const rows = await runSql<{ name: string; hash: string }>(sql, 'archive/columns.sql', { table });
   return {
@@ -99,7 +100,7 @@ export async function readColumns(sql: Sql, table: string): Promise<Columns> {
   };
 }
 
-/** How the shape of an instrument's archive table differs from its candle table, in words. */
+/** Describes each difference in shape of an instrument's archive table from its candle table. */
 export async function compareShapes(sql: Sql, instrument: Instrument): Promise<string[]> {
   const rows = await runSql<{
     piece: string;
@@ -107,7 +108,7 @@ export async function compareShapes(sql: Sql, instrument: Instrument): Promise<s
     archive_shape: string | null;
   }>(sql, 'archive/compare_shapes.sql', {
     hot: instrument.tableName,
-    archive: archiveTableOf(instrument),
+    archive: archiveTableName(instrument),
   });
   return rows.map(
     (row) => `${row.piece} is ${row.archive_shape ?? 'missing'}, wanted ${row.hot_shape ?? 'none'}`,
@@ -115,21 +116,10 @@ export async function compareShapes(sql: Sql, instrument: Instrument): Promise<s
 }
 
 /**
- * Cleans up after a move and refreshes statistics. Autovacuum would wait until a fifth of the
- * table has changed. Readers and writers go on.
- * @param other a second session, which takes the archive table at the same time
+ * Cleans up after a move and refreshes statistics: autovacuum would wait until a fifth of the table
+ * has changed. Readers and writers go on.
  */
-export async function vacuumTables(
-  session: Session,
-  instrument: Instrument,
-  other = session,
-): Promise<void> {
-  await Promise.all([
-    vacuum(session, instrument.tableName),
-    vacuum(other, archiveTableOf(instrument)),
-  ]);
-}
-
-async function vacuum(session: Session, table: string): Promise<void> {
-  await runSql(session, 'archive/vacuum.sql', { table });
+export async function vacuumTables(session: Session, instrument: Instrument): Promise<void> {
+  for (const table of [instrument.tableName, archiveTableName(instrument)])
+    await runSql(session, 'archive/vacuum.sql', { table });
 }

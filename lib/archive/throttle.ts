@@ -1,105 +1,61 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { formatDuration, spanForSql, wait } from '../base/mod.ts';
-import { type Database, lossOf, quote, runSql, type Session, type Sql } from '../postgres/mod.ts';
+import { quote, runSql, type Session, type Sql } from '../postgres/mod.ts';
+import { StoppedEarly } from './move-run.ts';
 
-const LOOK_EVERY_MS = 500;
 const MAX_LAG_MS = 10_000;
-/** Who asked for something this long ago is likely to ask again. */
-const ACTIVE_WITHIN_MS = 5_000;
+/** How often the server is asked again while a move waits. */
+const ASK_AGAIN_MS = 250;
+/** A move stops after waiting this long: a replica may never catch up. */
+const MAX_WAIT_MS = 5 * 60_000;
+/** A transaction that has been open this long is worth a warning. */
 const OLD_MS = 5 * 60_000;
 
-/** Who is moving what: others that wait for these processes or for these tables are looked for. */
-export interface Mover {
-  /** Server processes. */
-  pids: readonly number[];
-  source: string;
-  target: string;
+/**
+ * Waits while a replica lags or sessions queue for the tables of a move.
+ * @param options.deadlineMs by `performance.now()`
+ * @param options.onWait called once, with the reason, when it has to wait
+ * @throws StoppedEarly at the deadline, and after five minutes of waiting; the signal's reason
+ */
+export async function waitForOthers(
+  session: Session,
+  tables: { source: string; target: string },
+  options: { deadlineMs: number; signal: AbortSignal; onWait: (reason: string) => void },
+): Promise<void> {
+  const { deadlineMs, signal, onWait } = options;
+  const giveUpMs = performance.now() + MAX_WAIT_MS;
+  let isWaiting = false;
+  while (true) {
+    signal.throwIfAborted();
+    if (performance.now() >= deadlineMs) throw new StoppedEarly(StoppedEarly.TIME_IS_UP);
+    const reason = await findObstacle(session, tables);
+    if (reason === undefined) return;
+    if (performance.now() >= giveUpMs) throw new StoppedEarly(reason);
+    if (!isWaiting) onWait(reason);
+    isWaiting = true;
+    await wait(ASK_AGAIN_MS, signal);
+  }
 }
 
-/** Looks twice a second, over a connection of its own, whether others suffer from the move. */
-export interface Pressure {
-  /** What to watch from now on. Resolves after a first look, or when that takes too long. */
-  watch(mover: Mover): Promise<void>;
-  /** Why no batch should begin now, in words. */
-  readonly reason: string | undefined;
-  /** Whether sessions other than klinekeep's use the database, now or a few seconds ago. */
-  readonly isShared: boolean;
-  /** Whether a session has waited for the mover since this was last asked. */
-  takeBlocked(): boolean;
-  stop(): void;
+/** @returns why no batch should begin now, in words; undefined when one may */
+async function findObstacle(
+  session: Session,
+  tables: { source: string; target: string },
+): Promise<string | undefined> {
+  const [found] = await runSql<{ lag_ms: number; queued_sessions: number }>(
+    session,
+    'archive/obstacles.sql',
+    tables,
+  );
+  if (found === undefined) return undefined;
+  if (found.lag_ms > MAX_LAG_MS)
+    return `a replica lags by ${formatDuration(found.lag_ms)}; wanted at most ${formatDuration(MAX_LAG_MS)}`;
+  if (found.queued_sessions > 0)
+    return `other sessions (${found.queued_sessions}) wait for a lock on ${tables.source} or ${tables.target}`;
+  return undefined;
 }
 
-export function watchPressure(database: Database): Pressure {
-  const stopped = new AbortController();
-  let mover: Mover | undefined;
-  let session: Session | undefined;
-  let lost = new Promise<void>(() => {});
-  let reason: string | undefined;
-  let blocked = false;
-  let isShared = false;
-
-  const look = async (watched: Mover) => {
-    // Another one when the server was restarted.
-    if (session === undefined || lossOf(session).aborted) {
-      session = database.openSession(0);
-      const loss = lossOf(session);
-      lost = new Promise((settle) =>
-        loss.addEventListener('abort', () => settle(), { once: true }),
-      );
-    }
-    const [found] = await runSql<{
-      lag_ms: number;
-      blocked_sessions: number;
-      queued_sessions: number;
-      active_sessions: number;
-    }>(session, 'archive/pressure.sql', {
-      ...watched,
-      pids: watched.pids.join(','),
-      active_within: spanForSql(ACTIVE_WITHIN_MS),
-    });
-    if (found === undefined) return;
-    isShared = found.active_sessions > 0;
-    if (found.blocked_sessions > 0) blocked = true;
-    if (found.lag_ms > MAX_LAG_MS)
-      reason = `a replica lags by ${formatDuration(found.lag_ms)}; wanted at most ${formatDuration(MAX_LAG_MS)}`;
-    else if (found.queued_sessions > 0)
-      reason = `${found.queued_sessions} sessions wait for a lock on ${watched.source} or ${watched.target}`;
-    else reason = undefined;
-  };
-
-  // Not being able to look is no reason to stop; if the server is gone the move finds out itself.
-  const tryToLook = (watched: Mover) => Promise.race([look(watched).catch(() => {}), lost]);
-
-  const go = async () => {
-    while (!stopped.signal.aborted) {
-      await wait(LOOK_EVERY_MS, stopped.signal).catch(() => {});
-      if (!stopped.signal.aborted && mover !== undefined) await tryToLook(mover);
-    }
-  };
-  void go();
-
-  return {
-    watch: async (next) => {
-      mover = next;
-      await Promise.race([tryToLook(next), sleep(LOOK_EVERY_MS, undefined, { ref: false })]);
-    },
-    get isShared() {
-      return isShared;
-    },
-    get reason() {
-      return reason;
-    },
-    takeBlocked: () => {
-      const was = blocked;
-      blocked = false;
-      return was;
-    },
-    stop: () => stopped.abort(),
-  };
-}
-
-/** What a move cannot take into account as this role, in words; undefined: nothing. */
-export async function blindSpot(
+/** @returns what this role cannot see of others, so that a move does not slow down for them; undefined: nothing */
+export async function findBlindSpot(
   sql: Sql,
 ): Promise<{ message: string; hasReplicas: boolean } | undefined> {
   const [row] = await runSql<{ role: string; sees_others: boolean; replicas: number }>(
@@ -109,16 +65,16 @@ export async function blindSpot(
   if (row === undefined || row.sees_others) return undefined;
   return {
     message:
-      `role ${row.role} sees neither replica lag nor what other roles' sessions do, so it does not slow down for them: ` +
+      `Role ${row.role} sees neither replica lag nor other roles' sessions, so the move does not slow down for them: ` +
       `grant pg_monitor to ${quote(row.role)}`,
     hasReplicas: row.replicas > 0,
   };
 }
 
-/** Transactions that keep VACUUM from cleaning up, in words: those open for five minutes or more. */
-export async function oldSnapshots(sql: Sql): Promise<string[]> {
-  const rows = await runSql<{ holder: string }>(sql, 'archive/old_snapshots.sql', {
+/** Describes the transactions that have been open for five minutes or more: VACUUM removes nothing newer. */
+export async function findOldTransactions(sql: Sql): Promise<string[]> {
+  const rows = await runSql<{ transaction: string }>(sql, 'archive/old_transactions.sql', {
     older_than: spanForSql(OLD_MS),
   });
-  return rows.map((row) => row.holder);
+  return rows.map((row) => row.transaction);
 }

@@ -14,7 +14,7 @@ import {
   forgetGaps,
   missingRanges,
   settledUntilMs,
-  type Turn,
+  type Task,
   tableExists,
 } from '../store/mod.ts';
 import { type BulkResult, loadBulk, refreshBulk } from './bulk.ts';
@@ -61,7 +61,7 @@ export interface FetchedSeries {
 export async function fetchSeries(
   options: FetchOptions,
   sources: { rest: RestSource; bulk: BulkSource },
-  { session, instrument, signal, openHelper }: Turn,
+  { session, instrument, signal, openHelper }: Task,
   listener: {
     onPage: NonNullable<BulkDownload['onPage']>;
     onBadFile: BulkDownload['onBadFile'];

@@ -9,7 +9,7 @@ import {
   type StoreCounts,
   type StoredSeries,
   storedSeries,
-  type Turn,
+  type Task,
 } from '../store/mod.ts';
 import { addCounts, type Download } from './pages.ts';
 import { replaceSeries, updateSeries } from './update-series.ts';
@@ -65,7 +65,7 @@ export interface UpdateListener {
  */
 export async function updateInstrument(
   source: RestSource,
-  turn: Turn,
+  turn: Task,
   options: UpdateOptions,
   { onDone, onFailed }: UpdateListener,
 ): Promise<UpdatedInstrument> {
@@ -105,7 +105,7 @@ export async function updateInstrument(
 
 async function updateOne(
   source: RestSource,
-  { session, instrument, signal }: Turn,
+  { session, instrument, signal }: Task,
   interval: Interval,
   stored: StoredSeries | undefined,
   options: UpdateOptions,

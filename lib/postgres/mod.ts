@@ -18,7 +18,7 @@ export { explainFullLockTable, isLockTableFull } from './lock-table.ts';
 export { migrate } from './migrate.ts';
 export { explainRefusal } from './refusals.ts';
 export { checkServer } from './server.ts';
-export { createSessionPool } from './sessions.ts';
+export { createSessionPool, type SessionPool } from './sessions.ts';
 export {
   columnList,
   quoteIdentifier,

@@ -1,47 +1,48 @@
 import { allowWaiters } from '../base/mod.ts';
 import { type Database, isConnectionLost, type Session } from './connection.ts';
 
-/** Sessions that are used again, as many as the server gives. */
+/** Sessions that are used again, as many as the server has room for. */
 export interface SessionPool {
   /**
-   * An idle session, or a new one. Where the server has no room for one more, it waits until a
-   * session of this pool is free.
-   * @throws the signal's reason; what the server says when none of this pool's is in use.
+   * Takes an idle session or opens one. Where the server has no room for another one, waits until
+   * a session of this pool is free.
+   * @throws the signal's reason; the server's error when no session of this pool is in use
    */
   acquire(signal: AbortSignal): Promise<Session>;
-  /** Gives a good one back. */
+  /** Returns a session whose connection is still good. */
   release(session: Session): void;
-  /** Gives back one that is of no use any more. */
+  /** Returns a session that can no longer be used. */
   discard(session: Session): void;
 }
 
+/** Creates an empty pool. It opens a session only when one is needed. */
 export function createSessionPool(database: Pick<Database, 'openSession'>): SessionPool {
   const idle: Session[] = [];
   const waiting = new Set<() => void>();
   let inUse = 0;
   let limit = Number.POSITIVE_INFINITY;
 
+  const open = async (): Promise<Session | undefined> => {
+    const isAlone = inUse === 0;
+    inUse += 1;
+    const session = database.openSession(isAlone ? undefined : 0);
+    try {
+      await session`select 1`;
+      return session;
+    } catch (error) {
+      inUse -= 1;
+      session.end({ timeout: 0 }).catch(() => {});
+      if (inUse === 0 || !isServerFull(error)) throw error;
+      limit = inUse;
+      return undefined;
+    }
+  };
   const wakeOne = () => {
     const [first] = waiting;
     if (first === undefined) return;
     waiting.delete(first);
     first();
   };
-  const turn = (signal: AbortSignal) =>
-    new Promise<void>((settle, reject) => {
-      signal.throwIfAborted();
-      const onAbort = () => {
-        waiting.delete(onTurn);
-        reject(signal.reason);
-      };
-      const onTurn = () => {
-        signal.removeEventListener('abort', onAbort);
-        settle();
-      };
-      allowWaiters(signal);
-      signal.addEventListener('abort', onAbort, { once: true });
-      waiting.add(onTurn);
-    });
 
   return {
     acquire: async (signal) => {
@@ -51,21 +52,9 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
           inUse += 1;
           return used;
         }
-        if (inUse < limit) {
-          const isAlone = inUse === 0;
-          inUse += 1;
-          const session = database.openSession(isAlone ? undefined : 0);
-          try {
-            await session`select 1`;
-            return session;
-          } catch (error) {
-            inUse -= 1;
-            session.end({ timeout: 0 }).catch(() => {});
-            if (inUse === 0 || !hasNoRoom(error)) throw error;
-            limit = inUse;
-          }
-        }
-        await turn(signal);
+        const opened = inUse < limit ? await open() : undefined;
+        if (opened) return opened;
+        await waitInLine(waiting, signal);
       }
     },
     release: (session) => {
@@ -81,7 +70,25 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
   };
 }
 
-/** Besides PostgreSQL, a pooler may refuse (protocol_violation) or let us wait. */
-function hasNoRoom(error: unknown): boolean {
+/** Adds a callback to `waiting`, and resolves when it is called. @throws the signal's reason */
+function waitInLine(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    const onAbort = () => {
+      waiting.delete(onWake);
+      reject(signal.reason);
+    };
+    const onWake = () => {
+      signal.removeEventListener('abort', onAbort);
+      resolve();
+    };
+    allowWaiters(signal);
+    signal.addEventListener('abort', onAbort, { once: true });
+    waiting.add(onWake);
+  });
+}
+
+/** Besides PostgreSQL itself, a pooler may refuse (protocol_violation) or never answer. */
+function isServerFull(error: unknown): boolean {
   return isConnectionLost(error) || (error as NodeJS.ErrnoException).code === '08P01';
 }

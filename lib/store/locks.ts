@@ -10,33 +10,42 @@ import {
 } from '../postgres/mod.ts';
 
 /**
- * First number of the two-number advisory locks, before `lock_class()` mixes in which klines it is about:
- * two klinekeeps in schemas of one database number their instruments alike, and must not share locks.
+ * First number of the two-number advisory locks. The SQL function lock_class() mixes in the schema of
+ * klines: two klinekeeps in one database number their instruments alike and must not share locks.
  * The second number is the instrument's id.
  */
 const INSTRUMENT_LOCKS = 0x6b6c;
-/** Held, shared, by each transaction of a helper while it writes. */
+/** Each transaction of a helper holds one of these, shared, while it writes. */
 const HELPER_LOCKS = 0x6b6d;
-/** Held by the transaction that makes the instrument's table. */
+/** Held by the transaction that creates the instrument's table. */
 const TABLE_LOCKS = 0x6b6e;
 
-/** Helper sessions, with the server process of the session that holds the lock for them. */
+/** Helper sessions, each with the server process of the session that holds the lock for it. */
 const owners = new WeakMap<Session, number>();
 
+/** Another run works on the instrument. */
+export class InstrumentBusy extends KlinekeepError {
+  constructor() {
+    super('later', 'Another run works on this instrument.', {
+      hint: 'Run it again when the other run has ended.',
+    });
+  }
+}
+
 /**
- * Runs `work` while this session is the one writer of the instrument.
- * @returns what `work` returns, or 'held' at once when another run has the lock.
+ * Runs `work` while this session is the instrument's only writer.
+ * @throws InstrumentBusy at once when another run has the lock; what `work` throws
  */
 export async function withInstrumentLock<T>(
   session: Session,
   instrumentId: number,
   work: () => Promise<T>,
-): Promise<T | 'held'> {
+): Promise<T> {
   try {
-    if (!(await holdLock(session, instrumentId))) return 'held';
+    if (!(await lockInstrument(session, instrumentId))) throw new InstrumentBusy();
     return await work();
   } finally {
-    // A connection that is gone has given its lock back already.
+    // When the connection is gone the server has released the lock already.
     await runSql(session, 'store/unlock_session.sql', {
       lock_class: INSTRUMENT_LOCKS,
       instrument_id: instrumentId,
@@ -44,7 +53,7 @@ export async function withInstrumentLock<T>(
   }
 }
 
-async function holdLock(session: Session, instrumentId: number): Promise<boolean> {
+async function lockInstrument(session: Session, instrumentId: number): Promise<boolean> {
   try {
     const [row] = await runSql<{ taken: boolean }>(session, 'store/lock_session.sql', {
       lock_class: INSTRUMENT_LOCKS,
@@ -53,23 +62,23 @@ async function holdLock(session: Session, instrumentId: number): Promise<boolean
     });
     return row?.taken ?? false;
   } catch (error) {
-    // A helper of a run that is gone did not end its transaction within lock_timeout.
+    // The helper of a run that is gone did not end its transaction within lock_timeout.
     if (sqlState(error) === SQLSTATE.lockNotAvailable) return false;
     throw error;
   }
 }
 
-/** Lets a second session write under the lock that the first one holds. */
+/** Lets a second session, the helper, write under the lock that the owner holds. */
 export async function helpWith(owner: Session, helper: Session): Promise<void> {
   const [row] = await owner`select pg_backend_pid() as pid`;
   owners.set(helper, row?.pid);
 }
 
 /**
- * One transaction on an instrument's candles, sure that no other run writes them: the session may
- * have lost its lock since it was taken, so each transaction takes it once more.
+ * Runs one transaction on an instrument's candles while no other run can write them. The session may
+ * have lost its lock since it took it, so each transaction takes it once more.
  * @param mode for BEGIN, e.g. `isolation level repeatable read`
- * @throws KlinekeepError (75) when another run took the instrument meanwhile.
+ * @throws KlinekeepError (75) when another run has taken the instrument
  */
 export async function lockedTransaction<T>(
   session: Session,
@@ -79,13 +88,11 @@ export async function lockedTransaction<T>(
 ): Promise<T> {
   const result = await session.begin(mode, async (tx) => {
     const owner = owners.get(session);
-    const isHeld =
+    const isLocked =
       owner === undefined
-        ? await takeLock(tx, instrumentId)
+        ? await tryLock(tx, instrumentId)
         : await joinLock(tx, instrumentId, owner);
-    if (!isHeld) {
-      throw lockLost();
-    }
+    if (!isLocked) throw lockLost();
     return await work(tx);
   });
   return result as T;
@@ -95,18 +102,19 @@ function lockLost(): KlinekeepError {
   return new KlinekeepError(
     'later',
     'The connection was lost and another run took over this instrument.',
-    { hint: 'Nothing is lost. Run it again when the other run has ended.' },
+    { hint: 'No candle is lost. Run it again when the other run has ended.' },
   );
 }
 
-/** Lets one transaction at a time make the instrument's table; the others wait for it to end. */
+/** Lets one transaction at a time create the instrument's table; the others wait for it to end. */
 export async function lockTable(tx: Sql, instrumentId: number): Promise<void> {
   await tx`select pg_advisory_xact_lock(lock_class(${TABLE_LOCKS}), ${instrumentId})`;
 }
 
 /**
- * Runs files as one transaction on an instrument's candles, in one trip to the server.
- * @throws KlinekeepError (75) as lockedTransaction does
+ * Runs SQL files as one transaction on an instrument's candles, in one round trip.
+ * @returns the rows of the last statement
+ * @throws KlinekeepError (75) as `lockedTransaction` does
  */
 export async function runLocked<Row extends object>(
   session: Session,
@@ -124,12 +132,13 @@ export async function runLocked<Row extends object>(
       instrument_id: instrumentId,
     });
   } catch (error) {
+    // How lock_transaction.sql reports that another run has the lock.
     throw sqlState(error) === SQLSTATE.divisionByZero ? lockLost() : error;
   }
 }
 
-/** By a statement without parameters, which is one trip to the server; with them it would be two. */
-async function takeLock(tx: Sql, instrumentId: number): Promise<boolean> {
+/** A statement without parameters takes one round trip; with them it would take two. */
+async function tryLock(tx: Sql, instrumentId: number): Promise<boolean> {
   const [row] = await runSql<{ taken: boolean }>(tx, 'store/try_lock_transaction.sql', {
     lock_class: INSTRUMENT_LOCKS,
     instrument_id: instrumentId,
@@ -138,8 +147,8 @@ async function takeLock(tx: Sql, instrumentId: number): Promise<boolean> {
 }
 
 /**
- * In this order: whoever takes over the instrument waits for the helpers' lock before it begins,
- * so either it waits for this transaction, or this transaction sees that its owner is gone.
+ * The order matters. A run that takes over the instrument waits for the helpers' locks before it
+ * begins. So either it waits for this transaction, or this transaction sees that its owner is gone.
  */
 async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<boolean> {
   await tx`select pg_advisory_xact_lock_shared(lock_class(${HELPER_LOCKS}), ${instrumentId})`;
@@ -149,13 +158,13 @@ async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<b
       join pg_database d on d.oid = l.database and d.datname = current_database()
       where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
         and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId} and l.pid = ${owner}
-    ) as held`;
-  return row?.held;
+    ) as is_locked`;
+  return row?.is_locked;
 }
 
 /**
- * The script of another run that may be adding candles to the instrument right now, e.g.
- * `fetch`. One that moves candles between the tiers does not count: each of its steps is whole.
+ * The verb of another run that may be adding candles to the instrument right now, e.g. `fetch`.
+ * Runs that move candles between the tiers do not count: each of their transactions is complete.
  */
 export async function instrumentHolder(
   sql: Sql,

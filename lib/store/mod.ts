@@ -1,5 +1,12 @@
 /** The tables, one file each, and the locks on them. The only room that writes candles. */
+export { eachInstrument, type Task } from './each-instrument.ts';
 export { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
+export {
+  chooseExitCode,
+  type InstrumentResult,
+  sortResults,
+  throwIfOnlyFailure,
+} from './instrument-results.ts';
 export {
   chooseInstruments,
   doubtInstrument,
@@ -37,11 +44,3 @@ export {
   storedSeries,
 } from './series.ts';
 export { ensureTable, findTable, tableExists, tableIn } from './tables.ts';
-export {
-  eachInstrument,
-  exitCodeOf,
-  type InstrumentRun,
-  sortRuns,
-  type Turn,
-  throwIfOnlyFailure,
-} from './turns.ts';

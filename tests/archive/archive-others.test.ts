@@ -1,4 +1,4 @@
-/** What others do at the same time: writers, a second archiver, lock holders, triggers, a full disk. */
+/** What may interfere with a move: duplicates, writers, triggers, few connections, a full disk. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
@@ -6,37 +6,15 @@ import type { Database } from '../../lib/postgres/connection.ts';
 import { freshDatabase } from '../support/database.ts';
 import { serverWithFullDisk } from '../support/full-disk.ts';
 import { seededRandom } from '../support/random.ts';
-import { runScript } from '../support/script.ts';
+import { startScript } from '../support/script.ts';
 import { expectLedger, expectReference, makeCandles } from '../support/tiers.ts';
+import { expectAllArchived, FROM, ROWS, scriptsOn, setUpMinutes } from './minutes.ts';
 
-const FROM = '2024-01-01';
-const ROWS = 3_000;
-
-async function setUp(rows = ROWS) {
-  const database = await freshDatabase();
-  await makeCandles(database, { rows, from: FROM });
-  return { database, sql: database.sql, ...scriptsOn(database.url) };
-}
-
-function scriptsOn(url: string) {
-  const env = { DATABASE_URL: url };
-  return {
-    archive: (...words: string[]) =>
-      runScript('archive', ['10', '--as-of', '2024-03-01', ...words], env),
-    restore: (...words: string[]) =>
-      runScript('restore', ['BTC/USDT', '--from', FROM, '--to', '2024-03-01', ...words], env),
-  };
-}
-
-async function expectAllArchived(database: Database, rows = ROWS): Promise<void> {
-  expect(await expectReference(database)).toEqual({ hot: 0, archive: rows });
-}
-
-test('a candle that the archive holds too: equal, one copy goes; different, the newer one stays and both are logged', async () => {
-  const { database, sql, archive } = await setUp();
+test('archive: resolves candles that both tiers hold, and logs conflicts', async () => {
+  const { database, sql, archive } = await setUpMinutes();
   await archive();
   await sql`insert into klines select * from klines_archive where open_time < '2024-01-01 00:10'`;
-  // Equal but for its times; newer and different; older and different.
+  // One is equal except for its times, one is newer and different, one is older and different.
   await sql`update klines set updated_at = '2024-02-01', created_at = '2024-02-01' where open_time = ${FROM}`;
   await sql`update klines set volume = 77.5, updated_at = '2024-02-01' where open_time = '2024-01-01 00:01'`;
   await sql`update klines set volume = 88.5, updated_at = '2023-02-01' where open_time = '2024-01-01 00:02'`;
@@ -59,19 +37,19 @@ test('a candle that the archive holds too: equal, one copy goes; different, the 
   });
 });
 
-test('the summary names conflicts, and archive-log counts them', async () => {
-  const { sql, archive } = await setUp(10);
+test('archive: reports conflicts and the run that logged them', async () => {
+  const { sql, archive } = await setUpMinutes(10);
   await archive();
   await sql`insert into klines select * from klines_archive where open_time = ${FROM}`;
   await sql`update klines set volume = 5, updated_at = now()`;
   const { stdout } = await archive();
   expect(stdout).toMatch(
-    /1 DIFFERED between the tiers; the newer one stayed, both are in archive_batches.conflicts of run 2/,
+    /1 DIFFERED between the tiers: the newer one stayed, archive_batches.conflicts of run 2 has both/,
   );
 });
 
-test('restore settles the same way, backwards', async () => {
-  const { sql, archive, restore } = await setUp(100);
+test('restore: resolves candles that both tiers hold', async () => {
+  const { sql, archive, restore } = await setUpMinutes(100);
   await archive();
   await sql`insert into klines select * from klines_archive where open_time < '2024-01-01 00:10'`;
   await sql`update klines set volume = 77.5, updated_at = '2024-02-01' where open_time = '2024-01-01 00:01'`;
@@ -86,15 +64,15 @@ test('restore settles the same way, backwards', async () => {
   expect(stored).toEqual({ hot: 100, archive: 0, surplus: 0 });
 });
 
-test('a writer that corrects and adds candles of the range meanwhile loses nothing', async () => {
-  const { database, sql, archive } = await setUp();
+test('archive: loses nothing that another program writes meanwhile', async () => {
+  const { database, sql, archive } = await setUpMinutes();
   const random = seededRandom();
   const writer = database.openSession();
   let isOver = false;
   onTestFinished(() => {
     isOver = true;
   });
-  // Knows nothing of locks or archives, like any other program; says in the same transaction what it wrote.
+  // Takes no lock, like any other program, and records in the same transaction what it wrote.
   const writing = (async () => {
     for (let n = 0; !isOver; n++) {
       const at = new Date(Date.parse(FROM) + Math.floor(random() * ROWS * 1.1) * 60_000);
@@ -126,8 +104,8 @@ test('a writer that corrects and adds candles of the range meanwhile loses nothi
   await expectAllArchived(database, count?.rows);
 });
 
-test('a candle that is corrected while its batch waits for it: the batch is tried again and moves the correction', async () => {
-  const { database, sql, archive } = await setUp();
+test('archive: moves a correction that its batch had to wait for', async () => {
+  const { database, sql, archive } = await setUpMinutes();
   const writer = database.openSession();
   let running: ReturnType<typeof archive> | undefined;
   await writer.begin(async (tx) => {
@@ -140,18 +118,18 @@ test('a candle that is corrected while its batch waits for it: the batch is trie
   await expectAllArchived(database);
 });
 
-test('a deadlock with another writer ends well for both or is tried again', async () => {
-  const { database, sql, archive } = await setUp();
+test('archive: survives a deadlock with another writer', async () => {
+  const { database, sql, archive } = await setUpMinutes();
   await sql`alter database ${sql(new URL(database.url).pathname.slice(1))} set deadlock_timeout = '20ms'`.catch(
     () => {
-      // Only a superuser may; for others the test takes longer.
+      // Other roles may not, and the test takes longer.
     },
   );
   const writer = database.openSession();
   const running: Promise<unknown>[] = [];
   await writer
     .begin(async (tx) => {
-      // The later candle first, so that the two meet crosswise.
+      // The later candle first: the batch locks them in the other order.
       await tx`update klines set volume = 4711, updated_at = now() where open_time = '2024-01-02 12:00'`;
       const result = archive().then(({ exitCode }) => expect(exitCode).toBe(EXIT.done));
       running.push(result);
@@ -171,89 +149,20 @@ async function waitsForLock(sql: Database['sql']): Promise<boolean> {
   return rows.length > 0;
 }
 
-test.each(['access exclusive', 'share update exclusive'])(
-  'a table that somebody else has locked (%s): no reader waits behind us; 75 if the lock stays',
-  async (mode) => {
-    const { database, sql, archive } = await setUp();
-    await archive();
-    await sql`truncate klines_archive, archive_batches`;
-    await sql`insert into klines select * from reference`;
-    const other = database.openSession();
-    const result = await other.begin(async (tx) => {
-      await tx.unsafe(`lock table btc_usdt_archive in ${mode} mode`);
-      return await archive('--json');
-    });
-    if (mode === 'access exclusive') {
-      expect(result.exitCode).toBe(EXIT.later);
-      expect(JSON.parse(result.stdout)).toMatchObject({ rows: 0, rowsLeft: ROWS });
-      expect(JSON.parse(result.stdout).stopped[0].reason).toContain('55P03');
-      expect((await archive()).exitCode).toBe(EXIT.done);
-    } else expect(result.exitCode).toBe(EXIT.done);
-    await expectAllArchived(database);
-  },
-);
-
-test('an archive table that cannot be attached for a lock is left to the next run: 75', async () => {
-  const { database, archive } = await setUp();
-  const other = database.openSession();
-  const result = await other.begin(async (tx) => {
-    await tx`lock table klines_archive in share update exclusive mode`;
-    return await archive('--json');
-  });
-  expect(result.exitCode).toBe(EXIT.later);
-  expect(JSON.parse(result.stdout).stopped).toEqual([
-    { symbol: 'BTC/USDT', reason: 'another session has locked its tables' },
-  ]);
-  expect((await archive()).exitCode).toBe(EXIT.done);
-  await expectAllArchived(database);
-});
-
-test('making and attaching an archive table waits for nobody who reads or writes, and nobody waits for it', async () => {
-  const { database, sql, archive } = await setUp();
-  const reader = database.openSession();
-  await reader.begin(async (tx) => {
-    await tx`select count(*) from all_klines`;
-    await tx`insert into klines select 1, '1m', '2024-02-29', '2024-02-29', 1, 1, 1, 1, 1, 1, 1, 1, 1, now(), now()`;
-    expect((await archive()).exitCode).toBe(EXIT.done);
-    const [count] = await tx`select count(*)::int as rows from all_klines`;
-    expect(count?.rows).toBe(ROWS + 1);
-  });
-  await sql`delete from klines where open_time = '2024-02-29'`;
-  await expectAllArchived(database);
-});
-
-test('who reads all_klines by instrument has no table but candles in the plan', async () => {
-  const { sql } = await setUp();
+test('all_klines: reads only candle tables when asked for one instrument', async () => {
+  const { sql } = await setUpMinutes();
   const plan = await sql`
     explain (format json) select sum(volume) from all_klines where instrument_id = 1 and interval = '1m'`;
   expect(JSON.stringify(plan)).toContain('"btc_usdt"');
   expect(JSON.stringify(plan)).not.toContain('"instruments"');
 });
 
-test('two archivers and a restore at once: one works, the others say 75, and all is there once', async () => {
-  const { database, archive, restore } = await setUp();
-  for (let round = 0; round < 5; round++) {
-    const codes = (
-      await Promise.all([
-        archive('--batch', '100'),
-        archive('--batch', '70'),
-        restore('--batch', '90'),
-      ])
-    ).map(({ exitCode }) => exitCode);
-    expect(codes.every((code) => code === EXIT.done || code === EXIT.later)).toBe(true);
-    await expectReference(database);
-  }
-  await database.sql`delete from restored_ranges`;
-  expect((await archive()).exitCode).toBe(EXIT.done);
-  await expectAllArchived(database);
-});
-
 test.each([
   ['a trigger that swallows a candle', 'insert', 'new', 'return null;'],
   ['a trigger that alters a candle', 'insert', 'new', 'new.volume := 0; return new;'],
   ['a trigger that keeps a candle from being deleted', 'delete', 'old', 'return null;'],
-])('%s: the batch is not proven, and rolled back', async (_, event, row, body) => {
-  const { database, sql, archive } = await setUp();
+])('archive: rolls back a batch after %s', async (_, event, row, body) => {
+  const { database, sql, archive } = await setUpMinutes();
   await sql`create table if not exists btc_usdt_archive (like btc_usdt including all)`;
   await sql`alter table klines_archive attach partition btc_usdt_archive for values in (1)`;
   await sql.unsafe(`
@@ -282,8 +191,8 @@ test.each([
     'after insert on archive_batches deferrable initially deferred for each row',
     'constraint',
   ],
-])('a batch that fails %s is taken back, and the next run finishes', async (_, event, kind) => {
-  const { database, sql, archive } = await setUp();
+])('archive: rolls back a batch that fails %s; the next run finishes', async (_, event, kind) => {
+  const { database, sql, archive } = await setUpMinutes();
   await sql.unsafe(`
     create function fail() returns trigger language plpgsql as $$ begin
       if (select count(*) from archive_batches) >= 3 then raise exception 'injected'; end if;
@@ -300,7 +209,62 @@ test.each([
   await expectAllArchived(database);
 });
 
-test('a disk that fills up leaves whole batches; with more room the next run finishes', async () => {
+test('archive: reports a failed batch although SIGTERM arrived during it', async () => {
+  const { database, sql } = await setUpMinutes();
+  await sql.unsafe(`
+    create function meddle() returns trigger language plpgsql as $$ begin
+      perform pg_sleep(1);
+      return null;
+    end $$;
+    create table btc_usdt_archive (like btc_usdt including all);
+    alter table klines_archive attach partition btc_usdt_archive for values in (1);
+    create trigger meddle before insert on btc_usdt_archive for each row
+      when (new.open_time = '2024-01-01 00:05') execute function meddle()`);
+  const words = ['10', '--as-of', '2024-03-01', '--batch', '100', '--json'];
+  const running = startScript('archive', words, { DATABASE_URL: database.url });
+  const isInBatch = () => sql`
+    select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`;
+  while ((await isInBatch()).length === 0) await sleep(5);
+  running.process.kill('SIGTERM');
+  const result = await running.result;
+  expect(result.stdout).toContain('The batch was rolled back.');
+  expect(JSON.parse(result.stdout)).toMatchObject({ outcome: 'failed', rows: 0 });
+  expect(await sql`select outcome from archive_runs`).toEqual([{ outcome: 'failed' }]);
+  expect(await expectReference(database)).toEqual({ hot: ROWS, archive: 0 });
+});
+
+test('archive --quiet: prints nothing for many small instruments', async () => {
+  const database = await freshDatabase();
+  for (let n = 0; n < 12; n++)
+    await makeCandles(database, { symbol: `C${n}/USDT`, table: `c${n}_usdt`, rows: 1, from: FROM });
+  const words = ['10', '--as-of', '2024-03-01', '--quiet'];
+  const result = await startScript('archive', words, { DATABASE_URL: database.url }).result;
+  expect(result).toMatchObject({ exitCode: EXIT.done, stdout: '', stderr: '' });
+  expect(await expectReference(database)).toEqual({ hot: 0, archive: 12 });
+});
+
+test('archive: needs two connections', async ({ skip }) => {
+  const { database, sql } = await setUpMinutes();
+  const [me] = await sql`
+    select rolsuper or rolcreaterole as may_create from pg_roles where rolname = current_user`;
+  skip(!me!.may_create, 'this role may not create another one');
+  const role = `limited_${crypto.randomUUID().replaceAll('-', '')}`;
+  const url = new URL(database.url);
+  await sql.unsafe(
+    `create role ${role} login password 'x' connection limit 2; grant ${url.username} to ${role}`,
+  );
+  onTestFinished(async () => {
+    await sql.unsafe(`drop owned by ${role} cascade; drop role ${role}`);
+  });
+  [url.username, url.password] = [role, 'x'];
+  expect((await scriptsOn(url.href).archive()).exitCode).toBe(EXIT.done);
+  await expectAllArchived(database);
+  expect(await sql`select outcome, moved_rows::int from archive_runs`).toEqual([
+    { outcome: 'done', moved_rows: ROWS },
+  ]);
+});
+
+test('archive: leaves complete batches when the disk is full', async () => {
   const database = await serverWithFullDisk();
   const { archive } = scriptsOn(database.url);
   for (const [from, rows] of [

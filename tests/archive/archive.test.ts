@@ -17,7 +17,7 @@ const AS_OF = ['--as-of', '2024-03-10T18:00Z'];
 const CUTOFF = Date.UTC(2024, 1, 9);
 const DUE = (CUTOFF - Date.UTC(2023, 9, 1)) / 3_600_000;
 
-/** 161 days of 1h candles, of which 131 are due. */
+/** 161 days of 1h candles, of which 131 are to move. */
 async function setUp() {
   const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 2, 12) });
   onTestFinished(() => fake.close());
@@ -28,7 +28,7 @@ async function setUp() {
   return { fake, database, sql: database.sql, env, archive, ...reference };
 }
 
-test('candles from before the cutoff, a UTC midnight, move; each lives in exactly one tier', async () => {
+test('archive: moves every candle from before the cutoff, a UTC midnight', async () => {
   const { sql, archive, expectComplete } = await setUp();
   const result = await archive('30', ...AS_OF, '--json');
   expect(result.exitCode).toBe(EXIT.done);
@@ -42,7 +42,7 @@ test('candles from before the cutoff, a UTC midnight, move; each lives in exactl
   expect(edges).toEqual({ last: new Date(CUTOFF - 3_600_000), first: new Date(CUTOFF) });
 });
 
-test('the archive table is a copy in shape, attached, and named after its instrument', async () => {
+test('archive: creates an archive table of the same shape and attaches it', async () => {
   const { sql, archive } = await setUp();
   await archive('30', ...AS_OF);
   const columns = async (table: string) =>
@@ -57,7 +57,7 @@ test('the archive table is a copy in shape, attached, and named after its instru
   expect(keys).toHaveLength(1);
 });
 
-test('every batch is written down with its window, rows and content hash, and the run with its outcome', async () => {
+test('archive: logs each batch with its content hash, and how the run ended', async () => {
   const { sql, archive } = await setUp();
   await archive('30', ...AS_OF, '--batch', '500');
   const [run] =
@@ -70,7 +70,7 @@ test('every batch is written down with its window, rows and content hash, and th
   });
   const batches =
     await sql`select from_time, to_time, moved_rows, content_hash::text from archive_batches order by id`;
-  // More when one of them took long.
+  // There are more when a batch took long and the next ones were halved.
   expect(batches.length).toBeGreaterThanOrEqual(Math.ceil(DUE / 500));
   const { row_hash } = await readColumns(sql, 'klines_archive');
   for (const batch of batches) {
@@ -81,7 +81,7 @@ test('every batch is written down with its window, rows and content hash, and th
   }
 });
 
-test('--dry-run tells tables, candles and bytes, and changes nothing', async () => {
+test('archive --dry-run: shows tables, candles and bytes, changes nothing', async () => {
   const { sql, archive, expectComplete } = await setUp();
   const result = await archive('30', ...AS_OF, '--dry-run');
   expect(result.stdout).toMatch(/btc_usdt +btc_usdt_archive +3,144 +1 +\d+\.\d kB/);
@@ -97,7 +97,7 @@ test('--dry-run tells tables, candles and bytes, and changes nothing', async () 
   expect(Math.abs(json.tables[0].bytes / size!.bytes - 1)).toBeLessThan(0.01);
 });
 
-test('nothing due: nothing happens', async () => {
+test('archive: moves nothing when no candle is old enough', async () => {
   const { archive, expectComplete } = await setUp();
   expect((await archive('300', ...AS_OF)).stdout).toContain(
     '0 candles from before 2023-05-15 moved',
@@ -105,7 +105,7 @@ test('nothing due: nothing happens', async () => {
   expect(await expectComplete()).toEqual({ hot: 161 * 24 });
 });
 
-test('SIGTERM ends it between two batches with 143; the run says that work remains', async () => {
+test('archive: ends with 143 between two batches at SIGTERM', async () => {
   const { sql, env, expectComplete } = await setUp();
   const running = startScript('archive', ['30', ...AS_OF, '--batch', '1'], env);
   while ((await sql`select 1 from archive_batches limit 1`).length === 0) await sleep(10);
@@ -115,7 +115,7 @@ test('SIGTERM ends it between two batches with 143; the run says that work remai
   expect(result.stderr).toMatch(/stopped at BTC\/USDT 1h 2023-1\d-\d\d/);
   const { archive = 0 } = await expectComplete();
   expect(result.stdout).toContain(
-    `${(DUE - archive).toLocaleString('en-US')} candles left; run it again to go on`,
+    `${(DUE - archive).toLocaleString('en-US')} candles left; run it again to continue`,
   );
   expect(await sql`select outcome, moved_rows::int from archive_runs`).toEqual([
     { outcome: 'work remaining', moved_rows: archive },
@@ -126,28 +126,25 @@ test.each([
   ['alter table %s add column note text', 'column 16 is note text'],
   ['alter table %s alter volume type numeric', 'column 9 is volume numeric'],
   ['alter table %s alter trades_count drop not null', 'column 11 is trades_count integer, wanted'],
-])(
-  'an archive table of another shape (%s) is refused before a row moves',
-  async (change, found) => {
-    const { sql, archive, expectComplete } = await setUp();
-    await archive('100', ...AS_OF);
-    const before = await expectComplete();
-    await sql`alter table klines_archive detach partition btc_usdt_archive`;
-    await sql.unsafe(change.replace('%s', 'btc_usdt_archive'));
-    const result = await archive('30', ...AS_OF);
-    expect(result.exitCode).toBe(EXIT.failed);
-    expect(result.stdout).toContain(found);
-    expect(result.stdout).toContain('No row was moved');
-    const [hot] = await sql`select count(*)::int as candles from klines`;
-    expect(hot!.candles).toBe(before.hot);
-    expect(await sql`select outcome from archive_runs order by id`).toEqual([
-      { outcome: 'done' },
-      { outcome: 'refused' },
-    ]);
-  },
-);
+])('archive: refuses an archive table after %s', async (change, found) => {
+  const { sql, archive, expectComplete } = await setUp();
+  await archive('100', ...AS_OF);
+  const before = await expectComplete();
+  await sql`alter table klines_archive detach partition btc_usdt_archive`;
+  await sql.unsafe(change.replace('%s', 'btc_usdt_archive'));
+  const result = await archive('30', ...AS_OF);
+  expect(result.exitCode).toBe(EXIT.failed);
+  expect(result.stdout).toContain(found);
+  expect(result.stdout).toContain('No row was moved');
+  const [hot] = await sql`select count(*)::int as candles from klines`;
+  expect(hot!.candles).toBe(before.hot);
+  expect(await sql`select outcome from archive_runs order by id`).toEqual([
+    { outcome: 'done' },
+    { outcome: 'refused' },
+  ]);
+});
 
-test('a run that fails in the middle tells how much it really moved', async () => {
+test('archive: reports how much it moved before it failed', async () => {
   const { sql, env } = await setUp();
   await sql`alter table archive_batches add constraint three check (id <= 3)`;
   const result = await runScript('archive', ['30', ...AS_OF, '--batch', '100', '--json'], env);
@@ -158,7 +155,7 @@ test('a run that fails in the middle tells how much it really moved', async () =
   });
 });
 
-test('an instrument that another run works on is skipped: 75, and the rest moves', async () => {
+test('archive: skips a busy instrument with 75 and moves the others', async () => {
   const { sql, database, env, fake, archive, expectComplete } = await setUp();
   await runScript('fetch-history', ['ETH/USDT', '--interval', '1h', '--since', '2024-01-01'], {
     ...env,
@@ -169,12 +166,12 @@ test('an instrument that another run works on is skipped: 75, and the rest moves
   await other`select pg_advisory_lock(lock_class(${0x6b6c}), ${eth!.id})`;
   const result = await archive('30', ...AS_OF);
   expect(result.exitCode).toBe(EXIT.later);
-  expect(result.stdout).toContain('1 held by another run, skipped: ETH/USDT');
+  expect(result.stdout).toContain('1 skipped, another run works on them: ETH/USDT');
   expect((await expectComplete()).archive).toBe(DUE);
   expect(await sql`select outcome from archive_runs`).toEqual([{ outcome: 'work remaining' }]);
 });
 
-test('--symbol and --interval narrow the run; weeks and months cut by the cutoff wait for the next one', async () => {
+test('archive: moves only the chosen symbol and interval', async () => {
   const { env, fake, sql, archive } = await setUp();
   for (const interval of ['1w', '1M']) {
     await runScript(
@@ -210,14 +207,14 @@ test.each([
   [['30', '--interval', '7m'], '--interval is "7m"'],
   [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is not a symbol; wanted a symbol such as'],
   [['30', '--gently'], "Unknown option '--gently'"],
-])('archive %j is refused with 64 before anything is opened', async (words, found) => {
+])('archive %j: exits with 64', async (words, found) => {
   const result = await runScript('archive', words);
   expect(result.exitCode).toBe(EXIT.usage);
   expect(result.stderr).toContain(found);
   expect(result.stdout).toBe('');
 });
 
-test('--max-runtime ends it between two batches with 75 and the candles left; the next run goes on', async () => {
+test('archive --max-runtime: exits with 75, and the next run continues', async () => {
   const { sql, archive, expectComplete } = await setUp();
   // Each batch takes 30 ms more than it would.
   await sql.unsafe(`
@@ -240,7 +237,7 @@ test('--max-runtime ends it between two batches with 75 and the candles left; th
   expect((await expectComplete()).archive).toBe(DUE);
 });
 
-test('a run whose time is up when nothing is left any more is done', async () => {
+test('archive --max-runtime: is done when the last batch used up the time', async () => {
   const { sql, archive, expectComplete } = await setUp();
   await sql.unsafe(`
     create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(1.1); return new; end $$;
@@ -250,7 +247,7 @@ test('a run whose time is up when nothing is left any more is done', async () =>
   expect((await expectComplete()).archive).toBe(DUE);
 });
 
-test('a gap within the archived range that fetch fills ends up in the archive, once', async () => {
+test('archive: moves candles that fetch filled into the archived range', async () => {
   const { sql, env, fake, archive, expectComplete } = await setUp();
   await archive('30', ...AS_OF);
   await sql`delete from klines_archive where open_time >= '2023-12-01' and open_time < '2023-12-03'`;
@@ -264,7 +261,7 @@ test('a gap within the archived range that fetch fills ends up in the archive, o
   expect((await expectComplete()).archive).toBe(DUE);
 });
 
-test('one table that fails does not stop the others, and is not hidden by them', async () => {
+test('archive: moves the other tables when one is refused, and reports it', async () => {
   const { sql, env, fake, archive } = await setUp();
   for (const symbol of ['ADA/USDT', 'ETH/USDT']) {
     const words = [symbol, '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
@@ -275,20 +272,22 @@ test('one table that fails does not stop the others, and is not hidden by them',
   expect(dry.exitCode).toBe(EXIT.failed);
   expect(dry.stdout).toMatch(/eth_usdt +eth_usdt_archive +936 /);
   expect(dry.stdout).not.toContain('btc_usdt  ');
-  expect(dry.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT: btc_usdt_archive has not the shape/);
+  expect(dry.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT: btc_usdt_archive differs from btc_usdt: /);
   const result = await archive('30', ...AS_OF);
   expect(result.exitCode).toBe(EXIT.failed);
   expect(result.stdout).toMatch(/ETH\/USDT: 936 candles moved/);
-  expect(result.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT: btc_usdt_archive has not the shape/);
+  expect(result.stdout).toMatch(
+    /1 FAILED:\n {2}BTC\/USDT: btc_usdt_archive differs from btc_usdt: /,
+  );
   expect(await sql`select outcome, detail from archive_runs`).toEqual([
-    { outcome: 'refused', detail: expect.stringContaining('BTC/USDT: btc_usdt_archive has not') },
+    { outcome: 'refused', detail: expect.stringContaining('BTC/USDT: btc_usdt_archive differs') },
   ]);
 });
 
-test('after a run both tables are vacuumed and analyzed, and archive tables have their storage parameters', async () => {
+test('archive: vacuums and analyzes both tables', async () => {
   const { sql, archive } = await setUp();
   await archive('30', ...AS_OF);
-  // The server writes down late what it has done, up to version 14 half a second and more.
+  // The server publishes these counts late, up to version 14 by half a second and more.
   const counts = () => sql`
     select relname, vacuum_count::int as vacuumed, analyze_count::int as analyzed
     from pg_stat_user_tables where relname in ('btc_usdt', 'btc_usdt_archive') order by 1`;
@@ -301,9 +300,9 @@ test('after a run both tables are vacuumed and analyzed, and archive tables have
   expect(stored?.options).toMatch(/fillfactor=100 autovacuum_freeze_min_age=0 /);
 });
 
-test('an old open snapshot is named in a warning; a replica that lags is waited for', async () => {
+test('archive: warns of an old transaction and waits for a lagging replica', async () => {
   const { sql, env, archive, expectComplete } = await setUp();
-  // What the server would show: these come before pg_catalog on the search path.
+  // Views that hide those of pg_catalog: they come earlier on the search path.
   await sql.unsafe(`
     create schema shown;
     create view shown.pg_stat_activity as
@@ -322,7 +321,7 @@ test('an old open snapshot is named in a warning; a replica that lags is waited 
   const running = runScript('archive', ['30', ...AS_OF, '--batch', '20'], env);
   while ((await sql`select 1 from archive_batches limit 1`).length === 0) await sleep(10);
   await sql`update shown.lag set replay_lag = '1 minute'`;
-  // It has stood still for a second.
+  // Until no batch has moved for a second.
   for (let [before, still] = [-1, 0]; still < 10; await sleep(100)) {
     const [moved] = await sql`select count(*)::int as batches from archive_batches`;
     still = moved!.batches === before ? still + 1 : 0;
@@ -342,7 +341,7 @@ test('an old open snapshot is named in a warning; a replica that lags is waited 
   expect((await archive('30', ...AS_OF)).exitCode).toBe(EXIT.done);
 });
 
-test('a schema file that adds a column to both parents is carried to every table, and its values move', async () => {
+test('archive: moves the values of a column added by a schema file', async () => {
   const { sql, env, archive, expectComplete } = await setUp();
   await archive('100', ...AS_OF);
   const folder = await mkdtemp(join(tmpdir(), 'klinekeep-schema-'));
@@ -371,7 +370,7 @@ test.each([
   ['x'.repeat(56), EXIT.failed],
   ['é'.repeat(28), EXIT.failed],
   ['x'.repeat(63), EXIT.failed],
-])('a table named %s: its archive is never itself (%i)', async (table, exitCode) => {
+])('archive: table %s exits with %i', async (table, exitCode) => {
   const database = await freshDatabase();
   const { sql } = database;
   await sql`alter table instruments drop constraint instruments_table_name_check`;
@@ -385,7 +384,7 @@ test.each([
   );
 });
 
-test('a database whose time zone has daylight saving changes nothing', async () => {
+test('archive: ignores the time zone of the database', async () => {
   const database = await freshDatabase();
   const { sql } = database;
   await makeCandles(database, { rows: 3 * 1440, from: '2024-03-09T00:00Z' });

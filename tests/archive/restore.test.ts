@@ -24,7 +24,7 @@ async function setUp() {
   return { database, sql: database.sql, run, archive, restore };
 }
 
-test('restore brings a range back, and archive leaves it alone until its date has passed', async () => {
+test('restore: brings a range back, which archive leaves alone until a date', async () => {
   const { database, sql, archive, restore } = await setUp();
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.done);
@@ -33,7 +33,7 @@ test('restore brings a range back, and archive leaves it alone until its date ha
   );
   expect(await expectReference(database)).toEqual({ hot: DAY, archive: ROWS - DAY });
 
-  expect((await archive('--dry-run')).stdout).toContain('Nothing is older');
+  expect((await archive('--dry-run')).stdout).toContain('No candle is older');
   expect(JSON.parse((await archive('--json')).stdout)).toMatchObject({ rows: 0, outcome: 'done' });
   expect(await expectReference(database)).toEqual({ hot: DAY, archive: ROWS - DAY });
 
@@ -42,7 +42,7 @@ test('restore brings a range back, and archive leaves it alone until its date ha
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
 });
 
-test('what lies beside a kept range still moves, and --dry-run tells exactly that', async () => {
+test('archive: moves what lies beside a kept range, as --dry-run predicts', async () => {
   const { database, sql, archive, restore } = await setUp();
   await restore('--from', '2024-01-01', '--to', '2024-01-05');
   await sql`update restored_ranges set from_time = '2024-01-02 06:00', to_time = '2024-01-02 12:00'`;
@@ -53,7 +53,7 @@ test('what lies beside a kept range still moves, and --dry-run tells exactly tha
   expect(await expectReference(database)).toEqual({ hot: 360, archive: ROWS - 360 });
 });
 
-test('--keep-until says how long, and of the same range the latest word counts', async () => {
+test('restore --keep-until: replaces the date of the same range', async () => {
   const { sql, restore } = await setUp();
   await restore(...RANGE, '--keep-until', '2099-01-01');
   const until = () => sql`select interval, keep_until, run_id::int from restored_ranges`;
@@ -64,11 +64,11 @@ test('--keep-until says how long, and of the same range the latest word counts',
   await sql`delete from restored_ranges`;
 });
 
-test('a restore that begins while archive has made its plan is left alone', async () => {
+test('archive: leaves alone what was restored after its plan was made', async () => {
   const { database, sql, archive, restore } = await setUp();
   await restore('--from', '2024-01-01', '--to', '2024-01-05');
   await sql`delete from restored_ranges`;
-  // When archive has planned and takes the instrument, the range is suddenly kept.
+  // Once archive has made its plan the range is kept.
   await sql.unsafe(`
     create function keep() returns trigger language plpgsql as $$ begin
       insert into restored_ranges values (1, '1m', '2024-01-02', '2024-01-03', now() + interval '1 day', new.id);
@@ -79,7 +79,7 @@ test('a restore that begins while archive has made its plan is left alone', asyn
   expect(await expectReference(database)).toEqual({ hot: DAY, archive: ROWS - DAY });
 });
 
-test('--dry-run predicts tables, candles, batches and bytes, and changes nothing', async () => {
+test('restore --dry-run: shows candles, batches, bytes; changes nothing', async () => {
   const { database, restore, sql } = await setUp();
   const dry = await restore(...RANGE, '--dry-run', '--batch', '500');
   expect(dry.stdout).toMatch(
@@ -88,11 +88,11 @@ test('--dry-run predicts tables, candles, batches and bytes, and changes nothing
   expect(await sql`select 1 from restored_ranges`).toHaveLength(0);
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
   expect((await restore('--from', '2020-01-01', '--to', '2020-02-01', '--dry-run')).stdout).toBe(
-    'Nothing from 2020-01-01 to 2020-02-01 is archived.\n',
+    'No candle from 2020-01-01 to 2020-02-01 is archived.\n',
   );
 });
 
-test('nothing archived in the range: nothing happens', async () => {
+test('restore: moves nothing when the range is not archived', async () => {
   const { restore, sql } = await setUp();
   const result = await restore('--from', '2020-01-01', '--to', '2020-02-01');
   expect(result.exitCode).toBe(EXIT.done);
@@ -100,7 +100,7 @@ test('nothing archived in the range: nothing happens', async () => {
   expect(await sql`select 1 from restored_ranges`).toHaveLength(0);
 });
 
-test('restore takes back what archive did, whatever the candles and the batches are', async () => {
+test('restore: reverses archive for any candles and batch size', async () => {
   const database = await freshDatabase();
   const { sql } = database;
   await makeCandles(database, { rows: 1, from: FROM });
@@ -154,7 +154,7 @@ test('restore takes back what archive did, whatever the candles and the batches 
   );
 });
 
-test('archive-log tells who moved what, when, and how it ended', async () => {
+test('archive-log: lists who moved what, when, and how it ended', async () => {
   const { database, run, restore } = await setUp();
   await restore(...RANGE, '--batch', '1000');
   const text = (await run('archive-log')).stdout;
@@ -181,10 +181,10 @@ test('archive-log tells who moved what, when, and how it ended', async () => {
   expect(eth.runs.map((each: { id: string }) => each.id)).toEqual(['3']);
 });
 
-test('archive-log of an empty database says so', async () => {
+test('archive-log: reports that there is no run yet', async () => {
   const { url } = await freshDatabase();
   const result = await runScript('archive-log', [], { DATABASE_URL: url });
-  expect(result.stdout).toBe('Nothing was ever archived or restored.\n');
+  expect(result.stdout).toBe('No run of archive or restore yet.\n');
 });
 
 test.each([
@@ -199,13 +199,13 @@ test.each([
   [['BTC/USDT', ...RANGE, '--interval', '7m'], '--interval is "7m"'],
   [['BTC/USDT/X', ...RANGE], 'is not a symbol'],
   [['BTC/USDT', ...RANGE, '--force'], "Unknown option '--force'"],
-])('restore %j is refused with 64 before anything is opened', async (words, found) => {
+])('restore %j: exits with 64', async (words, found) => {
   const result = await runScript('restore', words);
   expect(result.exitCode).toBe(EXIT.usage);
   expect(result.stderr).toContain(found);
 });
 
-test('a symbol that is not registered: 65', async () => {
+test('archive, restore, archive-log: exit with 65 for an unknown symbol', async () => {
   const { url } = await freshDatabase();
   for (const [name, words] of [
     ['restore', ['DOGE/USDT', ...RANGE]],
@@ -218,7 +218,7 @@ test('a symbol that is not registered: 65', async () => {
   }
 });
 
-test('no server: 69; a schema that this checkout does not know: 78', async () => {
+test('archive, restore: exit with 69 without a server, 78 for a newer schema', async () => {
   const { sql, url } = await freshDatabase();
   await sql`insert into schema_files (name, sha256) values ('999_future.sql', '')`;
   for (const [name, words] of [
@@ -231,15 +231,15 @@ test('no server: 69; a schema that this checkout does not know: 78', async () =>
   }
 });
 
-test('an instrument that another run works on: 75, and nothing moves', async () => {
+test('restore: exits with 75 when another run works on the instrument', async () => {
   const { database, restore } = await setUp();
   const other = database.openSession();
   onTestFinished(() => void other.end());
   await other`select pg_advisory_lock(lock_class(${0x6b6c}), 1)`;
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.later);
-  expect(result.stdout).toContain('1,440 candles left; run it again to go on');
-  expect(result.stdout).toContain('1 held by another run, skipped: BTC/USDT');
+  expect(result.stdout).toContain('1,440 candles left; run it again to continue');
+  expect(result.stdout).toContain('1 skipped, another run works on them: BTC/USDT');
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
 });
 
@@ -247,34 +247,31 @@ test.each([
   ['restore', 'SIGINT', 130],
   ['restore', 'SIGTERM', 143],
   ['archive', 'SIGINT', 130],
-] as const)(
-  '%s ends between two batches at %s: %i, with the candles left',
-  async (name, signal, code) => {
-    const { database, sql, restore } = await setUp();
-    const all = ['--from', FROM, '--to', '2024-03-01'];
-    if (name === 'archive') await restore(...all);
-    await sql`delete from restored_ranges`;
-    const [before] = await sql`select max(id)::int as id from archive_runs`;
-    const words = name === 'archive' ? ['10', ...AS_OF] : ['BTC/USDT', ...all];
-    const running = startScript(name, [...words, '--batch', '1'], { DATABASE_URL: database.url });
-    while ((await sql`select 1 from archive_batches where run_id > ${before!.id}`).length === 0) {
-      await sleep(10);
-    }
-    running.process.kill(signal);
-    const result = await running.result;
-    expect(result.exitCode).toBe(code);
-    const [last] = await sql`
+] as const)('%s: ends between two batches at %s with %i', async (name, signal, code) => {
+  const { database, sql, restore } = await setUp();
+  const all = ['--from', FROM, '--to', '2024-03-01'];
+  if (name === 'archive') await restore(...all);
+  await sql`delete from restored_ranges`;
+  const [before] = await sql`select max(id)::int as id from archive_runs`;
+  const words = name === 'archive' ? ['10', ...AS_OF] : ['BTC/USDT', ...all];
+  const running = startScript(name, [...words, '--batch', '1'], { DATABASE_URL: database.url });
+  while ((await sql`select 1 from archive_batches where run_id > ${before!.id}`).length === 0) {
+    await sleep(10);
+  }
+  running.process.kill(signal);
+  const result = await running.result;
+  expect(result.exitCode).toBe(code);
+  const [last] = await sql`
     select outcome, detail from archive_runs order by id desc limit 1`;
-    expect(last).toEqual({
-      outcome: 'work remaining',
-      detail: `stopped by ${signal}`,
-    });
-    const left = (await expectReference(database))[name === 'archive' ? 'hot' : 'archive'];
-    expect(result.stdout).toContain(`${left.toLocaleString('en-US')} candles left; run it again`);
-  },
-);
+  expect(last).toEqual({
+    outcome: 'work remaining',
+    detail: `stopped by ${signal}`,
+  });
+  const left = (await expectReference(database))[name === 'archive' ? 'hot' : 'archive'];
+  expect(result.stdout).toContain(`${left.toLocaleString('en-US')} candles left; run it again`);
+});
 
-test('restore --max-runtime ends it with 75 and the candles left', async () => {
+test('restore --max-runtime: exits with 75 and reports the candles left', async () => {
   const { database, sql, restore } = await setUp();
   await sql.unsafe(`
     create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$;
@@ -286,7 +283,7 @@ test('restore --max-runtime ends it with 75 and the candles left', async () => {
   expect(await expectReference(database)).toEqual({ hot: rows, archive: ROWS - rows });
 });
 
-test('a batch of restore that is not proven is rolled back: 1', async () => {
+test('restore: exits with 1 when a batch is not proven', async () => {
   const { database, sql, restore } = await setUp();
   await sql.unsafe(`
     create function lose() returns trigger language plpgsql as $$ begin

@@ -62,7 +62,7 @@ test('when one answer in twenty fails in every way there is, all series come com
   const words = ['--market', 'usdm', '--interval', '1h', '--limit', '1200', '--json'];
   const result = await runScript('update-klines', words, patient);
   expect(result.exitCode).toBe(EXIT.done);
-  expect(JSON.parse(result.stdout)).toMatchObject({ failed: [], held: [] });
+  expect(JSON.parse(result.stdout)).toMatchObject({ failed: [], busy: [] });
   await expectComplete(1200);
   expect((await update('--json')).exitCode).toBe(EXIT.done);
   await expectComplete(1200);
@@ -96,7 +96,7 @@ test('--json tells of each series what it took, and what was asked of each marke
     inserted: 500,
     revised: 0,
     rejected: 0,
-    held: [],
+    busy: [],
     failed: [],
     details: [
       {

@@ -5,7 +5,7 @@ import { EXIT } from '../../lib/base/errors.ts';
 import { connectDatabase, disconnected } from '../../lib/postgres/connection.ts';
 import { copyIn } from '../../lib/postgres/copy.ts';
 import { renderSql } from '../../lib/postgres/sql-file.ts';
-import { lockedTransaction, withInstrumentLock } from '../../lib/store/locks.ts';
+import { InstrumentBusy, lockedTransaction, withInstrumentLock } from '../../lib/store/locks.ts';
 import { freshDatabase } from '../support/database.ts';
 import { runScript } from '../support/script.ts';
 
@@ -47,10 +47,10 @@ test('a COPY whose connection is cut fails instead of waiting for ever', async (
 test('of two sessions one gets the instrument, the other is told so at once', async () => {
   const database = await freshDatabase();
   const [first, second] = [database.openSession(), database.openSession()];
-  const outcome = await withInstrumentLock(first, 7, () =>
+  const nested = withInstrumentLock(first, 7, () =>
     withInstrumentLock(second, 7, async () => 'worked'),
   );
-  expect(outcome).toBe('held');
+  await expect(nested).rejects.toThrow(InstrumentBusy);
   expect(await withInstrumentLock(second, 7, async () => 'worked')).toBe('worked');
 });
 

@@ -8,7 +8,7 @@ import type { Instrument } from '../../lib/market/instrument.ts';
 import { connectDatabase } from '../../lib/postgres/connection.ts';
 import { runSql } from '../../lib/postgres/sql-file.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
-import { eachInstrument } from '../../lib/store/turns.ts';
+import { eachInstrument } from '../../lib/store/each-instrument.ts';
 import { type FakeBinance, startFakeBinance } from '../support/fake-binance/server.ts';
 import { defaultSymbols } from '../support/fake-binance/symbols.ts';
 import { type OwnServer, startOwnServer } from '../support/own-server.ts';
