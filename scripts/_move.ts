@@ -24,7 +24,7 @@ import {
 import { type Context, flag, type Outcome, spanOption, wholeNumber } from '../lib/cli/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import type { Sql } from '../lib/postgres/mod.ts';
-import { describeUndone } from './_text.ts';
+import { formatUndone } from './_text.ts';
 
 const BATCH_ROWS = 10_000;
 
@@ -151,7 +151,7 @@ export async function planOutcome(
   const lines = [
     ...(rows.length > 0 ? [`${words.heading}\n\n${plan}`] : []),
     ...(dues.length === 0 ? [words.nothing] : []),
-    ...describeUndone({ held: [], failed }),
+    ...formatUndone({ held: [], failed }),
   ];
   return {
     exitCode: failed.length > 0 ? EXIT.failed : EXIT.done,
@@ -186,7 +186,7 @@ export function moveOutcome(
       : []),
     ...(rowsLeft > 0 ? [`${formatCount(rowsLeft)} candles left; run it again to go on`] : []),
     ...stopped.map(({ symbol, reason }) => `  ${symbol}: ${reason}`),
-    ...describeUndone({ held, failed }),
+    ...formatUndone({ held, failed }),
   ];
   const tables = run.tables.map(({ instrument, movedRows, batches, equalRows, conflictRows }) => ({
     ...nameTables(instrument),

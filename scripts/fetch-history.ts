@@ -21,7 +21,7 @@ import {
 } from '../lib/download/mod.ts';
 import type { SymbolName } from '../lib/market/mod.ts';
 import { eachInstrument, exitCodeOf, sortRuns, throwIfOnlyFailure } from '../lib/store/mod.ts';
-import { describeUndone } from './_text.ts';
+import { formatUndone } from './_text.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];
@@ -127,7 +127,7 @@ export const script: Script<Options> = {
     const runs = await fetchHistory(options, context);
     throwIfOnlyFailure(runs);
     const { done, held, failed } = sortRuns(runs);
-    const lines = [...done.map(showFetched), ...describeUndone({ held, failed })];
+    const lines = [...done.map(showFetched), ...formatUndone({ held, failed })];
     return {
       exitCode: exitCodeOf(runs),
       json: { series: done, held, failed },

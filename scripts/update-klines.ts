@@ -29,7 +29,7 @@ import {
   sortRuns,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { describeUndone } from './_text.ts';
+import { formatUndone } from './_text.ts';
 
 interface Options extends Choice {
   /** Undefined: the default, or all with `--force`. */
@@ -175,7 +175,7 @@ export const script: Script<Options> = {
       revised: sum((each) => each.revised),
       rejected: sum((each) => each.rejected),
     };
-    const lines = [showTotals(totals), ...describeUndone({ held, failed })];
+    const lines = [showTotals(totals), ...formatUndone({ held, failed })];
     const requests = (await context.rest()).totals();
     return {
       exitCode: failedSeries.length > 0 ? EXIT.failed : exitCodeOf(runs),

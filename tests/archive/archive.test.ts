@@ -169,7 +169,7 @@ test('an instrument that another run works on is skipped: 75, and the rest moves
   await other`select pg_advisory_lock(lock_class(${0x6b6c}), ${eth!.id})`;
   const result = await archive('30', ...AS_OF);
   expect(result.exitCode).toBe(EXIT.later);
-  expect(result.stdout).toContain('1 held by another run, skipped: ETH/USDT');
+  expect(result.stdout).toContain('1 in use by another run, skipped: ETH/USDT');
   expect((await expectComplete()).archive).toBe(DUE);
   expect(await sql`select outcome from archive_runs`).toEqual([{ outcome: 'work remaining' }]);
 });

@@ -239,7 +239,7 @@ test('an instrument that another run works on: 75, and nothing moves', async () 
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1,440 candles left; run it again to go on');
-  expect(result.stdout).toContain('1 held by another run, skipped: BTC/USDT');
+  expect(result.stdout).toContain('1 in use by another run, skipped: BTC/USDT');
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
 });
 

@@ -180,7 +180,7 @@ test('an instrument that another run works on is skipped, and the run ends with 
   const result = await update();
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1 series up to date');
-  expect(result.stdout).toContain('1 held by another run, skipped: ETH/USDT');
+  expect(result.stdout).toContain('1 in use by another run, skipped: ETH/USDT');
 });
 
 test('a symbol of which nothing is stored wants to know the interval; one that is unknown is named', async () => {
