@@ -88,7 +88,7 @@ test('an archive that the exchange says nothing about is not sealed', async () =
   expect(await verify('--deep', '--repair')).toMatchObject({
     exitCode: EXIT.done,
     found: [],
-    repaired: [{ replaced: 1, sealed: 1 }],
+    repaired: [{ replaced: 1, checkpoints: 1 }],
   });
 });
 
@@ -112,7 +112,7 @@ test('--deep finds archived candles that no batch has brought', async () => {
   await sql`update klines_archive set volume = volume + 5 where open_time = '2024-01-15'`;
   expect((await verify()).found).toEqual([]);
   expect((await verify('--deep')).found).toEqual(['1h batch-hash 1']);
-  expect((await verify('--deep', '--repair')).repaired).toMatchObject([{ replaced: 1, sealed: 1 }]);
+  expect((await verify('--deep', '--repair')).repaired).toMatchObject([{ replaced: 1, checkpoints: 1 }]);
   expect((await verify('--deep')).found).toEqual([]);
 });
 

@@ -52,7 +52,7 @@ test('a store in order: exit 0, and it says so', async () => {
   const { verify } = await setUp();
   const result = await verify();
   expect(result.exitCode).toBe(EXIT.done);
-  expect(result.stdout).toBe('1 series, 1,656 candles: every one there, once, and possible\n');
+  expect(result.stdout).toBe('1 series, 1,656 candles: complete, no duplicates, no impossible values\n');
   expect((await verify('--quiet')).stdout).toBe('');
   expect((await verify('--deep', '--compare', '20')).exitCode).toBe(EXIT.done);
 });
@@ -161,7 +161,7 @@ test('what the exchange published odd is asked once, kept, and told as published
   expect(again.exitCode).toBe(EXIT.done);
   expect(fake.klinesRequests()).toEqual([]);
   expect((await verify()).stdout).toContain(
-    'every one there, once, and possible; 3 odd as published',
+    'complete, no duplicates, no impossible values; 3 odd as published',
   );
 
   // Odd in another way than published: that is ours again, and the exchange has corrected the rest.
@@ -241,10 +241,10 @@ test('--deep finds an archived candle that looks right and is not what was moved
   expect((await verify()).exitCode).toBe(EXIT.done);
   const deep = await findings('--deep');
   expect(deep.found).toEqual(['batch-hash 1']);
-  expect(deep.examples[0]).toContain('other content than the');
+  expect(deep.examples[0]).toContain('differs from the');
   const repaired = await findings('--deep', '--repair');
   expect(repaired.found).toEqual([]);
-  expect(repaired.repaired).toMatchObject([{ replaced: 1, sealed: 1 }]);
+  expect(repaired.repaired).toMatchObject([{ replaced: 1, checkpoints: 1 }]);
   await expectComplete();
   expect((await findings('--deep')).found).toEqual([]);
   const [noted] = await sql`select open_time, tier, was, became, source from repairs`;
@@ -284,7 +284,7 @@ test('--deep holds after archive and restore went to and fro, and finds what was
   const tampered = await findings('--deep');
   expect(tampered.exitCode).toBe(EXIT.findings);
   expect(tampered.found).toEqual(['batch-hash 1']);
-  expect(tampered.examples[0]).toContain('other content than the');
+  expect(tampered.examples[0]).toContain('differs from the');
 });
 
 test('a stale series warns; one that is delisted, and one whose gap is confirmed, does not', async () => {
@@ -361,7 +361,7 @@ test('candles that another run is about to bring, or moves, are no defect', asyn
     const busy = await findings('--repair');
     expect(busy.found).toEqual(['missing 1']);
     expect(busy.all[0]?.severity).toBe('info');
-    expect(busy.examples[0]).toContain('fetch-history works on it');
+    expect(busy.examples[0]).toContain('fetch is running');
     expect(busy.exitCode).toBe(EXIT.later);
   });
   await mover.end();
@@ -397,8 +397,8 @@ test('for a person: a table a series, worst first, in UTC, eighty columns wide',
 `);
   expect(
     (await verify('--repair')).stdout,
-  ).toBe(`BTC/USDT 1h: 3 filled, 1 replaced, 1 that did not belong there removed
-1 series, 1,656 candles: every one there, once, and possible
+  ).toBe(`BTC/USDT 1h: 3 filled, 1 replaced, 1 extra removed
+1 series, 1,656 candles: complete, no duplicates, no impossible values
 `);
 });
 
