@@ -36,8 +36,7 @@ import {
 import { formatRepair, formatReports, toJsonFinding } from './_findings.ts';
 import { formatUndone } from './_text.ts';
 
-interface Options extends Choice, CheckOptions {
-  interval: Choice['interval'];
+interface Options extends Choice, Omit<CheckOptions, 'interval'> {
   /** Candles to compare in each series. */
   compare: number | undefined;
   repair: boolean;

@@ -31,7 +31,7 @@ interface CheckedFile {
 
 /**
  * Finds the slots without a candle, from the first candle of a series to the last, or to where
- * archive batches and bulk files had some. Tells lost candles from gaps that the exchange has, too.
+ * archive batches and bulk files had some. Distinguishes lost candles from gaps that the exchange has as well.
  */
 export async function checkCoverage(
   check: SeriesCheck,

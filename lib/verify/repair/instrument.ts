@@ -1,7 +1,7 @@
 import type { BulkDownload } from '../../download/mod.ts';
 import type { Instrument, Series } from '../../market/mod.ts';
 import { type CheckOptions, checkInstrument, type Finding, type InstrumentReport } from '../mod.ts';
-import { hasSent, planRepair, type RepairCounts, type Round } from './plan.ts';
+import { hasSent, planRepair, type RepairCounts, type Round, type SeriesPlan } from './plan.ts';
 import { repairSeries } from './series.ts';
 
 /** Without the series: the same tools repair all series of an instrument. */
@@ -33,45 +33,45 @@ export async function repairInstrument(
   for (;;) {
     signal.throwIfAborted();
     const report = await checkInstrument(session, instrument, options);
-    const left = differing.flatMap((finding) => withoutSent(finding, rounds));
-    const round: Round[] = [];
-    for (const plan of await planRepair(session, report.series, left, rounds)) {
-      const { series } = plan;
-      round.push(await repairSeries({ ...tools, series }, plan, clock?.now));
-    }
-    const isDone = !round.some((each) => isProgress(each, rounds));
-    rounds.push(...round);
-    if (!isDone) continue;
-    for (const { series, findings } of report.series)
-      findings.push(...left.filter((finding) => finding.interval === series.interval));
-    const done = report.series.map(({ series }) => ({ series, counts: sumRounds(rounds, series) }));
+    const latest: Round[] = [];
+    for (const plan of await planRepair(session, report.series, differing, rounds))
+      latest.push(await repairSeries({ ...tools, series: plan.series }, plan, clock?.now));
+    rounds.push(...latest);
+    if (latest.some(isProgress)) continue;
+    for (const [index, { findings }] of report.series.entries())
+      findings.push(...stillDiffering(differing, latest[index]!.plan));
+    const done = latest.map((round) => ({
+      series: round.plan.series,
+      counts: sumCounts([round, ...round.plan.earlier]),
+    }));
     return { report, done: done.filter(({ counts }) => hasAny(counts)) };
   }
 }
 
-/** A finding without the candles that REST has sent; none if none are left. */
-function withoutSent(finding: Finding, rounds: readonly Round[]): Finding[] {
-  const rows = finding.rows.filter((row) => !hasSent(rounds, finding.interval, row.fromMs));
-  const count = finding.count - (finding.rows.length - rows.length);
-  return count === 0 ? [] : [{ ...finding, count, rows }];
+/** Whether a round has changed or learnt anything: then another one may do more. */
+function isProgress({ plan, counts, sent }: Round): boolean {
+  return (
+    hasAny(counts) || plan.files.length > 0 || [...sent].some((slotMs) => !hasSent(plan, slotMs))
+  );
 }
 
-/** Whether a round has changed or learnt anything: then another one may do more. */
-function isProgress({ plan, counts, sent }: Round, earlier: readonly Round[]): boolean {
-  return (
-    hasAny(counts) ||
-    plan.files.length > 0 ||
-    [...sent].some((slotMs) => !hasSent(earlier, plan.series.interval, slotMs))
-  );
+/** The findings of --compare about a series, without the candles that REST has sent since. */
+function stillDiffering(differing: readonly Finding[], plan: SeriesPlan): Finding[] {
+  return differing
+    .filter((finding) => finding.interval === plan.series.interval)
+    .map((finding) => {
+      const rows = finding.rows.filter((row) => !hasSent(plan, row.fromMs));
+      return { ...finding, rows, count: finding.count - (finding.rows.length - rows.length) };
+    })
+    .filter((finding) => finding.count > 0);
 }
 
 function hasAny(counts: RepairCounts): boolean {
   return Object.values(counts).some((count) => count > 0);
 }
 
-function sumRounds(rounds: readonly Round[], { interval }: Series): RepairCounts {
+function sumCounts(rounds: readonly Round[]): RepairCounts {
   return rounds
-    .filter((round) => round.plan.series.interval === interval)
     .map((round) => round.counts)
     .reduce((a, b) => ({
       filled: a.filled + b.filled,

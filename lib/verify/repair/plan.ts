@@ -18,6 +18,8 @@ import {
 /** What one round of a repair does to one series. Times are open times, Unix ms. */
 export interface SeriesPlan {
   series: Series;
+  /** The rounds before, oldest first. */
+  earlier: readonly Round[];
   /** Whether to delete the copies in klines of archived candles. */
   hasCopies: boolean;
   /** Ranges of bulk files that had candles where a gap is confirmed. The gaps are forgotten. */
@@ -80,7 +82,7 @@ export function isRepairable({ check, isPublished }: Finding): boolean {
  * Decides what to do about the findings in an instrument's series. Changes nothing.
  * @param sql for looking up which minutes are stored
  * @param differing findings of --compare, which are not in the reports
- * @param rounds the earlier rounds of this repair, of all series
+ * @param rounds those that this repair has carried out, of all series
  * @returns one plan for each report, in their order
  */
 export async function planRepair(
@@ -96,7 +98,7 @@ export async function planRepair(
     const same = differing.filter((finding) => finding.interval === plan.series.interval);
     for (const finding of [...findings, ...same]) {
       if (!finding.isPublished && CANDLE_CHECKS.has(finding.check))
-        await planCandles(sql, plan, minutes, finding, rounds);
+        await planCandles(sql, plan, minutes, finding);
     }
   }
   return plans;
@@ -107,28 +109,26 @@ function planRanges(
   { series, findings, missing }: SeriesReport,
   rounds: readonly Round[],
 ): SeriesPlan {
+  const earlier = rounds.filter(({ plan }) => plan.series.interval === series.interval);
   const rangesFoundBy = (check: Check) =>
     findings
       .filter((finding) => finding.check === check)
       .flatMap((finding) => finding.rows)
       .map(({ fromMs, toMs = fromMs }) => ({ fromMs, toMs }));
-  const isNew = (kind: 'files' | 'spans', { fromMs }: TimeRange) =>
-    !rounds.some(
-      ({ plan }) =>
-        plan.series.interval === series.interval &&
-        plan[kind].some((range) => range.fromMs === fromMs),
-    );
-  const files = rangesFoundBy('loaded-file').filter((file) => isNew('files', file));
+  const isNew = (kind: 'files' | 'spans') => (range: TimeRange) =>
+    !earlier.some(({ plan }) => plan[kind].some(({ fromMs }) => fromMs === range.fromMs));
+  const files = rangesFoundBy('loaded-file').filter(isNew('files'));
   const gaps = rangesFoundBy('confirmed-gap');
   return {
     series,
+    earlier,
     hasCopies: findings.some(({ check }) => check === 'in-both-tiers'),
     files,
     gaps: files.flatMap((file) => clipRanges(gaps, file)),
     missing,
     questionable: new Set(),
     stillQuestionable: new Set(),
-    spans: rangesFoundBy('batch-hash').filter((span) => isNew('spans', span)),
+    spans: rangesFoundBy('batch-hash').filter(isNew('spans')),
     published: [],
   };
 }
@@ -136,13 +136,13 @@ function planRanges(
 /**
  * Plans to request the candles of a finding again. Those that REST has sent already are stored as
  * they are published.
+ * @param minutes the plan of the 1m series, if there is one
  */
 async function planCandles(
   sql: Sql,
   plan: SeriesPlan,
   minutes: SeriesPlan | undefined,
   { check, rows }: Finding,
-  rounds: readonly Round[],
 ): Promise<void> {
   const { interval } = plan.series;
   // Where a candle differs from the sum of its minutes, either may be wrong.
@@ -150,45 +150,32 @@ async function planCandles(
   for (const row of rows) {
     const fromMs = floorToGrid(interval, row.fromMs);
     const slot = { fromMs, toMs: addSteps(interval, fromMs, 1) };
-    const isSent =
-      hasSent(rounds, interval, fromMs) &&
-      (!parts || (await hasSentStored(sql, parts.series, slot, rounds)));
-    if (isSent) {
+    if (hasSent(plan, fromMs) && (!parts || (await hasSentStored(sql, parts, slot)))) {
       // Without a hash it could not be recognized again.
       if (row.rowHash !== undefined) plan.published.push({ check, row });
       continue;
     }
-    request(plan, fromMs, rounds);
+    request(plan, fromMs);
     if (!parts) continue;
     for (let minuteMs = slot.fromMs; minuteMs < slot.toMs; minuteMs += MINUTE_MS)
-      request(parts, minuteMs, rounds);
+      request(parts, minuteMs);
   }
 }
 
 /** Each slot is requested twice at most. */
-function request(plan: SeriesPlan, slotMs: number, rounds: readonly Round[]): void {
-  const { interval } = plan.series;
-  const earlier = rounds.filter((round) => round.plan.series.interval === interval);
-  if (earlier.some((round) => round.plan.stillQuestionable.has(slotMs))) return;
-  const wasRequested = earlier.some((round) => round.plan.questionable.has(slotMs));
+function request(plan: SeriesPlan, slotMs: number): void {
+  if (plan.earlier.some((round) => round.plan.stillQuestionable.has(slotMs))) return;
+  const wasRequested = plan.earlier.some((round) => round.plan.questionable.has(slotMs));
   (wasRequested ? plan.stillQuestionable : plan.questionable).add(slotMs);
 }
 
-/** Whether REST has sent a candle for the slot that contains an open time. */
-export function hasSent(rounds: readonly Round[], interval: string, openMs: number): boolean {
-  return rounds.some(
-    ({ plan: { series }, sent }) =>
-      series.interval === interval && sent.has(floorToGrid(series.interval, openMs)),
-  );
+/** Whether REST has sent, in an earlier round, a candle for the slot that contains an open time. */
+export function hasSent({ series, earlier }: SeriesPlan, openMs: number): boolean {
+  return earlier.some((round) => round.sent.has(floorToGrid(series.interval, openMs)));
 }
 
 /** Whether REST has sent each stored candle of a range. Its answer may have been incomplete. */
-async function hasSentStored(
-  sql: Sql,
-  series: Series,
-  range: TimeRange,
-  rounds: readonly Round[],
-): Promise<boolean> {
-  const stored = await openTimes(sql, series, range, 'all_klines');
-  return stored.every((openMs) => hasSent(rounds, series.interval, openMs));
+async function hasSentStored(sql: Sql, plan: SeriesPlan, range: TimeRange): Promise<boolean> {
+  const stored = await openTimes(sql, plan.series, range, 'all_klines');
+  return stored.every((openMs) => hasSent(plan, openMs));
 }
