@@ -10,9 +10,13 @@ export interface TestDatabase extends Database {
 /**
  * A new database with the schema in it, gone when the test ends.
  * @param place on another server than the project's own, e.g. '14'
+ * @param original a database to copy, to which nothing is connected
  */
-export async function freshDatabase(place = inject('place')): Promise<TestDatabase> {
-  const template = new URL(templateUrl(place)).pathname.slice(1);
+export async function freshDatabase(
+  place = inject('place'),
+  original = templateUrl(place),
+): Promise<TestDatabase> {
+  const template = new URL(original).pathname.slice(1);
   const url = await createDatabase('test', place, `template ${template}${FILE_COPY[place] ?? ''}`);
   const database = await connectDatabase(url, 'klinekeep tests', { connections: 4 });
   onTestFinished(() => database.close());
