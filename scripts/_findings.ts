@@ -1,26 +1,24 @@
-import { formatCount, formatTable, formatTime } from '../lib/base/mod.ts';
+import { formatCount, formatShort, formatTable, formatTime, truncate } from '../lib/base/mod.ts';
 import type { Series } from '../lib/market/mod.ts';
 import {
   byWorst,
-  describeRow,
   type Finding,
+  type FindingRow,
   type InstrumentReport,
   isAtLeast,
-  SEVERITIES,
 } from '../lib/verify/mod.ts';
 import type { RepairCounts } from '../lib/verify/repair/mod.ts';
 
-/** Series whose findings are shown; a run over a broken store must still end on one screen or two. */
-const MAX_SHOWN = 50;
+/** Tables printed at most: the summary of a broken store must still fit on two screens. */
+const MAX_TABLES = 50;
 const WIDTH = 80;
 const EXAMPLES = 5;
 
-/** A finding as JSON has it: times as text. */
-export function showFinding(finding: Finding) {
-  const { rows, ...rest } = finding;
+/** A finding for --json, with times as text and the first rows as sentences. */
+export function toJsonFinding({ rows, ...finding }: Finding) {
   return {
-    ...rest,
-    examples: rows.slice(0, EXAMPLES).map(describeRow),
+    ...finding,
+    examples: rows.slice(0, EXAMPLES).map(formatRow),
     rows: rows.map(({ fromMs, toMs, detail }) => ({
       from: formatTime(fromMs),
       ...(toMs === undefined ? {} : { to: formatTime(toMs) }),
@@ -30,97 +28,100 @@ export function showFinding(finding: Finding) {
 }
 
 /** What a repair did to one series, on one line. */
-export function showRepair({ series, counts }: { series: Series; counts: RepairCounts }): string {
-  const parts = [
+export function formatRepair({ series, counts }: { series: Series; counts: RepairCounts }): string {
+  const parts = formatCounts([
     [counts.filled, 'filled'],
     [counts.replaced, 'replaced'],
-    [counts.removed, 'that did not belong there removed'],
-    [counts.copiesDeleted, 'copies deleted'],
+    [counts.removed, 'extra removed'],
+    [counts.copiesDeleted, 'identical duplicates removed'],
     [counts.confirmed, 'not at the exchange'],
     [counts.asPublished, 'odd as published'],
-    [counts.sealed, 'archive batches compared and sealed'],
-  ] as const;
-  const done = parts
-    .filter(([count]) => count > 0)
-    .map(([count, what]) => `${formatCount(count)} ${what}`);
-  return `${series.instrument.symbol} ${series.interval}: ${done.join(', ')}`;
+    [counts.checkpoints, 'archive spans verified'],
+  ]);
+  return `${series.instrument.symbol} ${series.interval}: ${parts.join(', ')}`;
 }
 
-/** A table a series, worst first, and a last line that says how it stands. */
-export function showReports(
+/**
+ * A table per series, worst first, and a summary on the last line.
+ * @param withInfo also series with nothing but findings of severity info
+ */
+export function formatReports(
   reports: readonly InstrumentReport[],
   { withInfo }: { withInfo: boolean },
 ): string {
   const groups = reports
-    .flatMap(({ instrument, findings, series }) => [
-      { title: `${instrument.symbol}  tables`, findings },
-      ...series.map((each) => ({ title: titleOf(each), findings: each.findings })),
+    .flatMap(({ instrument: { symbol }, findings, series }) => [
+      { title: `${symbol}  tables`, findings },
+      ...series.map((each) => ({
+        title: `${symbol} ${each.series.interval}  ${formatCount(each.candles)} candles`,
+        findings: each.findings,
+      })),
     ])
     .map((group) => ({ ...group, findings: [...group.findings].sort(byWorst) }))
     .filter(({ findings: [worst] }) => worst && (withInfo || isAtLeast(worst, 'warning')))
     .sort((a, b) => byWorst(a.findings[0]!, b.findings[0]!));
   const tables = groups
-    .slice(0, MAX_SHOWN)
-    .map(({ title, findings }) => `${title}\n${showFindings(findings)}\n`);
-  const more = groups.length - MAX_SHOWN;
-  if (more > 0) tables.push(`… and ${formatCount(more)} more; --json has them all\n`);
-  return [...tables, summarize(reports)].join('\n');
+    .slice(0, MAX_TABLES)
+    .map(({ title, findings }) => `${title}\n${formatFindings(findings)}\n`);
+  const more = groups.length - MAX_TABLES;
+  if (more > 0) tables.push(`… and ${formatCount(more)} more; --json prints all of them\n`);
+  return [...tables, formatSummary(reports)].join('\n');
 }
 
-function titleOf({ series, candles }: InstrumentReport['series'][number]): string {
-  return `${series.instrument.symbol} ${series.interval}  ${formatCount(candles)} candles`;
-}
-
-function showFindings(findings: readonly Finding[]): string {
+function formatFindings(findings: readonly Finding[]): string {
   const rows = findings.map((finding) => [
     `  ${finding.severity}`,
     finding.isPublished ? `${finding.check}, as published` : finding.check,
     finding.count,
-    showExamples(finding),
+    formatFirst(finding),
   ]);
   const lines = formatTable(['  severity', 'check', 'count', 'first'], rows).split('\n');
-  return lines
-    .map((line) => (line.length > WIDTH ? `${line.slice(0, WIDTH - 1)}…` : line))
-    .join('\n');
+  return lines.map((line) => truncate(line, WIDTH)).join('\n');
 }
 
-function showExamples({ check, rows }: Finding): string {
+function formatFirst({ check, rows }: Finding): string {
   const [first] = rows;
   if (!first) return '';
-  // A table has no open time.
-  const isOfTable = check === 'archive-shape' || check === 'not-attached';
-  const text = isOfTable ? first.detail : describeRow(first);
+  const isAboutTable = check === 'archive-shape' || check === 'not-attached';
+  const text = isAboutTable ? first.detail : formatRow(first);
   return rows.length > 1 ? `${text}, …` : text;
 }
 
-function summarize(reports: readonly InstrumentReport[]): string {
+/** `2024-02-20 03:00 to 05:00 (2)`: when, and what is wrong. */
+function formatRow({ fromMs, toMs, detail }: FindingRow): string {
+  const from = fromMs % 60_000 === 0 ? formatShort(fromMs) : formatTime(fromMs);
+  if (toMs === undefined) return `${from} ${detail}`;
+  const to = formatShort(toMs);
+  const isSameDay = to.slice(0, 10) === from.slice(0, 10) && to.length > 10;
+  return `${from} to ${isSameDay ? to.slice(11) : to} ${detail}`;
+}
+
+function formatSummary(reports: readonly InstrumentReport[]): string {
   const series = reports.flatMap((report) => report.series);
   const candles = series.reduce((sum, each) => sum + each.candles, 0);
   const findings = [...reports, ...series].flatMap((each) => each.findings);
-  const checked = `${formatCount(series.length)} series, ${formatCount(candles)} candles`;
-  const said = SEVERITIES.flatMap((severity) => {
-    const same = findings.filter((finding) => finding.severity === severity);
-    if (severity === 'info') return sayInfo(same);
-    const kinds = same.length === 1 ? severity : `${severity}s`;
-    return same.length === 0 ? [] : [`${formatCount(same.length)} ${kinds}`];
+  const sumWhere = (isWanted: (finding: Finding) => boolean) =>
+    findings.filter(isWanted).reduce((sum, finding) => sum + finding.count, 0);
+  const problems = (['error', 'warning'] as const).map((severity): [number, string] => {
+    const { length } = findings.filter((finding) => finding.severity === severity);
+    return [length, length === 1 ? severity : `${severity}s`];
   });
-  const isSound = !findings.some((finding) => isAtLeast(finding, 'warning'));
-  return `${checked}: ${[...(isSound ? ['every one there, once, and possible'] : []), ...said].join('; ')}`;
+  const hasProblems = problems.some(([count]) => count > 0);
+  const parts = formatCounts([
+    ...problems,
+    [sumWhere(({ check }) => check === 'confirmed-gap'), 'not at the exchange'],
+    [sumWhere(({ check }) => check === 'flat'), 'without a trade'],
+    [sumWhere(({ check }) => check === 'jump'), 'far from their neighbours'],
+    [sumWhere(({ isPublished }) => isPublished), 'odd as published'],
+  ]);
+  const verdict = hasProblems ? [] : ['complete, no duplicates, no impossible values'];
+  const checked = `${formatCount(series.length)} series, ${formatCount(candles)} candles`;
+  return `${checked}: ${[...verdict, ...parts].join('; ')}`;
 }
 
-const INFO = [
-  ['confirmed-gap', 'not at the exchange'],
-  ['flat', 'without a trade'],
-  ['jump', 'far from their neighbours'],
-] as const;
-
-function sayInfo(findings: readonly Finding[]): string[] {
-  const count = (same: readonly Finding[]) => same.reduce((sum, each) => sum + each.count, 0);
-  const said = INFO.map(
-    ([check, text]) => [count(findings.filter((each) => each.check === check)), text] as const,
-  );
-  const published = count(findings.filter((each) => each.isPublished));
-  return [...said, [published, 'odd as published'] as const]
-    .filter(([number]) => number > 0)
-    .map(([number, text]) => `${formatCount(number)} ${text}`);
+/** `3 filled`, `1 replaced`: without what is zero. */
+function formatCounts(counts: readonly (readonly [count: number, what: string])[]): string[] {
+  return counts
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${formatCount(count)} ${what}`);
 }

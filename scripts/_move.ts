@@ -25,7 +25,7 @@ import {
 import { type Context, flag, type Outcome, spanOption, wholeNumber } from '../lib/cli/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import type { Sql } from '../lib/postgres/mod.ts';
-import { describeUndone } from './_text.ts';
+import { formatUndone } from './_text.ts';
 
 const BATCH_ROWS = 10_000;
 
@@ -147,7 +147,7 @@ export async function planOutcome(
     lines.push(`${texts.heading}\n\n${table}`);
   }
   if (plans.length === 0) lines.push(texts.nothing);
-  lines.push(...describeUndone({ busy: [], failed }));
+  lines.push(...formatUndone({ busy: [], failed }));
   return {
     exitCode: failed.length > 0 ? EXIT.failed : EXIT.done,
     json: { dryRun: true, ...json, tables, failed },
@@ -185,7 +185,7 @@ export function moveOutcome(
   }
   if (rowsLeft > 0) lines.push(`${formatCount(rowsLeft)} candles left; run it again to continue`);
   lines.push(...stopped.map(({ symbol, reason }) => `  ${symbol}: ${reason}`));
-  lines.push(...describeUndone({ busy, failed }));
+  lines.push(...formatUndone({ busy, failed }));
   const tables = run.tables.map(({ instrument, movedRows, batches, equalRows, conflictRows }) => ({
     ...nameTables(instrument),
     ...{ rows: movedRows, batches, equalRows, conflictRows },

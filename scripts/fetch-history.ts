@@ -26,7 +26,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { describeUndone } from './_text.ts';
+import { formatUndone } from './_text.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];
@@ -132,7 +132,7 @@ export const script: Script<Options> = {
     const runs = await fetchHistory(options, context);
     throwIfOnlyFailure(runs);
     const { done, busy, failed } = sortResults(runs);
-    const lines = [...done.map(showFetched), ...describeUndone({ busy, failed })];
+    const lines = [...done.map(showFetched), ...formatUndone({ busy, failed })];
     return {
       exitCode: chooseExitCode(runs),
       json: { series: done, busy, failed },

@@ -29,7 +29,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { describeUndone } from './_text.ts';
+import { formatUndone } from './_text.ts';
 
 interface Options extends Filter {
   /** Undefined: the default, or all with `--force`. */
@@ -175,7 +175,7 @@ export const script: Script<Options> = {
       revised: sum((each) => each.revised),
       rejected: sum((each) => each.rejected),
     };
-    const lines = [showTotals(totals), ...describeUndone({ busy, failed })];
+    const lines = [showTotals(totals), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
       exitCode: failedSeries.length > 0 ? EXIT.failed : chooseExitCode(runs),

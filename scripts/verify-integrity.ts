@@ -33,24 +33,25 @@ import {
   type RepairTools,
   repairInstrument,
 } from '../lib/verify/repair/mod.ts';
-import { showFinding, showRepair, showReports } from './_findings.ts';
-import { describeUndone } from './_text.ts';
+import { formatRepair, formatReports, toJsonFinding } from './_findings.ts';
+import { formatUndone } from './_text.ts';
 
-interface Options extends Filter {
-  fromMs: number | undefined;
-  toMs: number | undefined;
+interface Options extends Filter, Omit<CheckOptions, 'interval'> {
+  /** Candles to compare in each series. */
   compare: number | undefined;
   repair: boolean;
-  deep: boolean;
   failOn: 'error' | 'warning';
 }
 
-/** Instruments at the same time, each on a connection: PostgreSQL itself reads in parallel. */
+/** Instruments checked at the same time, each on a connection. PostgreSQL itself reads in parallel. */
 const CONCURRENCY = 2;
-/** REST pages asked for at the same time, for one instrument. */
+/** REST pages requested at the same time for one instrument. */
 const PAGE_CONCURRENCY = 4;
 
-/** Checks every series of the chosen instruments; with `repair` mends what can be mended. */
+/**
+ * Checks every series of the chosen instruments, and repairs what it can if `repair` is set.
+ * @returns what is wrong with each instrument at the end, and how the repairs went
+ */
 export async function verifyIntegrity(options: Options, context: Context) {
   const { sql } = await context.database();
   const instruments = await chooseInstruments(sql, options);
@@ -58,7 +59,7 @@ export async function verifyIntegrity(options: Options, context: Context) {
   context.progress.start(instruments.length, 'instruments');
   await inParallel(instruments.entries(), CONCURRENCY, async ([index, instrument]) => {
     context.signal.throwIfAborted();
-    const report = await checkInstrument(sql, instrument, checkOptions(options));
+    const report = await checkInstrument(sql, instrument, options);
     if (options.compare !== undefined) await compare(options, context, report);
     reports[index] = report;
     context.progress.advance(1, instrument.symbol);
@@ -72,11 +73,7 @@ export async function verifyIntegrity(options: Options, context: Context) {
   return { reports, runs };
 }
 
-function checkOptions({ interval, fromMs, toMs, deep }: Options): CheckOptions {
-  return { interval, fromMs, toMs, isDeep: deep };
-}
-
-/** Adds what differs between random stored candles and what the exchange sends now. */
+/** Adds findings about random stored candles that differ from what Binance sends now. */
 async function compare(
   { compare: picks = 0, fromMs = 0, toMs = Number.MAX_SAFE_INTEGER }: Options,
   context: Context,
@@ -88,13 +85,8 @@ async function compare(
   try {
     for (const { series, stored, findings } of report.series) {
       if (!stored) continue;
-      const download = {
-        source,
-        session,
-        series,
-        signal: context.signal,
-        concurrency: PAGE_CONCURRENCY,
-      };
+      const { signal } = context;
+      const download = { source, session, series, signal, concurrency: PAGE_CONCURRENCY };
       findings.push(...(await compareSeries(download, stored, { fromMs, toMs }, picks)));
     }
   } finally {
@@ -102,15 +94,15 @@ async function compare(
   }
 }
 
-/** Mends the instruments that have something to mend; one that fails never stops the others. */
+/** Repairs the damaged instruments. One that fails does not stop the others. */
 async function repair(
   options: Options,
   context: Context,
   reports: readonly InstrumentReport[],
 ): Promise<InstrumentResult<InstrumentRepair>[]> {
-  const findingsOf = (report: InstrumentReport) =>
-    report.series.flatMap(({ findings }) => findings);
-  const damaged = reports.filter((report) => findingsOf(report).some(isRepairable));
+  const damaged = reports.filter(({ series }) =>
+    series.some(({ findings }) => findings.some(isRepairable)),
+  );
   if (damaged.length === 0) return [];
   const [database, source, bulk] = await Promise.all([
     context.database(),
@@ -124,10 +116,8 @@ async function repair(
       concurrency: CONCURRENCY,
       signal: context.signal,
       endsRun: isShutOut,
-      onBusy: (instrument) =>
-        context.log.warn(`${instrument.symbol}: skipped, another run works on it`),
-      onFailed: (instrument, _, error) =>
-        context.log.error(`${instrument.symbol}: ${describeError(error)}`),
+      onBusy: ({ symbol }) => context.log.warn(`${symbol}: skipped, another run works on it`),
+      onFailed: ({ symbol }, _, error) => context.log.error(`${symbol}: ${describeError(error)}`),
     },
     async ({ session, instrument, index, signal, openHelper }) => {
       const tools: RepairTools = {
@@ -139,8 +129,10 @@ async function repair(
         concurrency: PAGE_CONCURRENCY,
         onBadFile: (error) => context.log.warn(error.message),
       };
-      const differing = findingsOf(damaged[index]!).filter(({ check }) => check === 'differs');
-      return await repairInstrument(tools, instrument, checkOptions(options), differing);
+      const differing = damaged[index]!.series.flatMap(({ findings }) => findings).filter(
+        ({ check }) => check === 'differs',
+      );
+      return await repairInstrument(tools, instrument, options, differing);
     },
   );
 }
@@ -148,7 +140,7 @@ async function repair(
 export const script: Script<Options> = {
   name: 'verify',
   summary:
-    'Is every candle there, once, and true? Exits 2 when one is not; with --repair mends what the exchange can serve',
+    'Checks that candles are complete, unique and possible; exits 2 if not. --repair fixes what Binance can serve',
   examples: [
     '',
     '--from 7d --quiet',
@@ -160,24 +152,24 @@ export const script: Script<Options> = {
     ...FILTER_ARGS,
     from: {
       type: 'string',
-      description: 'Only open times from here on: a date, or a span back such as 7d',
+      description: 'Check open times from here on: a date, or a span back such as 7d',
     },
-    to: { type: 'string', description: 'Only open times before this' },
+    to: { type: 'string', description: 'Check open times before this' },
     compare: {
       type: 'string',
-      description: 'Ask the exchange for so many random candles a series, field by field',
+      description: 'Compare this many random candles per series with Binance, field by field',
     },
     repair: {
       type: 'boolean',
-      description: 'Ask again for what is missing or odd, and store the better answer',
+      description: 'Request missing and odd candles again, and store the better ones',
     },
     deep: {
       type: 'boolean',
-      description: 'Hold the archive against the hashes of what was moved there',
+      description: 'Re-hash the archive and compare it with the batch log',
     },
     'fail-on': {
       type: 'string',
-      description: 'Exit 2 from this severity on: error or warning',
+      description: 'Exit 2 at this severity or worse: error or warning',
       default: 'error',
     },
   },
@@ -192,48 +184,44 @@ export const script: Script<Options> = {
       'fail-on': z.enum(['error', 'warning'], { error: 'error or warning' }).default('error'),
     })
     .transform((options, context) => {
-      const { from: fromMs, to: toMs, compare, repair, deep, 'fail-on': failOn } = options;
+      const { from: fromMs, to: toMs, compare, repair, deep: isDeep } = options;
       if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs) {
         context.addIssue({
           code: 'custom',
           message: `!--from ${formatShort(fromMs)} is not before --to ${formatShort(toMs)}; wanted the earlier one first`,
         });
       }
-      return { ...readFilter(options, context), fromMs, toMs, compare, repair, deep, failOn };
+      const failOn = options['fail-on'];
+      return { ...readFilter(options, context), fromMs, toMs, compare, repair, isDeep, failOn };
     }),
   writes: ({ repair }) => repair,
   async run(options, context) {
     const { reports, runs } = await verifyIntegrity(options, context);
     const { done, busy, failed } = sortResults(runs);
     const repaired = done.flatMap((each) => each.done);
-    const findings = reports
-      .flatMap((report) => [...report.findings, ...report.series.flatMap((each) => each.findings)])
-      .sort(byWorst);
+    const series = reports.flatMap((report) => report.series);
+    const findings = [...reports, ...series].flatMap((each) => each.findings).sort(byWorst);
     const failing = findings.filter((finding) => isAtLeast(finding, options.failOn));
-    const text = [
-      ...repaired.map(showRepair),
-      showReports(reports, { withInfo: options.symbols.length > 0 }),
-      ...describeUndone({ busy, failed }),
-    ].join('\n');
     return {
       exitCode: exitCode(failing, runs),
       json: {
-        series: reports.reduce((sum, report) => sum + report.series.length, 0),
-        candles: reports.reduce(
-          (sum, report) => report.series.reduce((rows, each) => rows + each.candles, sum),
-          0,
-        ),
-        findings: findings.map(showFinding),
-        repaired: repaired.map(({ series, counts }) => ({
-          market: series.instrument.market,
-          symbol: series.instrument.symbol,
-          interval: series.interval,
+        series: series.length,
+        candles: series.reduce((sum, each) => sum + each.candles, 0),
+        findings: findings.map(toJsonFinding),
+        repaired: repaired.map(({ series: { instrument, interval }, counts }) => ({
+          market: instrument.market,
+          symbol: instrument.symbol,
+          interval,
           ...counts,
         })),
         busy,
         failed,
       },
-      text,
+      text: [
+        ...repaired.map(formatRepair),
+        formatReports(reports, { withInfo: options.symbols.length > 0 }),
+        ...formatUndone({ busy, failed }),
+      ].join('\n'),
     };
   },
 };

@@ -37,14 +37,14 @@ const AHEAD = 3;
 /**
  * Stores files, each in one transaction, while the next ones are downloaded. Two at a time: one
  * server process takes a file about as fast as this one reads it.
- * @param loaded SHA-256 of those that were loaded before, by name
+ * @param loaded those that were loaded before, by name
  * @param missing what is to be settled by them
  * @returns `complete`: the ranges of which every candle is stored now
  */
 export async function loadFiles(
   download: BulkDownload,
   files: readonly BulkFile[],
-  loaded: ReadonlyMap<string, string>,
+  loaded: ReadonlyMap<string, { sha256: string }>,
   missing: readonly TimeRange[],
 ): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
   // Whatever ends this, a failure too, gives back the places that its files hold in the gate.
@@ -60,7 +60,7 @@ export async function loadFiles(
 async function storeFiles(
   download: BulkDownload,
   files: readonly BulkFile[],
-  loaded: ReadonlyMap<string, string>,
+  loaded: ReadonlyMap<string, { sha256: string }>,
   missing: readonly TimeRange[],
 ): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
   const { session, series, signal } = download;
@@ -77,7 +77,7 @@ async function storeFiles(
     const wanted = sinceListing(series, file.range);
     const stored = await storeFile(
       { ...download, session: lane },
-      { file, wanted, content, before: loaded.get(file.name) },
+      { file, wanted, content, before: loaded.get(file.name)?.sha256 },
     );
     lanes.push(lane);
     leave();

@@ -58,7 +58,7 @@ export async function refreshBulk(download: BulkDownload, range: TimeRange): Pro
   const { session, series, bulk, signal } = download;
   const changed: BulkFile[] = [];
   const loaded = await loadedFiles(session, series);
-  for (const [name, sha256] of loaded) {
+  for (const [name, { sha256 }] of loaded) {
     const file = fileNamed(series.instrument, series.interval, name);
     if (!file || clipRanges([file.range], range).length === 0) continue;
     const published = await bulk.checksum(file, signal);

@@ -9,16 +9,22 @@ export interface LoadedFile {
   range: TimeRange;
 }
 
-/** The bulk files of a series that were loaded: SHA-256 by name. */
+/** The bulk files of a series that were loaded, by name, oldest first. `rows`: slots with candles. */
 export async function loadedFiles(
   sql: Sql,
   { instrument, interval }: Series,
-): Promise<Map<string, string>> {
-  const rows = await sql`
-    select name, sha256
+): Promise<Map<string, LoadedFile & { sha256: string; rows: number }>> {
+  const files = await sql`
+    select name, from_time, to_time, sha256, rows
     from loaded_files
-    where instrument_id = ${instrument.id} and interval = ${interval}`;
-  return new Map(rows.map((row) => [row.name, row.sha256]));
+    where instrument_id = ${instrument.id} and interval = ${interval}
+    order by from_time, to_time`;
+  return new Map(
+    files.map(({ name, from_time, to_time, sha256, rows }) => [
+      name,
+      { name, range: { fromMs: from_time.getTime(), toMs: to_time.getTime() }, sha256, rows },
+    ]),
+  );
 }
 
 /** Writes down that a file was loaded, in the transaction that stores its candles. */

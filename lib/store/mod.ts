@@ -30,7 +30,7 @@ export {
   storePage,
 } from './klines.ts';
 export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
-export { instrumentHolder, lockedTransaction } from './locks.ts';
+export { instrumentHolder, lockedTransaction, runLocked } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
 export { storeRejected } from './rejected-klines.ts';
 export { createRequestLedger } from './request-ledger.ts';

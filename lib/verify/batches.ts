@@ -1,36 +1,31 @@
 import { readColumns } from '../archive/mod.ts';
-import type { Series, TimeRange } from '../market/mod.ts';
+import { rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
-import { type Finding, findingOf } from './findings.ts';
+import { type Finding, findingsFrom } from './findings.ts';
 
-/** A stretch of the archive that does not hold what was moved there. */
-export interface WrongStretch extends TimeRange {
+/** A span of the archive whose candles differ from what was moved there. */
+export interface WrongSpan extends TimeRange {
   wantedRows: number;
   foundRows: number;
 }
 
 /**
- * Hashes the archived candles of each batch again and holds them against archive_batches, less
- * what was restored since, or against the seal of a later repair.
+ * Hashes archived candles again and compares them with archive_batches, minus what was restored
+ * since, or with the checkpoint that a later repair recorded. Reads every archived candle of the
+ * spans that overlap `range`.
  */
-export async function wrongStretches(
+export async function findWrongSpans(
   sql: Sql,
-  { instrument, interval }: Series,
+  series: Series,
   range: TimeRange,
-): Promise<WrongStretch[]> {
+): Promise<WrongSpan[]> {
   const { row_hash } = await readColumns(sql, 'klines_archive');
   const rows = await runSql<{
     from_time: Date;
     to_time: Date;
     wanted_rows: number;
     found_rows: number;
-  }>(sql, 'verify/batches.sql', {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
-    row_hash,
-  });
+  }>(sql, 'verify/batches.sql', { ...rangeValues(series, range), row_hash });
   return rows.map((row) => ({
     fromMs: row.from_time.getTime(),
     toMs: row.to_time.getTime(),
@@ -45,37 +40,23 @@ export async function checkBatches(
   series: Series,
   bounds: TimeRange,
 ): Promise<Finding[]> {
-  const wrong = await wrongStretches(sql, series, bounds);
-  if (wrong.length === 0) return [];
-  return [
-    findingOf(
-      series,
-      'batch-hash',
-      wrong.length,
-      wrong.map(({ fromMs, toMs, wantedRows, foundRows }) => ({
-        fromMs,
-        toMs,
-        detail:
-          wantedRows === foundRows
-            ? `other content than the ${wantedRows} candles moved there`
-            : `${foundRows} candles, ${wantedRows} were moved there`,
-      })),
-    ),
-  ];
+  const wrong = await findWrongSpans(sql, series, bounds);
+  const rows = wrong.map(({ fromMs, toMs, wantedRows, foundRows }) => ({
+    fromMs,
+    toMs,
+    detail:
+      wantedRows === foundRows
+        ? `differs from the ${wantedRows} candles moved there`
+        : `${foundRows} candles, ${wantedRows} were moved there`,
+  }));
+  return findingsFrom(series, 'batch-hash', rows);
 }
 
-/** Writes down what a stretch holds now: from here on --deep holds it against this. */
-export async function sealStretch(
-  sql: Sql,
-  { instrument, interval }: Series,
-  range: TimeRange,
-): Promise<void> {
+/** Records what a span of the archive contains now. From here on --deep compares it with this. */
+export async function recordCheckpoint(sql: Sql, series: Series, span: TimeRange): Promise<void> {
   const { row_hash } = await readColumns(sql, 'klines_archive');
   await runSql(sql, 'verify/repair/record_checkpoint.sql', {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
+    ...rangeValues(series, span),
     row_hash,
   });
 }

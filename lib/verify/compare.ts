@@ -1,10 +1,21 @@
 import { type Download, forEachPage } from '../download/mod.ts';
-import { addSteps, clipRanges, floorToGrid, type Series, type TimeRange } from '../market/mod.ts';
-import { runSql, type Sql } from '../postgres/mod.ts';
+import {
+  addSteps,
+  clipRanges,
+  floorToGrid,
+  rangeValues,
+  type Series,
+  seriesValues,
+  type TimeRange,
+} from '../market/mod.ts';
+import { runSql } from '../postgres/mod.ts';
 import { encoderFor, type StoredSeries, stage } from '../store/mod.ts';
-import { type Finding, findingOf } from './findings.ts';
+import { type Finding, findingsFrom } from './findings.ts';
 
-/** The slots of open times as ranges, oldest first; those that touch, or nearly, as one. */
+/**
+ * The slots that contain the open times, as ranges, oldest first.
+ * @param apart slots that are at most this many slots apart become one range
+ */
 export function slotRanges(
   { interval }: Series,
   timesMs: readonly number[],
@@ -15,15 +26,20 @@ export function slotRanges(
     const fromMs = floorToGrid(interval, timeMs);
     const toMs = addSteps(interval, fromMs, 1);
     const last = ranges.at(-1);
-    if (last && fromMs <= addSteps(interval, last.toMs, apart))
+    if (last && fromMs <= addSteps(interval, last.toMs, apart)) {
       last.toMs = Math.max(last.toMs, toMs);
-    else ranges.push({ fromMs, toMs });
+    } else {
+      ranges.push({ fromMs, toMs });
+    }
   }
   return ranges;
 }
 
-/** Asks the exchange for ranges, over REST, and stages what it sends that is a closed candle. */
-export async function stageAnswer(download: Download, ranges: readonly TimeRange[]): Promise<void> {
+/** Requests ranges over REST and puts the closed candles into an empty staging table. */
+export async function stageFromRest(
+  download: Download,
+  ranges: readonly TimeRange[],
+): Promise<void> {
   const { session, series } = download;
   await runSql(session, 'store/create_staging.sql');
   await forEachPage(download, ranges, async (page) => {
@@ -32,9 +48,9 @@ export async function stageAnswer(download: Download, ranges: readonly TimeRange
 }
 
 /**
- * Asks the exchange for random stored candles of a series and compares each field.
- * @param download its session needs no lock: nothing is written but the staging table
- * @param picks at most so many candles
+ * Requests random stored candles of a series and compares each field.
+ * @param download its session needs no lock: only the staging table is written
+ * @param picks at most this many candles
  */
 export async function compareSeries(
   download: Download,
@@ -43,43 +59,23 @@ export async function compareSeries(
   picks: number,
 ): Promise<Finding[]> {
   const { session, series } = download;
-  const all = { fromMs: stored.firstMs, toMs: stored.lastMs + 1 };
-  const [range] = clipRanges([all], bounds);
+  const [range] = clipRanges([{ fromMs: stored.firstMs, toMs: stored.lastMs + 1 }], bounds);
   if (!range) return [];
-  const values = { instrument_id: series.instrument.id, interval: series.interval };
-  const timesMs = await pickTimes(session, values, range, picks);
-  if (timesMs.length === 0) return [];
-  await stageAnswer(download, slotRanges(series, timesMs));
-  const rows = await runSql<{ open_time: Date; detail: string; source: string }>(
-    session,
-    'verify/differences.sql',
-    { ...values, picks: timesMs.join(',') },
-  );
-  if (rows.length === 0) return [];
-  return [
-    findingOf(
-      series,
-      'differs',
-      rows.length,
-      rows.map((row) => ({
-        fromMs: row.open_time.getTime(),
-        detail: `${row.detail} (from ${row.source})`,
-      })),
-    ),
-  ];
-}
-
-async function pickTimes(
-  sql: Sql,
-  values: { instrument_id: number; interval: string },
-  range: TimeRange,
-  picks: number,
-): Promise<number[]> {
-  const rows = await runSql<{ open_time: Date }>(sql, 'verify/picks.sql', {
-    ...values,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
+  const picked = await runSql<{ open_time: Date }>(session, 'verify/picks.sql', {
+    ...rangeValues(series, range),
     picks,
   });
-  return rows.map((row) => row.open_time.getTime());
+  if (picked.length === 0) return [];
+  const timesMs = picked.map((row) => row.open_time.getTime());
+  await stageFromRest(download, slotRanges(series, timesMs));
+  const different = await runSql<{ open_time: Date; detail: string; source: string }>(
+    session,
+    'verify/differences.sql',
+    { ...seriesValues(series), picks: timesMs.join(',') },
+  );
+  const rows = different.map(({ open_time, detail, source }) => ({
+    fromMs: open_time.getTime(),
+    detail: `${detail} (from ${source})`,
+  }));
+  return findingsFrom(series, 'differs', rows);
 }

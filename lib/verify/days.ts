@@ -1,17 +1,19 @@
 import { DAY_MS, startOfDay } from '../base/mod.ts';
-import { clipRanges, countSlots, type Series, type TimeRange } from '../market/mod.ts';
+import { clipRanges, countSlots, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 
 export const TIERS = ['klines', 'klines_archive'] as const;
 export type TierTable = (typeof TIERS)[number];
 
-/** What one UTC day holds of one series. */
+/** The candles of one series on one UTC day. */
 export interface DayCounts {
+  /** Start of the day, Unix ms. */
   dayMs: number;
   /** Candles, by tier. */
   rows: Record<TierTable, number>;
-  /** Candles that want a look, by tier. */
+  /** Candles that need checking, by tier. */
   odd: Record<TierTable, number>;
+  /** Candles without trades. */
   flat: number;
   lowestPrice: number;
   highestPrice: number;
@@ -27,25 +29,19 @@ interface DayRow {
 }
 
 /**
- * Reads every candle of a series once, and counts by day: what is there, and what is odd. All
- * further checks look only at days that this one points at.
+ * Reads every candle of a series once, and counts by day how many there are and how many need
+ * checking. The other checks look only at days whose counts call for it.
  * @param sql a transaction
+ * @returns the days with candles, oldest first
  */
-export async function countDays(
-  sql: Sql,
-  { instrument, interval }: Series,
-  range: TimeRange,
-): Promise<Map<number, DayCounts>> {
+export async function countDays(sql: Sql, series: Series, range: TimeRange): Promise<DayCounts[]> {
   const days = new Map<number, DayCounts>();
-  // The planner thinks little of hashing, and would rather sort all candles, on disk.
+  // The planner underrates hashing, and would sort all candles on disk.
   await sql`set local enable_sort = off`;
   for (const tier of TIERS) {
     const rows = await runSql<DayRow>(sql, 'verify/count_days.sql', {
+      ...rangeValues(series, range),
       tier,
-      instrument_id: instrument.id,
-      interval,
-      from_time: new Date(range.fromMs),
-      to_time: new Date(range.toMs),
     });
     for (const row of rows) {
       const dayMs = row.day.getTime();
@@ -59,7 +55,7 @@ export async function countDays(
     }
   }
   await sql`set local enable_sort = on`;
-  return days;
+  return [...days.values()].sort((a, b) => a.dayMs - b.dayMs);
 }
 
 function emptyDay(dayMs: number): DayCounts {
@@ -73,38 +69,34 @@ function emptyDay(dayMs: number): DayCounts {
   };
 }
 
-export function rowsOf(day: DayCounts | undefined): number {
-  return day ? day.rows.klines + day.rows.klines_archive : 0;
+/** The candles of a day in both tiers. */
+export function countRows(day: DayCounts): number {
+  return day.rows.klines + day.rows.klines_archive;
 }
 
-/**
- * The days of a range on which a candle of the grid may be missing, next to each other as one:
- * where there are not exactly as many candles as slots, or some that may not stand for a slot.
- */
+/** Days of a range on which a slot may be empty; neighbouring days become one range. */
 export function daysToSearch(
-  { interval }: Series,
-  days: ReadonlyMap<number, DayCounts>,
+  series: Series,
+  days: readonly DayCounts[],
   range: TimeRange,
 ): TimeRange[] {
+  const byStart = new Map(days.map((day) => [day.dayMs, day]));
   const ranges: TimeRange[] = [];
   for (let dayMs = startOfDay(range.fromMs); dayMs < range.toMs; dayMs += DAY_MS) {
-    const day = days.get(dayMs);
     const [span] = clipRanges([{ fromMs: dayMs, toMs: dayMs + DAY_MS }], range);
-    if (!span) continue;
-    const isComplete =
-      rowsOf(day) === countSlots(interval, span) &&
-      (!day ||
-        (day.odd.klines + day.odd.klines_archive === 0 &&
-          (day.rows.klines === 0 || day.rows.klines_archive === 0)));
-    if (isComplete) continue;
+    if (!span || isComplete(byStart.get(dayMs), countSlots(series.interval, span))) continue;
     const last = ranges.at(-1);
-    if (last && last.toMs === span.fromMs) last.toMs = span.toMs;
+    if (last?.toMs === span.fromMs) last.toMs = span.toMs;
     else ranges.push(span);
   }
   return ranges;
 }
 
-/** For `:'days'` in SQL. */
-export function listDays(days: Iterable<DayCounts>): string {
-  return [...days].map((day) => day.dayMs).join(',');
+/** Whether the counts alone prove that each slot of a day has its candle. */
+function isComplete(day: DayCounts | undefined, slots: number): boolean {
+  if (!day) return slots === 0;
+  // An odd candle may be off the grid, and one in both tiers is counted twice.
+  const isOdd = TIERS.some((tier) => day.odd[tier] > 0);
+  const isInBothTiers = TIERS.every((tier) => day.rows[tier] > 0);
+  return countRows(day) === slots && !isOdd && !isInBothTiers;
 }

@@ -1,19 +1,18 @@
-import { formatShort, formatTime } from '../base/mod.ts';
 import type { Instrument, Interval, Market, Series, TimeRange } from '../market/mod.ts';
 import type { StoredSeries } from '../store/mod.ts';
 
 export type Severity = 'error' | 'warning' | 'info';
 
 /** Worst first. */
-export const SEVERITIES = ['error', 'warning', 'info'] as const satisfies Severity[];
+const SEVERITIES = ['error', 'warning', 'info'] as const satisfies Severity[];
 
-/** Every check, and how bad it is when it finds something. */
+/** Every check, and how severe its findings are. */
 export const CHECKS = {
-  /** No candle in a slot of the grid: our own loss. */
+  /** A slot of the grid has no candle, and Binance may have it. */
   missing: 'error',
-  /** The same candle in klines and in klines_archive. */
+  /** The same open time is in klines and in klines_archive. */
   'in-both-tiers': 'error',
-  /** Two candles in one slot of the grid. */
+  /** Two candles lie in one slot of the grid. */
   'doubled-slot': 'error',
   'not-closed': 'error',
   'not-a-number': 'error',
@@ -22,43 +21,50 @@ export const CHECKS = {
   'negative-volume': 'error',
   'taker-above-total': 'error',
   'no-volume': 'error',
-  /** Not what the 1m candles of its time add up to. */
+  /** The candle differs from the sum of its 1m candles. */
   rollup: 'error',
-  /** Not what the exchange sends now (--compare). */
+  /** The candle differs from what Binance sends now (--compare). */
   differs: 'error',
   'archive-shape': 'error',
-  /** A table that is no part of klines or klines_archive. */
+  /** A table is not a partition of klines or klines_archive. */
   'not-attached': 'error',
-  /** The archive holds something other than what was moved there (--deep). */
+  /** The archive differs from what was moved there (--deep). */
   'batch-hash': 'error',
-  /** Rows of a bulk file that are gone although the gap counts as the exchange's. */
+  /** Candles of a loaded bulk file are gone, although their gap is confirmed. */
   'loaded-file': 'error',
-  /** Rows under an interval that there is not. */
+  /** Candles have an interval that Binance does not have. */
   'unknown-interval': 'error',
   'off-grid': 'warning',
   'close-time': 'warning',
-  /** Behind the last closed candle. */
+  /** The series ends before the last closed candle. */
   stale: 'warning',
-  /** Candles in klines older than the newest archived one. */
+  /** Candles in klines are older than the newest archived one. */
   'tier-boundary': 'warning',
-  /** Far from its neighbours: to be looked at, not a defect. */
+  /** A price is far from its neighbours. This needs checking and may be right. */
   jump: 'info',
-  /** No candle, and the exchange has none either. */
+  /** A slot has no candle, and Binance has none either. */
   'confirmed-gap': 'info',
-  /** A minute in which nothing was traded: a candle, not a gap. */
+  /** Nothing was traded. This is a candle, not a gap. */
   flat: 'info',
 } as const satisfies Record<string, Severity>;
 
 export type Check = keyof typeof CHECKS;
 
-/** A candle, or a span of open times, that a finding is about. */
+/** Defects of one candle. Its roll-up is wrong, too, but that is the same defect. */
+export const CANDLE_DEFECTS = [
+  ...(['off-grid', 'doubled-slot', 'in-both-tiers', 'not-a-number', 'price-not-positive'] as const),
+  ...(['impossible-ohlc', 'negative-volume', 'taker-above-total', 'no-volume'] as const),
+] satisfies Check[];
+
+/** A candle, or a range of open times, that a finding is about. */
 export interface FindingRow {
+  /** Unix ms. */
   fromMs: number;
-  /** Exclusive. None: one candle. */
+  /** Exclusive. Undefined: the row is one candle. */
   toMs?: number;
-  /** In words. */
+  /** What is wrong, in words. */
   detail: string;
-  /** What the check looked at, to know it again. */
+  /** Identifies the values that the check looked at. */
   rowHash?: string;
 }
 
@@ -66,81 +72,110 @@ export interface FindingRow {
 export interface Finding {
   market: Market;
   symbol: string;
-  /** `-`: of all the instrument's series. */
-  interval: string;
+  /** `-`: the finding is about the instrument's tables, not one series. */
+  interval: Interval | '-';
   check: Check;
   severity: Severity;
-  /** The exchange was asked again and sent the same: reported as info. */
+  /** The exchange was asked again and sent the same values: reported as info. */
   isPublished: boolean;
-  /** Candles concerned. */
+  /** How many candles the finding is about. */
   count: number;
   /** The first of them, not always all. */
   rows: FindingRow[];
 }
 
-/** Rows listed with a finding; more are only counted. */
+/** What was found in one series. */
+export interface SeriesReport {
+  series: Series;
+  /** How many candles were checked. */
+  candles: number;
+  /** Undefined: the series has no candles any more. */
+  stored: StoredSeries | undefined;
+  findings: Finding[];
+  /** Slots that should have a candle and have none, oldest first. */
+  missing: TimeRange[];
+}
+
+/** What was found in one instrument. */
+export interface InstrumentReport {
+  instrument: Instrument;
+  series: SeriesReport[];
+  /** Findings about its tables. */
+  findings: Finding[];
+}
+
+/** Rows that are listed with a finding. The others are only counted. */
 export const MAX_ROWS = 1000;
 
-/** A finding of one check in one series, as bad as the check says unless told otherwise. */
-export function findingOf(
-  { instrument, interval }: { instrument: Series['instrument']; interval: Interval | '-' },
+/**
+ * @param options.count candles that the finding is about; default: one per row
+ * @param options.severity default: the check's own
+ * @returns one finding, or none if there are no rows
+ */
+export function findingsFrom(
+  { instrument, interval }: { instrument: Instrument; interval: Interval | '-' },
   check: Check,
-  count: number,
-  rows: FindingRow[],
-  options: { isPublished?: boolean; severity?: Severity } = {},
-): Finding {
-  const { isPublished = false, severity = isPublished ? 'info' : CHECKS[check] } = options;
-  return {
-    market: instrument.market,
-    symbol: instrument.symbol,
-    interval,
-    check,
-    severity,
-    isPublished,
-    count,
-    rows: rows.slice(0, MAX_ROWS),
-  };
+  rows: readonly FindingRow[],
+  options: { count?: number; isPublished?: boolean; severity?: Severity } = {},
+): Finding[] {
+  if (rows.length === 0) return [];
+  const { count = rows.length, isPublished = false } = options;
+  const { severity = isPublished ? 'info' : CHECKS[check] } = options;
+  return [
+    {
+      market: instrument.market,
+      symbol: instrument.symbol,
+      interval,
+      check,
+      severity,
+      isPublished,
+      count,
+      rows: rows.slice(0, MAX_ROWS),
+    },
+  ];
 }
 
-/** A row in words: its time or span, and what is wrong with it. */
-export function describeRow({ fromMs, toMs, detail }: FindingRow): string {
-  const from = fromMs % 60_000 === 0 ? formatShort(fromMs) : formatTime(fromMs);
-  if (toMs === undefined) return `${from} ${detail}`.trim();
-  const to = formatShort(toMs);
-  // On the same day the time alone tells it.
-  const short = to.slice(0, 10) === from.slice(0, 10) && to.length > 10 ? to.slice(11) : to;
-  return `${from} to ${short} ${detail}`.trim();
+/** A candle that a check's SQL file has found. */
+export interface FoundRow {
+  open_time: Date;
+  detail: string;
+  row_hash?: string;
+  is_published?: boolean;
+  /** How many candles the check found; the SQL file returns only the first ones. */
+  found: number;
 }
 
-/** Whether a finding is as bad as `limit`, or worse. */
+/** @returns at most two findings: one for wrong candles, one for those that Binance published like this */
+export function findingsFromSql(
+  series: Series,
+  check: Check,
+  rows: readonly FoundRow[],
+): Finding[] {
+  return [false, true].flatMap((isPublished) => {
+    const same = rows.filter((row) => (row.is_published ?? false) === isPublished);
+    return findingsFrom(
+      series,
+      check,
+      same.map(({ open_time, detail, row_hash: rowHash }) => ({
+        fromMs: open_time.getTime(),
+        detail,
+        ...(rowHash === undefined ? {} : { rowHash }),
+      })),
+      { count: same[0]?.found ?? 0, isPublished },
+    );
+  });
+}
+
+/** Whether a finding is as severe as `limit`, or more. */
 export function isAtLeast(finding: Finding, limit: Severity): boolean {
   return SEVERITIES.indexOf(finding.severity) <= SEVERITIES.indexOf(limit);
 }
 
-/** Worst first: by severity, then by how many candles. */
+/** For sorting, worst first: by severity, then by the number of candles. */
 export function byWorst(a: Finding, b: Finding): number {
   return (
     SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity) ||
     b.count - a.count ||
     a.check.localeCompare(b.check)
   );
-}
-
-/** What there is of one series, and what is wrong with it. */
-export interface SeriesReport {
-  series: Series;
-  /** Candles looked at. */
-  candles: number;
-  /** Undefined: no candle is left. */
-  stored: StoredSeries | undefined;
-  findings: Finding[];
-  /** Slots that hold no candle and should. */
-  missing: TimeRange[];
-}
-
-export interface InstrumentReport {
-  instrument: Instrument;
-  series: SeriesReport[];
-  /** Of its tables, not of one series. */
-  findings: Finding[];
 }

@@ -6,25 +6,25 @@ import {
   type Instrument,
   type Interval,
   type Series,
-  type TimeRange,
 } from '../market/mod.ts';
 import { SQLSTATE, type Sql, sqlState } from '../postgres/mod.ts';
 import { instrumentHolder, type StoredSeries, storedSeries } from '../store/mod.ts';
 import { checkBatches } from './batches.ts';
 import { checkCoverage } from './coverage.ts';
-import { countDays, type DayCounts, rowsOf } from './days.ts';
+import { countDays, countRows } from './days.ts';
 import type { InstrumentReport, SeriesReport } from './findings.ts';
 import { checkRollup } from './rollup.ts';
-import { checkDays } from './rows.ts';
-import { checkArchiveShape, checkAttached, checkIntervals, checkTierBoundary } from './tables.ts';
+import { checkRows } from './rows.ts';
+import type { SeriesCheck } from './series-check.ts';
+import { checkIntervals, checkTables, checkTierBoundary } from './tables.ts';
 
 export interface CheckOptions {
-  /** None: all. */
+  /** Default: all. */
   interval?: Interval | undefined;
-  /** Open times that are looked at. Default: all. */
+  /** Open times to check, Unix ms. Default: all. */
   fromMs?: number | undefined;
   toMs?: number | undefined;
-  /** Hold the archive against what archive_batches says was moved there. */
+  /** Also compare the archive with what archive_batches says was moved there. */
   isDeep?: boolean;
 }
 
@@ -49,80 +49,67 @@ async function checkOnce(
   instrument: Instrument,
   options: CheckOptions,
 ): Promise<InstrumentReport> {
+  // Candles that a run added before the snapshot may have been committed after it.
   const busyBefore = await instrumentHolder(sql, instrument.id);
   const report = await sql.begin('isolation level repeatable read read only', async (tx) => {
-    const { nowMs, delistedAtMs } = await readFacts(tx, instrument);
-    const bounds = { fromMs: options.fromMs ?? 0, toMs: options.toMs ?? nowMs + 1000 * DAY_MS };
-    const facts = { nowMs, delistedAtMs, bounds, isDeep: options.isDeep ?? false };
-    const busyWith = busyBefore ?? (await instrumentHolder(tx, instrument.id));
-    const series: SeriesReport[] = [];
-    for (const each of await knownSeries(tx, instrument, options.interval)) {
-      series.push(
-        await checkSeries(tx, { instrument, interval: each.interval }, each.stored, {
-          ...facts,
-          busyWith,
-        }),
-      );
+    const [facts] = await tx`
+      select now() as now, delisted_at from instruments where id = ${instrument.id}`;
+    const nowMs: number = facts?.now.getTime();
+    const { fromMs = 0, toMs = nowMs + 1000 * DAY_MS } = options;
+    const common = {
+      sql: tx,
+      bounds: { fromMs, toMs },
+      nowMs,
+      delistedAtMs: facts?.delisted_at?.getTime(),
+      busyWith: busyBefore ?? (await instrumentHolder(tx, instrument.id)),
+    };
+    const reports: SeriesReport[] = [];
+    for (const { series, stored } of await knownSeries(tx, instrument, options.interval)) {
+      const all = stored ? [{ fromMs: stored.firstMs, toMs: stored.lastMs + 1 }] : [];
+      const [range] = clipRanges(all, common.bounds);
+      const days = range ? await countDays(tx, series, range) : [];
+      reports.push(await checkSeries({ ...common, series, stored, days }, options));
     }
-    for (const longer of series) {
-      longer.findings.push(...(await checkRollup(tx, longer, series[0], bounds)));
-    }
+    const minutes = reports.find(({ series }) => series.interval === '1m');
+    for (const longer of reports)
+      longer.findings.push(...(await checkRollup(tx, longer, minutes, common.bounds)));
     const findings = [
-      ...(await checkAttached(tx, instrument)),
-      ...(await checkArchiveShape(tx, instrument)),
+      ...(await checkTables(tx, instrument)),
       ...(await checkIntervals(tx, instrument)),
     ];
-    return { instrument, series, findings };
+    return { instrument, series: reports, findings };
   });
   return report as InstrumentReport;
 }
 
-interface SeriesFacts {
-  nowMs: number;
-  delistedAtMs: number | undefined;
-  bounds: TimeRange;
-  isDeep: boolean;
-  busyWith: string | undefined;
+async function checkSeries(check: SeriesCheck, { isDeep }: CheckOptions): Promise<SeriesReport> {
+  const { sql, series, stored, bounds, days } = check;
+  const { missing, findings } = await checkCoverage(check);
+  findings.push(
+    ...(await checkRows(check)),
+    ...(await checkTierBoundary(sql, series, bounds)),
+    ...(isDeep ? await checkBatches(sql, series, bounds) : []),
+  );
+  const candles = days.reduce((sum, day) => sum + countRows(day), 0);
+  return { series, candles, stored, findings, missing };
 }
 
-async function checkSeries(
+/** The series with a candle, or with a loaded file or an archive batch that had one. Shortest first. */
+async function knownSeries(
   sql: Sql,
-  series: Series,
-  stored: StoredSeries | undefined,
-  facts: SeriesFacts,
-): Promise<SeriesReport> {
-  const all = stored && { fromMs: stored.firstMs, toMs: stored.lastMs + 1 };
-  const [range] = clipRanges(all ? [all] : [], facts.bounds);
-  const days = range ? await countDays(sql, series, range) : new Map<number, DayCounts>();
-  const coverage = await checkCoverage(sql, series, stored, { ...facts, days });
-  const findings = [
-    ...coverage.findings,
-    ...(await checkDays(sql, series, days, facts.bounds, facts.nowMs)),
-    ...(await checkTierBoundary(sql, series, facts.bounds)),
-    ...(facts.isDeep ? await checkBatches(sql, series, facts.bounds) : []),
-  ];
-  const candles = [...days.values()].reduce((sum, day: DayCounts) => sum + rowsOf(day), 0);
-  return { series, candles, stored, findings, missing: coverage.missing };
-}
-
-async function readFacts(sql: Sql, instrument: Instrument) {
-  const [row] = await sql`
-    select now() as now, delisted_at from instruments where id = ${instrument.id}`;
-  return {
-    nowMs: row?.now.getTime() as number,
-    delistedAtMs: row?.delisted_at?.getTime() as number | undefined,
-  };
-}
-
-/** The series that hold a candle, or of which bulk files or batches say that they did once. */
-async function knownSeries(sql: Sql, instrument: Instrument, interval: Interval | undefined) {
+  instrument: Instrument,
+  interval: Interval | undefined,
+): Promise<{ series: Series; stored: StoredSeries | undefined }[]> {
   const stored = await storedSeries(sql, instrument, interval && [interval]);
-  const noted = await sql`
+  const recorded = await sql`
     select interval from loaded_files where instrument_id = ${instrument.id} and rows > 0
     union
     select interval from archive_batches where instrument_id = ${instrument.id} and moved_rows > 0`;
-  const names = new Set([...stored, ...noted].map((each) => each.interval));
+  const names = new Set([...stored, ...recorded].map((each) => each.interval));
   return INTERVALS.filter((each) => names.has(each) && (!interval || each === interval)).map(
-    (each) => ({ interval: each, stored: stored.find((one) => one.interval === each) }),
+    (each) => ({
+      series: { instrument, interval: each },
+      stored: stored.find((one) => one.interval === each),
+    }),
   );
 }

@@ -1,16 +1,15 @@
-/** Checks the stored candles and says what is wrong. */
-export { sealStretch, wrongStretches } from './batches.ts';
-export { compareSeries, slotRanges, stageAnswer } from './compare.ts';
+/** Checks the stored candles and reports what is wrong. */
+export { findWrongSpans, recordCheckpoint } from './batches.ts';
+export { compareSeries, slotRanges, stageFromRest } from './compare.ts';
 export {
   byWorst,
+  CANDLE_DEFECTS,
   type Check,
-  describeRow,
   type Finding,
   type FindingRow,
   type InstrumentReport,
   isAtLeast,
-  SEVERITIES,
   type SeriesReport,
 } from './findings.ts';
 export { type CheckOptions, checkInstrument } from './instrument.ts';
-export { rememberPublished } from './published-oddities.ts';
+export { recordPublished } from './published-oddities.ts';

@@ -1,16 +1,19 @@
 import type { Series } from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
-import type { FindingRow } from './findings.ts';
+import type { Check, FindingRow } from './findings.ts';
 
-/** Writes down that the exchange was asked again for these and sent what is stored. */
-export async function rememberPublished(
+/**
+ * Records that the exchange, asked again, sent what is stored. Verify then reports these candles
+ * as published until their values change.
+ * @param published candles with a `rowHash`
+ */
+export async function recordPublished(
   sql: Sql,
   { instrument, interval }: Series,
-  check: string,
-  rows: readonly FindingRow[],
+  published: readonly { check: Check; row: FindingRow }[],
 ): Promise<void> {
-  if (rows.length === 0) return;
-  const values = rows.map((row) => ({
+  if (published.length === 0) return;
+  const values = published.map(({ check, row }) => ({
     instrument_id: instrument.id,
     interval,
     open_time: new Date(row.fromMs),

@@ -1,17 +1,21 @@
 import { clipRanges, floorToGrid, rangeValues, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import {
+  CANDLE_DEFECTS,
   type Check,
   type Finding,
-  type FindingRow,
-  findingOf,
+  type FoundRow,
+  findingsFromSql,
   MAX_ROWS,
   type SeriesReport,
 } from './findings.ts';
 
+const MINUTE_MS = 60_000;
+
 /**
- * Holds a series against what its 1m candles add up to. A candle that is odd, or that has an odd
- * minute, was reported for that.
+ * Compares each candle of a series with the sum of its 1m candles. Skips candles that the checks
+ * before have reported, or whose minutes they have reported.
+ * @param minutes the report of the instrument's 1m series, if it has one
  */
 export async function checkRollup(
   sql: Sql,
@@ -20,57 +24,38 @@ export async function checkRollup(
   bounds: TimeRange,
 ): Promise<Finding[]> {
   const { series, stored } = longer;
-  if (minutes?.series.interval !== '1m' || longer === minutes) return [];
-  if (!stored || !minutes.stored) return [];
+  if (longer === minutes || !stored || !minutes?.stored) return [];
   const shared = {
     fromMs: Math.max(stored.firstMs, floorToGrid(series.interval, minutes.stored.firstMs)),
-    toMs: minutes.stored.lastMs + 60_000,
+    toMs: minutes.stored.lastMs + MINUTE_MS,
   };
   const [range] = clipRanges([shared], bounds);
   if (!range) return [];
   const { listedAtMs } = series.instrument;
-  const rows = await runSql<RollupRow>(sql, 'verify/rollup.sql', {
+  const rows = await runSql<FoundRow>(sql, 'verify/rollup.sql', {
     ...rangeValues(series, range),
     shown: MAX_ROWS,
     listed_time: listedAtMs === undefined ? '' : new Date(listedAtMs).toISOString(),
   });
-  const told = new Set(
+  const defects: ReadonlySet<Check> = new Set(CANDLE_DEFECTS);
+  const reportedMs = new Set(
     [longer, minutes]
       .flatMap((report) => report.findings)
-      .filter((finding) => TELL_ALONE.has(finding.check) && !finding.isPublished)
+      .filter((finding) => defects.has(finding.check) && !finding.isPublished)
       .flatMap((finding) => finding.rows)
       .map((row) => floorToGrid(series.interval, row.fromMs)),
   );
-  return [false, true].flatMap((isPublished) => {
-    const same = rows.filter(
-      (row) => row.is_published === isPublished && !told.has(row.open_time.getTime()),
-    );
-    if (same.length === 0) return [];
-    // What was told already is among the first ones; the rest is only counted.
-    const skipped = rows.filter((row) => row.is_published === isPublished).length - same.length;
-    return [
-      findingOf(series, 'rollup', same[0]!.found - skipped, same.map(toFindingRow), {
-        isPublished,
-      }),
-    ];
-  });
-}
-
-/** Checks of which one defect would show as a wrong roll-up once more. */
-const TELL_ALONE: ReadonlySet<Check> = new Set<Check>([
-  ...(['off-grid', 'doubled-slot', 'not-a-number', 'price-not-positive'] as const),
-  ...(['impossible-ohlc', 'negative-volume', 'taker-above-total', 'no-volume'] as const),
-  'in-both-tiers',
-]);
-
-interface RollupRow {
-  open_time: Date;
-  detail: string;
-  row_hash: string;
-  is_published: boolean;
-  found: number;
-}
-
-function toFindingRow(row: { open_time: Date; detail: string; row_hash: string }): FindingRow {
-  return { fromMs: row.open_time.getTime(), detail: row.detail, rowHash: row.row_hash };
+  const isReported = (row: FoundRow) => reportedMs.has(row.open_time.getTime());
+  // Rows beyond the first ones are only counted: any that were reported count twice.
+  const skipped = rows.filter(isReported);
+  return findingsFromSql(
+    series,
+    'rollup',
+    rows
+      .filter((row) => !isReported(row))
+      .map((row) => ({
+        ...row,
+        found: row.found - skipped.filter((each) => each.is_published === row.is_published).length,
+      })),
+  );
 }

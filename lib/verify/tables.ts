@@ -8,55 +8,44 @@ import {
 } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import { findTable } from '../store/mod.ts';
-import type { TierTable } from './days.ts';
-import { type Finding, findingOf, MAX_ROWS } from './findings.ts';
+import { TIERS, type TierTable } from './days.ts';
+import { type Finding, findingsFrom, findingsFromSql, MAX_ROWS } from './findings.ts';
 
-/** Names of the instrument's tables that stand for anything but its partitions: no reader sees candles there. */
-export async function checkAttached(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  const rows: { fromMs: number; detail: string }[] = [];
-  for (const tier of ['klines', 'klines_archive'] as const) {
-    const table = await findTable(sql, instrument, tier);
-    if (table.state === 'taken') rows.push({ fromMs: 0, detail: table.problem.message });
-  }
-  if (rows.length === 0) return [];
-  return [findingOf({ instrument, interval: '-' }, 'not-attached', rows.length, rows)];
+/** Checks that the instrument's tables are partitions of klines and klines_archive, and have the same columns. */
+export async function checkTables(sql: Sql, instrument: Instrument): Promise<Finding[]> {
+  const tables = [];
+  for (const tier of TIERS) tables.push(await findTable(sql, instrument, tier));
+  const detached = tables.flatMap((table) =>
+    table.state === 'taken' ? [table.problem.message] : [],
+  );
+  // A detached table is compared as well: its columns have to match before it can be attached again.
+  const areComparable = tables.every(
+    (table) => table.state !== 'absent' && (table.state !== 'taken' || table.hasShape),
+  );
+  const differences = areComparable ? await compareShapes(sql, instrument) : [];
+  const about = { instrument, interval: '-' } as const;
+  const toRow = (detail: string) => ({ fromMs: 0, detail });
+  return [
+    ...findingsFrom(about, 'not-attached', detached.map(toRow)),
+    ...findingsFrom(about, 'archive-shape', differences.map(toRow)),
+  ];
 }
 
-/** Whether the instrument's archive table, if there is one, has the shape of its candle table. */
-export async function checkArchiveShape(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  for (const tier of ['klines', 'klines_archive'] as const) {
-    const table = await findTable(sql, instrument, tier);
-    // One that was detached is compared as well: it has to fit before it is attached again.
-    if (table.state === 'absent' || (table.state === 'taken' && !table.hasShape)) return [];
-  }
-  const differences = await compareShapes(sql, instrument);
-  if (differences.length === 0) return [];
-  const rows = differences.map((detail) => ({ fromMs: 0, detail }));
-  return [findingOf({ instrument, interval: '-' }, 'archive-shape', rows.length, rows)];
-}
-
-/** Rows under an interval that Binance does not have: no reader would ever find them. */
+/** Finds candles with an interval that Binance does not have: no reader would return them. */
 export async function checkIntervals(sql: Sql, instrument: Instrument): Promise<Finding[]> {
-  const rows = await runSql<{ interval: string; tier: string; first_time: Date }>(
+  const unknown = await runSql<{ interval: string; tier: string; first_time: Date }>(
     sql,
     'verify/unknown_intervals.sql',
     { instrument_id: instrument.id, intervals: INTERVALS.join(',') },
   );
-  if (rows.length === 0) return [];
-  return [
-    findingOf(
-      { instrument, interval: '-' },
-      'unknown-interval',
-      rows.length,
-      rows.map((row) => ({
-        fromMs: row.first_time.getTime(),
-        detail: `interval ${JSON.stringify(row.interval)} in ${row.tier}`,
-      })),
-    ),
-  ];
+  const rows = unknown.map((row) => ({
+    fromMs: row.first_time.getTime(),
+    detail: `interval ${JSON.stringify(row.interval)} in ${row.tier}`,
+  }));
+  return findingsFrom({ instrument, interval: '-' }, 'unknown-interval', rows);
 }
 
-/** Candles of a series that lie on the wrong side of the boundary between the tiers. */
+/** Finds candles on the wrong side of the boundary between the tiers. */
 export async function checkTierBoundary(
   sql: Sql,
   series: Series,
@@ -67,20 +56,13 @@ export async function checkTierBoundary(
     'verify/tier_boundary.sql',
     { ...rangeValues(series, bounds), shown: MAX_ROWS },
   );
-  const [first] = rows;
-  if (!first) return [];
-  return [
-    findingOf(
-      series,
-      'tier-boundary',
-      first.found,
-      rows.map((row) => ({
-        fromMs: row.open_time.getTime(),
-        detail:
-          row.tier === 'klines'
-            ? 'in klines, the archive has newer ones'
-            : 'archived, klines has older ones',
-      })),
-    ),
-  ];
+  const details = {
+    klines: 'in klines, but newer candles are archived',
+    klines_archive: 'archived, but older candles are in klines',
+  };
+  return findingsFromSql(
+    series,
+    'tier-boundary',
+    rows.map((row) => ({ ...row, detail: details[row.tier] })),
+  );
 }

@@ -1,69 +1,70 @@
 import type postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
+import { DAY_MS } from '../../lib/base/time.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
 import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
 import { expectSameRows, storedRows } from '../support/stored.ts';
+import { doubleSlots } from './support.ts';
 
-/** Rounds of random damage; KLINEKEEP_DAMAGE_SEED begins with one that failed. */
+/** Rounds of random damage. KLINEKEEP_DAMAGE_SEED repeats a round that failed. */
 const ROUNDS = Number(process.env.KLINEKEEP_DAMAGE_ROUNDS ?? 4);
 const SEED = Number(process.env.KLINEKEEP_DAMAGE_SEED ?? Math.floor(Math.random() * 1e9));
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
 const SINCE_MS = Date.UTC(2024, 0, 20);
 const UNTIL_MS = Date.UTC(2024, 0, 30);
-/** What opens before this is archived. */
+/** Candles that open before this are archived. */
 const CUTOFF_MS = Date.UTC(2024, 0, 26);
-/** The exchange has nothing here. */
+/** The exchange has no candles here. */
 const OUTAGE = { fromMs: Date.UTC(2024, 0, 22, 5), toMs: Date.UTC(2024, 0, 22, 7) };
 
 type Random = (below: number) => number;
 type Tier = 'klines' | 'klines_archive';
 
+/** The findings that damage must lead to, as `interval check`, with how many candles of each. */
+type Finds = (size: number) => Record<string, number>;
+/** Does the damage. @param at a minute in the hour, neither its first nor one of its last ones */
+type Plant = (sql: postgres.Sql, tier: Tier, at: Date, size: number) => Promise<unknown>;
 /** One kind of damage, done somewhere in an hour of its own. */
-interface Damage {
-  tier: Tier;
-  /** Findings as `interval check`, with how many candles of each. */
-  finds: (size: number) => Record<string, number>;
-  /** @param at a minute in the hour, neither its first nor its last ones */
-  plant: (sql: postgres.Sql, tier: Tier, at: Date, size: number) => Promise<unknown>;
-}
+type Damage = [tier: Tier, finds: Finds, plant: Plant];
 
 const later = (at: Date, ms: number) => new Date(at.getTime() + ms);
 
 /** Sets columns of the minute. */
-function set(assignments: string): Damage['plant'] {
+function set(assignments: string): Plant {
   return (sql, tier, at) =>
     sql`update ${sql(tier)} set ${sql.unsafe(assignments)} where interval = '1m' and open_time = ${at}`;
 }
 
 /** Sets columns of the hour. */
-function setHour(assignments: string): Damage['plant'] {
+function setHour(assignments: string): Plant {
   return (sql, tier, at) =>
     sql`update ${sql(tier)} set ${sql.unsafe(assignments)} where interval = '1h' and open_time = ${hourOf(at)}`;
 }
 
 const hourOf = (at: Date) => new Date(Math.floor(at.getTime() / HOUR_MS) * HOUR_MS);
 const once =
-  (...checks: string[]): Damage['finds'] =>
+  (...checks: string[]): Finds =>
   () =>
     Object.fromEntries(checks.map((check) => [`1m ${check}`, 1]));
 const onceHourly =
-  (check: string): Damage['finds'] =>
+  (check: string): Finds =>
   () => ({ [`1h ${check}`]: 1 });
 
-const lose: Damage['plant'] = (sql, tier, at, size) =>
+const lose: Plant = (sql, tier, at, size) =>
   sql`delete from ${sql(tier)} where interval = '1m' and open_time >= ${at} and open_time < ${later(at, size * MINUTE_MS)}`;
 
-const loseHour: Damage['plant'] = (sql, tier, at) =>
+const loseOne: Plant = (sql, tier, at) => lose(sql, tier, at, 1);
+
+const loseHour: Plant = (sql, tier, at) =>
   sql`delete from ${sql(tier)} where interval = '1h' and open_time = ${hourOf(at)}`;
 
-/** A copy in the other tier, with the change given. */
-function copy(assignments?: string): Damage['plant'] {
+/** Copies the minute to the other tier, and changes the copy. */
+function copy(assignments?: string): Plant {
   return async (sql, tier, at, size) => {
     const other = tier === 'klines' ? 'klines_archive' : 'klines';
     await sql`insert into ${sql(other)} select * from ${sql(tier)} where interval = '1m' and open_time = ${at}`;
@@ -71,165 +72,107 @@ function copy(assignments?: string): Damage['plant'] {
   };
 }
 
-const double: Damage['plant'] = async (sql, tier, at) => {
-  await sql`
-    insert into ${sql(tier)} (
-      instrument_id, interval, open_time, close_time, open_price, high_price, low_price, close_price,
-      volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-    )
-    select instrument_id, interval, open_time + interval '14.789 s', close_time, open_price, high_price,
-      low_price, close_price, volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
-    from ${sql(tier)}
-    where interval = '1m' and open_time = ${at}`;
-};
+const double: Plant = (sql, tier, at) => doubleSlots(sql, tier, at, later(at, MINUTE_MS));
 
-/** A gap that is confirmed but was never one: the bulk file had its candles. */
-const lieAboutGap: Damage['plant'] = async (sql, tier, at, size) => {
+/** Confirms a gap for which the bulk file had candles. */
+const confirmFalseGap: Plant = async (sql, tier, at, size) => {
   await lose(sql, tier, at, size);
   await sql`
     insert into confirmed_gaps (instrument_id, interval, from_time, to_time)
     select id, '1m', ${at}, ${later(at, size * MINUTE_MS)} from instruments`;
 };
 
-/** The hour that is stored tells of it as well. */
-const liedAbout: Damage['finds'] = (size) => ({
+/** The stored hour differs from its minutes, too. */
+const findsFalseGap: Finds = (size) => ({
   '1m loaded-file': size,
   '1m confirmed-gap': size,
   '1h rollup': 1,
 });
 
 const [HOT, OLD] = ['klines', 'klines_archive'] as const;
-const missing: Damage['finds'] = (size) => ({ '1m missing': size });
+const missing: Finds = (size) => ({ '1m missing': size });
 const shift = `open_time = open_time + interval '14.789 s', close_time = close_time + interval '14.789 s'`;
 
 const KINDS: Record<string, Damage> = {
-  'a lost minute': { tier: HOT, finds: once('missing'), plant: (s, t, at) => lose(s, t, at, 1) },
-  'a lost archived minute': {
-    tier: OLD,
-    finds: once('missing'),
-    plant: (s, t, at) => lose(s, t, at, 1),
-  },
-  'lost minutes': { tier: HOT, finds: missing, plant: lose },
-  'lost archived minutes': { tier: OLD, finds: missing, plant: lose },
-  'a lost hour': { tier: HOT, finds: onceHourly('missing'), plant: loseHour },
-  'a lost archived hour': { tier: OLD, finds: onceHourly('missing'), plant: loseHour },
-  'a gap confirmed by mistake': {
-    tier: HOT,
-    finds: liedAbout,
-    plant: lieAboutGap,
-  },
-  'an archived gap confirmed by mistake': {
-    tier: OLD,
-    finds: liedAbout,
-    plant: lieAboutGap,
-  },
-  'a copy in the archive': { tier: HOT, finds: once('in-both-tiers'), plant: copy() },
-  'a copy of an archived one': { tier: OLD, finds: once('in-both-tiers'), plant: copy() },
-  'a wrong copy in the archive': {
-    tier: HOT,
-    finds: once('in-both-tiers'),
-    plant: copy('volume = volume + 1'),
-  },
-  'a wrong copy of an archived one': {
-    tier: OLD,
-    finds: once('in-both-tiers'),
-    plant: copy('low_price = low_price - 1'),
-  },
-  'off the grid': { tier: HOT, finds: once('off-grid'), plant: set(shift) },
-  'archived off the grid': { tier: OLD, finds: once('off-grid'), plant: set(shift) },
-  'two in one slot': { tier: HOT, finds: once('off-grid', 'doubled-slot'), plant: double },
-  'two archived in one slot': { tier: OLD, finds: once('off-grid', 'doubled-slot'), plant: double },
-  'not closed': { tier: HOT, finds: once('not-closed'), plant: set("close_time = '2100-01-01'") },
-  'closes early': {
-    tier: HOT,
-    finds: once('close-time'),
-    plant: set("close_time = close_time - interval '20 s'"),
-  },
-  'archived, closes late': {
-    tier: OLD,
-    finds: once('close-time'),
-    plant: set("close_time = close_time + interval '1 hour'"),
-  },
-  'high too low': {
-    tier: HOT,
-    finds: once('impossible-ohlc'),
-    plant: set('high_price = low_price - 0.01'),
-  },
-  'archived low too high': {
-    tier: OLD,
-    finds: once('impossible-ohlc'),
-    plant: set('low_price = high_price + 0.01'),
-  },
-  'close above high': {
-    tier: OLD,
-    finds: once('impossible-ohlc'),
-    plant: set('close_price = high_price + 0.01'),
-  },
-  'NaN volume': { tier: HOT, finds: once('not-a-number'), plant: set("volume = 'NaN'") },
-  'archived NaN price': {
-    tier: OLD,
-    finds: once('not-a-number'),
-    plant: set("high_price = 'NaN'"),
-  },
-  'a price of zero': { tier: HOT, finds: once('price-not-positive'), plant: set('low_price = 0') },
-  'negative archived prices': {
-    tier: OLD,
-    finds: once('price-not-positive'),
-    plant: set('open_price = -open_price, low_price = -low_price'),
-  },
-  'negative volume': { tier: HOT, finds: once('negative-volume'), plant: set('volume = -volume') },
-  'negative archived quote volume': {
-    tier: OLD,
-    finds: once('negative-volume'),
-    plant: set('taker_buy_quote_volume = -0.00000001'),
-  },
-  'a negative count': {
-    tier: HOT,
-    finds: once('negative-volume'),
-    plant: set('trades_count = -1'),
-  },
-  'takers above all': {
-    tier: HOT,
-    finds: once('taker-above-total'),
-    plant: set('taker_buy_volume = volume + 0.00000001'),
-  },
-  'archived takers above all': {
-    tier: OLD,
-    finds: once('taker-above-total'),
-    plant: set('taker_buy_quote_volume = quote_volume + 0.00000001'),
-  },
-  'trades without volume': {
-    tier: HOT,
-    finds: once('no-volume'),
-    plant: set('volume = 0, taker_buy_volume = 0'),
-  },
-  'a jump': {
-    tier: HOT,
-    finds: () => ({ '1m jump': 2, '1h rollup': 1 }),
-    plant: set(
+  'a lost minute': [HOT, once('missing'), loseOne],
+  'a lost archived minute': [OLD, once('missing'), loseOne],
+  'lost minutes': [HOT, missing, lose],
+  'lost archived minutes': [OLD, missing, lose],
+  'a lost hour': [HOT, onceHourly('missing'), loseHour],
+  'a lost archived hour': [OLD, onceHourly('missing'), loseHour],
+  'a gap confirmed by mistake': [HOT, findsFalseGap, confirmFalseGap],
+  'an archived gap confirmed by mistake': [OLD, findsFalseGap, confirmFalseGap],
+  'a copy in the archive': [HOT, once('in-both-tiers'), copy()],
+  'a copy of an archived one': [OLD, once('in-both-tiers'), copy()],
+  'a wrong copy in the archive': [HOT, once('in-both-tiers'), copy('volume = volume + 1')],
+  'a wrong copy of an archived one': [
+    OLD,
+    once('in-both-tiers'),
+    copy('low_price = low_price - 1'),
+  ],
+  'off the grid': [HOT, once('off-grid'), set(shift)],
+  'archived off the grid': [OLD, once('off-grid'), set(shift)],
+  'two in one slot': [HOT, once('off-grid', 'doubled-slot'), double],
+  'two archived in one slot': [OLD, once('off-grid', 'doubled-slot'), double],
+  'not closed': [HOT, once('not-closed'), set("close_time = '2100-01-01'")],
+  'closes early': [HOT, once('close-time'), set("close_time = close_time - interval '20 s'")],
+  'archived, closes late': [
+    OLD,
+    once('close-time'),
+    set("close_time = close_time + interval '1 hour'"),
+  ],
+  'high too low': [HOT, once('impossible-ohlc'), set('high_price = low_price - 0.01')],
+  'archived low too high': [OLD, once('impossible-ohlc'), set('low_price = high_price + 0.01')],
+  'close above high': [OLD, once('impossible-ohlc'), set('close_price = high_price + 0.01')],
+  'NaN volume': [HOT, once('not-a-number'), set("volume = 'NaN'")],
+  'archived NaN price': [OLD, once('not-a-number'), set("high_price = 'NaN'")],
+  'a price of zero': [HOT, once('price-not-positive'), set('low_price = 0')],
+  'negative archived prices': [
+    OLD,
+    once('price-not-positive'),
+    set('open_price = -open_price, low_price = -low_price'),
+  ],
+  'negative volume': [HOT, once('negative-volume'), set('volume = -volume')],
+  'negative archived quote volume': [
+    OLD,
+    once('negative-volume'),
+    set('taker_buy_quote_volume = -0.00000001'),
+  ],
+  'a negative count': [HOT, once('negative-volume'), set('trades_count = -1')],
+  'takers above all': [
+    HOT,
+    once('taker-above-total'),
+    set('taker_buy_volume = volume + 0.00000001'),
+  ],
+  'archived takers above all': [
+    OLD,
+    once('taker-above-total'),
+    set('taker_buy_quote_volume = quote_volume + 0.00000001'),
+  ],
+  'trades without volume': [HOT, once('no-volume'), set('volume = 0, taker_buy_volume = 0')],
+  'a jump': [
+    HOT,
+    () => ({ '1m jump': 2, '1h rollup': 1 }),
+    set(
       'open_price = 3 * open_price, high_price = 3 * high_price, low_price = 3 * low_price, close_price = 3 * close_price',
     ),
-  },
-  'the last digit of a minute': {
-    tier: HOT,
-    finds: onceHourly('rollup'),
-    plant: set('volume = volume + 0.00000001'),
-  },
-  'the last digit of an archived minute': {
-    tier: OLD,
-    finds: onceHourly('rollup'),
-    plant: set('quote_volume = quote_volume + 0.00000001'),
-  },
-  'the last digit of an hour': {
-    tier: HOT,
-    finds: onceHourly('rollup'),
-    plant: setHour('close_price = close_price + 0.00000001'),
-  },
-  'a count of an archived hour': {
-    tier: OLD,
-    finds: onceHourly('rollup'),
-    plant: setHour('trades_count = trades_count + 1'),
-  },
+  ],
+  'the last digit of a minute': [HOT, onceHourly('rollup'), set('volume = volume + 0.00000001')],
+  'the last digit of an archived minute': [
+    OLD,
+    onceHourly('rollup'),
+    set('quote_volume = quote_volume + 0.00000001'),
+  ],
+  'the last digit of an hour': [
+    HOT,
+    onceHourly('rollup'),
+    setHour('close_price = close_price + 0.00000001'),
+  ],
+  'a count of an archived hour': [
+    OLD,
+    onceHourly('rollup'),
+    setHour('trades_count = trades_count + 1'),
+  ],
 };
 
 async function setUp() {
@@ -257,7 +200,7 @@ async function setUp() {
   }
   const asOf = new Date(CUTOFF_MS + DAY_MS).toISOString().slice(0, 10);
   await runScript('archive', ['1', '--as-of', asOf, '--batch', '1000'], env);
-  // Some days have to come from REST.
+  // Every third day has to come from REST.
   for (const day of days.filter((_, index) => index % 3 === 0))
     fake.bulk.remove(`spot/daily/klines/BTCUSDT/1m/BTCUSDT-1m-${day}.zip`);
 
@@ -267,7 +210,7 @@ async function setUp() {
       await storedRows(sql, 'spot', 'BTC/USDT', '1h'),
     ] as const;
   const reference = await stored();
-  /** Every candle is what it was, in the tier where it was. */
+  /** No candle has changed, or is in another tier than before. */
   const expectSame = async () => {
     const now = await stored();
     for (const [index, { rows, tiers }] of now.entries()) {
@@ -289,14 +232,13 @@ async function setUp() {
 
 const NOTHING = { '1m confirmed-gap': 120, '1h confirmed-gap': 2 };
 
-test('whatever is damaged, exactly that is found, and mended to the last digit', async () => {
+test('verify: finds random damage, and only that; --repair fixes every digit', async () => {
   const { sql, verify, expectSame } = await setUp();
   expect((await verify('--deep')).found).toEqual(NOTHING);
   for (let round = 0; round < ROUNDS; round++) {
     const seed = SEED + round;
-    const told = `KLINEKEEP_DAMAGE_SEED=${seed}`;
     const { planted, wanted } = await plantSome(sql, randomFrom(seed), round === 0);
-    const note = `${told}: ${planted.join(', ')}`;
+    const note = `KLINEKEEP_DAMAGE_SEED=${seed}: ${planted.join(', ')}`;
     const before = await verify();
     expect(before.found, note).toEqual(wanted);
     expect(before.exitCode, note).toBe(EXIT.findings);
@@ -309,13 +251,13 @@ test('whatever is damaged, exactly that is found, and mended to the last digit',
   }
 });
 
-/** Each kind at most once, each in an hour of its own; in the first round all of them. */
+/** Does damage of some kinds, or all, each in an hour of its own. @returns the findings it must lead to */
 async function plantSome(sql: postgres.Sql, random: Random, all: boolean) {
   const kinds = Object.entries(KINDS).filter(() => all || random(3) === 0);
   const taken = new Set<number>();
   const wanted: Record<string, number> = { ...NOTHING };
   const planted: string[] = [];
-  for (const [name, { tier, finds, plant }] of kinds) {
+  for (const [name, [tier, finds, plant]] of kinds) {
     const hourMs = freeHour(random, tier, taken);
     const size = 2 + random(10);
     const at = new Date(hourMs + (5 + random(40)) * MINUTE_MS);
@@ -324,12 +266,12 @@ async function plantSome(sql: postgres.Sql, random: Random, all: boolean) {
     for (const [check, count] of Object.entries(finds(size)))
       wanted[check] = (wanted[check] ?? 0) + count;
   }
-  // Both ends: bulk files and archive batches tell where they were.
-  for (const [tier, fromMs, wants] of [
+  // Bulk files and archive batches record where the series began and ended.
+  for (const [tier, fromMs, isLost] of [
     ['klines_archive', SINCE_MS, random(2)],
     ['klines', UNTIL_MS - 7 * MINUTE_MS, random(2)],
   ] as const) {
-    if (!all && wants === 0) continue;
+    if (!all && isLost === 0) continue;
     const size = 7;
     await lose(sql, tier, new Date(fromMs), size);
     planted.push(`${size} minutes at an end`);
@@ -338,7 +280,7 @@ async function plantSome(sql: postgres.Sql, random: Random, all: boolean) {
   return { planted, wanted };
 }
 
-/** An hour in the tier, not beside another one, an end or the outage. */
+/** An hour in the tier that is not beside another damaged one, an end or the outage. */
 function freeHour(random: Random, tier: Tier, taken: Set<number>): number {
   const [fromMs, toMs] = tier === 'klines' ? [CUTOFF_MS, UNTIL_MS] : [SINCE_MS, CUTOFF_MS];
   for (;;) {

@@ -1,50 +1,85 @@
-import type { Interval, Series } from '../../market/mod.ts';
+import type { BulkDownload } from '../../download/mod.ts';
+import type { Instrument, Series } from '../../market/mod.ts';
 import { type CheckOptions, checkInstrument, type Finding, type InstrumentReport } from '../mod.ts';
-import { type RepairCounts, type RepairTools, SeriesRepair } from './series.ts';
+import { hasSent, planRepair, type RepairCounts, type Round, type SeriesPlan } from './plan.ts';
+import { repairSeries } from './series.ts';
+
+/** Without the series: the same tools repair all series of an instrument. */
+export type RepairTools = Omit<BulkDownload, 'series'>;
 
 export interface InstrumentRepair {
-  /** What is left after it. */
+  /** What is still wrong. */
   report: InstrumentReport;
+  /** What was done, for each series to which anything was done. */
   done: { series: Series; counts: RepairCounts }[];
 }
 
 /**
- * Mends what is wrong with an instrument as far as the exchange can serve it, and checks it again
- * until nothing more can be done. Never invents a candle, never drops one for nothing.
+ * Repairs an instrument as far as the exchange can serve it: checks it, plans and carries out a
+ * round, and checks it again, until a round changes nothing. Never makes up a candle, and deletes
+ * one only for another.
  * @param tools its session holds the instrument's lock
  * @param differing findings of --compare, which a check alone does not make
  */
 export async function repairInstrument(
   tools: RepairTools,
-  instrument: Series['instrument'],
+  instrument: Instrument,
   options: CheckOptions,
   differing: readonly Finding[] = [],
 ): Promise<InstrumentRepair> {
-  const repairs = new Map<Interval, SeriesRepair>();
-  const repairOf = (interval: Interval) => {
-    const found = repairs.get(interval) ?? new SeriesRepair(tools, { instrument, interval });
-    repairs.set(interval, found);
-    return found;
-  };
-  const [clock] = await tools.session`select now() as now`;
-  let extra = differing;
+  const { session, signal } = tools;
+  const [clock] = await session`select now() as now`;
+  const rounds: Round[] = [];
   for (;;) {
-    tools.signal.throwIfAborted();
-    const report = await checkInstrument(tools.session, instrument, options);
-    let isChanged = false;
-    for (const each of report.series) {
-      const repair = repairOf(each.series.interval);
-      const more = extra.filter((finding) => finding.interval === each.series.interval);
-      isChanged = (await repair.round(each, more, repairOf)) || isChanged;
-    }
-    for (const repair of repairs.values()) isChanged = (await repair.ask()) || isChanged;
-    for (const repair of repairs.values()) await repair.settle(clock?.now);
-    extra = extra.flatMap((finding) => repairOf(finding.interval as Interval).leftOf(finding));
-    if (isChanged) continue;
-    for (const each of report.series) {
-      each.findings.push(...extra.filter((finding) => finding.interval === each.series.interval));
-    }
-    const done = [...repairs.values()].map(({ series, counts }) => ({ series, counts }));
-    return { report, done: done.filter(({ counts }) => Object.values(counts).some((n) => n > 0)) };
+    signal.throwIfAborted();
+    const report = await checkInstrument(session, instrument, options);
+    const latest: Round[] = [];
+    for (const plan of await planRepair(session, report.series, differing, rounds))
+      latest.push(await repairSeries({ ...tools, series: plan.series }, plan, clock?.now));
+    rounds.push(...latest);
+    if (latest.some(isProgress)) continue;
+    for (const [index, { findings }] of report.series.entries())
+      findings.push(...stillDiffering(differing, latest[index]!.plan));
+    const done = latest.map((round) => ({
+      series: round.plan.series,
+      counts: sumCounts([round, ...round.plan.earlier]),
+    }));
+    return { report, done: done.filter(({ counts }) => hasAny(counts)) };
   }
+}
+
+/** Whether a round has changed or learnt anything: then another one may do more. */
+function isProgress({ plan, counts, sent }: Round): boolean {
+  return (
+    hasAny(counts) || plan.files.length > 0 || [...sent].some((slotMs) => !hasSent(plan, slotMs))
+  );
+}
+
+/** The findings of --compare about a series, without the candles that REST has sent since. */
+function stillDiffering(differing: readonly Finding[], plan: SeriesPlan): Finding[] {
+  return differing
+    .filter((finding) => finding.interval === plan.series.interval)
+    .map((finding) => {
+      const rows = finding.rows.filter((row) => !hasSent(plan, row.fromMs));
+      return { ...finding, rows, count: finding.count - (finding.rows.length - rows.length) };
+    })
+    .filter((finding) => finding.count > 0);
+}
+
+function hasAny(counts: RepairCounts): boolean {
+  return Object.values(counts).some((count) => count > 0);
+}
+
+function sumCounts(rounds: readonly Round[]): RepairCounts {
+  return rounds
+    .map((round) => round.counts)
+    .reduce((a, b) => ({
+      filled: a.filled + b.filled,
+      replaced: a.replaced + b.replaced,
+      removed: a.removed + b.removed,
+      copiesDeleted: a.copiesDeleted + b.copiesDeleted,
+      confirmed: a.confirmed + b.confirmed,
+      asPublished: a.asPublished + b.asPublished,
+      checkpoints: a.checkpoints + b.checkpoints,
+    }));
 }

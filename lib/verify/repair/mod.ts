@@ -1,3 +1,3 @@
 /** Fixes what the checks found. */
-export { type InstrumentRepair, repairInstrument } from './instrument.ts';
-export { isRepairable, type RepairCounts, type RepairTools } from './series.ts';
+export { type InstrumentRepair, type RepairTools, repairInstrument } from './instrument.ts';
+export { isRepairable, type RepairCounts } from './plan.ts';
