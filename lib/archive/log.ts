@@ -170,9 +170,10 @@ export interface LoggedBatch {
   movedRows: number;
   equalRows: number;
   conflictRows: number;
-  contentHash: string;
-  /** Without the COMMIT. */
-  durationMs: number;
+  /** Null for batches from before it was defined as it is. */
+  contentHash: string | null;
+  /** Undefined for batches from before it was measured. */
+  durationMs: number | undefined;
   movedAtMs: number;
 }
 
@@ -194,7 +195,7 @@ export async function batchesOf(sql: Sql, runId: string): Promise<LoggedBatch[]>
     equalRows: row.equal_rows,
     conflictRows: row.conflict_rows,
     contentHash: row.content_hash,
-    durationMs: row.duration_ms,
+    durationMs: row.duration_ms ?? undefined,
     movedAtMs: row.moved_at.getTime(),
   }));
 }
