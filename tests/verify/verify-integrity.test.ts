@@ -329,9 +329,9 @@ test('a candle stored by the wrong tier warns, a restored one does not', async (
   expect((await findings()).exitCode).toBe(EXIT.done);
   const { row_hash } = await readColumns(sql, 'klines_archive');
   await sql`
-    insert into archive_batches (run_id, instrument_id, interval, from_time, to_time, moved_rows, content_hash, direction, duration_ms)
+    insert into archive_batches (run_id, instrument_id, interval, from_time, to_time, moved_rows, content_hash, direction)
     select (select min(id) from archive_runs), instrument_id, interval, open_time, open_time + interval '1 hour', 1,
-      ${sql.unsafe(row_hash.text)}, 'restore', 0
+      ${sql.unsafe(row_hash.text)}, 'restore'
     from klines where open_time = '2024-01-10'`;
   expect((await findings('--deep')).found).toEqual([]);
 });
