@@ -15,7 +15,7 @@ import type postgres from 'postgres';
 import { formatCount, formatTable } from '../lib/base/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
-import { connectDatabase, migrate, runSql } from '../lib/postgres/mod.ts';
+import { CANDLE_COLUMNS, connectDatabase, migrate, runSql } from '../lib/postgres/mod.ts';
 import { chooseInstruments } from '../lib/store/mod.ts';
 import { checkInstrument } from '../lib/verify/mod.ts';
 import { runScript } from '../tests/support/script.ts';
@@ -25,8 +25,8 @@ const ROWS = 2_628_000;
 const SERIES = 500;
 const SERIES_ROWS = 1440;
 
-const COLUMNS = `instrument_id, interval, open_time, close_time, open_price, high_price, low_price,
-  close_price, volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume`;
+const CANDLE = CANDLE_COLUMNS.join(', ');
+const COLUMNS = `instrument_id, interval, ${CANDLE}`;
 
 interface Times {
   count: number;
@@ -71,8 +71,7 @@ async function makeInstrument(sql: postgres.Sql, base: string): Promise<Instrume
     insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
     values ('spot', ${`${base}/USDT`}, ${`${base}USDT`}, ${base}, 'USDT', 'active', ${hot})
     returning id`;
-  await runSql(sql, 'store/create_table.sql', { hot, instrument_id: row?.id });
-  await runSql(sql, 'archive/create_archive_table.sql', {
+  await runSql(sql, ['store/create_table.sql', 'archive/create_archive_table.sql'], {
     hot,
     archive: `${hot}_archive`,
     instrument_id: row?.id,
@@ -131,9 +130,8 @@ async function measure(
   const rounds: Times[] = [];
   for (let round = 0; round < ROUNDS; round++) {
     const count = await time(
-      () => sql`
-      select (select count(*) from klines where instrument_id = ${instrument.id} and interval = '1m')
-        + (select count(*) from klines_archive where instrument_id = ${instrument.id} and interval = '1m')`,
+      () =>
+        sql`select count(*) from both_tiers where instrument_id = ${instrument.id} and interval = '1m'`,
     );
     const gaps = await time(() => gapQuery(sql, instrument));
     const verify = await time(async () => {
@@ -160,19 +158,15 @@ async function measure(
   ];
 }
 
-/** Over the tables that hold candles; the archive's is left out while it is empty. */
 async function gapQuery(sql: postgres.Sql, { id }: Instrument): Promise<unknown> {
-  const [archived] =
-    await sql`select exists (select from klines_archive where instrument_id = ${id}) as any`;
-  const stored = ['klines', ...(archived?.any ? ['klines_archive'] : [])]
-    .map(
-      (table) => `select open_time from ${table} where instrument_id = ${id} and interval = '1m'`,
-    )
-    .join(' union all ');
-  return await sql.unsafe(`
+  return await sql`
     select open_time, next_time
-    from (select open_time, lead(open_time) over (order by open_time) as next_time from (${stored}) as k) as pairs
-    where next_time > open_time + interval '1 minute'`);
+    from (
+      select open_time, lead(open_time) over (order by open_time) as next_time
+      from both_tiers
+      where instrument_id = ${id} and interval = '1m'
+    ) as pairs
+    where next_time > open_time + interval '1 minute'`;
 }
 
 async function manySeries(sql: postgres.Sql, url: string): Promise<string> {
@@ -180,8 +174,7 @@ async function manySeries(sql: postgres.Sql, url: string): Promise<string> {
     const instrument = await makeInstrument(sql, `COIN${n}`);
     await sql.unsafe(`
       insert into klines (${COLUMNS})
-      select ${instrument.id}, interval, open_time, close_time, open_price, high_price, low_price, close_price,
-        volume, quote_volume, trades_count, taker_buy_volume, taker_buy_quote_volume
+      select ${instrument.id}, interval, ${CANDLE}
       from klines
       where instrument_id = 1
       order by open_time desc

@@ -8,8 +8,8 @@ import { assertCanInstall, assertNamesFree, assertNotHidden, readNames } from '.
 import { explainSqlError, type Sql } from './sql-file.ts';
 
 /**
- * 'klin' in ASCII; instrument locks use the two-number form, so the two never meet. Two klinekeeps in
- * schemas of one database share it: one waits while the other applies its files, and both go on.
+ * 'klin' in ASCII. It cannot be the lock of an instrument, since those have two numbers. Two klinekeeps in
+ * schemas of one database share it: one waits while the other applies its files.
  */
 const MIGRATION_LOCK = 0x6b6c696e;
 
@@ -20,11 +20,11 @@ interface SchemaFile {
 }
 
 /**
- * Applies the schema files that this database has not seen yet, in the order of their names,
- * each in a transaction of its own. Several scripts may do so at once: one works, the rest wait.
+ * Applies the schema files that were not yet applied to this database, in the order of their names,
+ * each in its own transaction. Several scripts may call this at once: one applies, the others wait.
  * @returns the names of the files applied now
- * @throws KlinekeepError (78) when an applied file was edited, or the database knows files that
- * this checkout does not; (1) with file, line and caret when a file fails.
+ * @throws KlinekeepError (78) if an applied file was edited, or files were applied that this checkout
+ * does not have; (1) with file, line and caret if a file fails.
  */
 export async function migrate(
   sql: postgres.Sql,
@@ -36,7 +36,7 @@ export async function migrate(
   if (home.schema === undefined) await assertCanInstall(sql, home);
   else {
     await assertNotHidden(sql, home, names);
-    // A role that may read candles only cannot know, and need not.
+    // A role that may only read candles cannot find out which files are pending, and need not.
     if (!home.mayReadFiles) return [];
     const pending = pendingFiles(files, await appliedHashes(sql));
     if (pending.length === 0) return [];
@@ -73,7 +73,7 @@ export async function migrate(
   }
 }
 
-/** @throws KlinekeepError (78) when this role, or this server, cannot apply what is pending */
+/** @throws KlinekeepError (78) if this role, or this server, cannot apply the pending files */
 function assertCanExtend(home: Home, pending: readonly SchemaFile[]): void {
   const readOnly = whyReadOnly(home);
   if (!readOnly && home.isOwner && home.mayExtend) return;
@@ -120,7 +120,7 @@ function pendingFiles(
         'config',
         `sql/schema/${file.name} was edited after it was applied to this database.`,
         {
-          hint: `Take the edit back (git checkout sql/schema/${file.name}) and write a new, higher numbered file instead.`,
+          hint: `Undo the edit (git checkout sql/schema/${file.name}) and write a new, higher numbered file instead.`,
         },
       );
     }
@@ -130,7 +130,7 @@ function pendingFiles(
   if (newer.length > 0) {
     throw new KlinekeepError(
       'config',
-      `This database is newer than this checkout: it holds ${newer.join(', ')}, which sql/schema/ does not.`,
+      `This database is newer than this checkout: it has ${newer.join(', ')}, which sql/schema/ does not.`,
       { hint: 'Update the checkout (git pull), or point DATABASE_URL at another database.' },
     );
   }

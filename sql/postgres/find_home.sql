@@ -1,5 +1,5 @@
--- Finds klinekeep's tables, and what this role may do there
--- Locks nothing. Can be run again. Home is the first schema on search_path that has our schema_files.
+-- Where klinekeep's tables are, and what this role may do there
+-- Locks nothing. Can be run again. The first schema on search_path that has our schema_files is home.
 
 with path (schema, place) as (
   select p.schema, p.place

@@ -1,4 +1,4 @@
--- Finds out why a schema of search_path is not used: it is missing, or the role may not use it
+-- Why a schema that search_path names is not used: it is not there, or the role may not use it
 -- Locks nothing. Can be run again.
 
 select

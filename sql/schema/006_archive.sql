@@ -46,7 +46,7 @@ create table archive_batches (
   dropped_hash numeric(38, 0) not null default 0,
   replaced_hash numeric(38, 0) not null default 0,
   moved_at timestamptz not null default now(),
-  duration_ms int not null
+  duration_ms int
 );
 
 create index on archive_batches (instrument_id, interval, from_time);

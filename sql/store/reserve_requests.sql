@@ -1,10 +1,10 @@
--- Reserves request weight in one market's current minute, as much as is left of `wanted`
+-- Reserves weight of one market's current minute, as much as is left of what was wanted
 -- Locks the market's row, so that runs take turns. Can be run again: each time it reserves more.
--- If the exchange has counted more weight (`seen`) than our runs reserved, other programs send requests too.
+-- What the exchange itself has counted (seen) may be more than our runs reserved: then others ask too.
 
 insert into request_budget (market) values (:'market') on conflict do nothing;
 
--- A minute a little ahead was written by a run whose clock is ahead; one that is far ahead is wrong.
+-- A minute that is ahead is another run's, whose clock is ahead a little. Far ahead it is nobody's.
 with budget as (
   select
     market,

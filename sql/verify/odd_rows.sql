@@ -5,7 +5,7 @@
 
 with looked_at as (
   select
-    *,
+    k.*,
     slot_of(:'interval', open_time) as slot,
     next_slot(:'interval', slot_of(:'interval', open_time)) as slot_end,
     least(open_price, high_price, low_price, close_price) as least_price,
@@ -15,10 +15,22 @@ with looked_at as (
       volume, quote_volume, taker_buy_volume, taker_buy_quote_volume
     ) as is_nan,
     hash_record_extended(row(:candle_values), 0) as row_hash
-  from candles_on_days(:'instrument_id', :'interval', :'days', :'from_time', :'to_time')
-  where tier = case :'tier' when 'klines' then 'hot' else 'archive' end
-    -- A sound candle may not be closed yet.
-    and (close_time >= now() or not is_sound(:'interval', :candle_columns))
+  from (
+    select to_timestamp(v::float8 / 1000) as start
+    from unnest(string_to_array(:'days', ',')) as v
+  ) as day
+  cross join lateral (
+    select *
+    from :"tier"
+    where instrument_id = :'instrument_id'::int
+      and interval = :'interval'
+      and open_time >= greatest(day.start, :'from_time')
+      and open_time < least(day.start + interval '24 hours', :'to_time')
+      -- A sound candle may not be closed yet.
+      and (close_time >= now() or not is_sound(:'interval', :candle_columns))
+    -- Keeps the planner to one look into the index a day.
+    offset 0
+  ) as k
 ),
 odd as (
   select c.check_name, l.open_time, c.detail, l.row_hash, p.row_hash is not null as is_published

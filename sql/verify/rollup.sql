@@ -42,22 +42,20 @@ paired as (
     epoch from next_slot(:'interval', l.open_time)
       - greatest(l.open_time, date_trunc('minute', nullif(:'listed_time', '')::timestamptz))
   ) / 60 - (
-    select coalesce(
-      sum(extract(epoch from covered.to_time - covered.from_time) / 60 - covered.minutes),
-      0
-    )
+    -- A confirmed gap may have been filled since.
+    select coalesce(sum(extract(epoch from span.to_time - span.from_time) / 60 - stored.minutes), 0)
     from confirmed_gaps g
-    -- Candles may have been stored there since.
     cross join lateral (
-      select ends.from_time, ends.to_time, count(k.open_time) as minutes
-      from (
-        select greatest(g.from_time, l.open_time) as from_time, least(g.to_time, next_slot(:'interval', l.open_time)) as to_time
-      ) as ends
-      left join stored_candles(:'instrument_id', '1m', ends.from_time, ends.to_time) as k on true
-      group by ends.from_time, ends.to_time
-    ) as covered
-    where g.instrument_id = :'instrument_id'::int and g.interval = '1m'
-      and g.from_time < next_slot(:'interval', l.open_time) and g.to_time > l.open_time
+      select greatest(g.from_time, l.open_time), least(g.to_time, next_slot(:'interval', l.open_time))
+    ) as span (from_time, to_time)
+    cross join lateral (
+      select count(*) as minutes
+      from stored_candles(:'instrument_id', '1m', span.from_time, span.to_time)
+    ) as stored
+    where g.instrument_id = :'instrument_id'::int
+      and g.interval = '1m'
+      and g.from_time < next_slot(:'interval', l.open_time)
+      and g.to_time > l.open_time
   )
 ),
 compared as (

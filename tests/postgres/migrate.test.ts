@@ -64,7 +64,7 @@ describe('migrate()', () => {
     await sql.end();
     const result = await runScript('verify-integrity', [], { DATABASE_URL: url });
     expect(result.exitCode).toBe(EXIT.config);
-    expect(result.stderr).toContain('newer than this checkout: it holds 999_future.sql');
+    expect(result.stderr).toContain('newer than this checkout: it has 999_future.sql');
     expect(result.stdout).toBe('');
   });
 
