@@ -4,8 +4,9 @@ import postgres from 'postgres';
 import { describeError, KlinekeepError, retry } from '../base/mod.ts';
 import { createData, DB_USER, makeHome, readPassword } from './data.ts';
 import { findPrograms, type Programs } from './programs.ts';
-import { findServer, type Server, type Settings, startServer, stopServer } from './server.ts';
+import { findServer, type Server, stopServer } from './server.ts';
 import { assertReachable, findServerUser, userName } from './server-user.ts';
+import { type Settings, startServer } from './start.ts';
 
 export type EmbeddedStatus =
   | { state: 'running'; url: string; pid: number; port: number; version: string }
