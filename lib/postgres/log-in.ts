@@ -4,7 +4,7 @@ import pg from 'pg';
 import passwordFile from 'pgpass/lib/helper.js';
 import { allowWaiters, KlinekeepError } from '../base/mod.ts';
 import { type Address, formatAddress, type Host } from './address.ts';
-import { internalsOf } from './driver-socket.ts';
+import { internals } from './driver-socket.ts';
 import type { TlsAttempt } from './tls.ts';
 
 export interface ConnectOptions {
@@ -54,7 +54,7 @@ export async function logIn(
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
   } as pg.ClientConfig);
-  const { connection, connectionParameters } = internalsOf(client);
+  const { connection, connectionParameters } = internals(client);
   // node-postgres would take missing options from the environment, which `address` has read already.
   connectionParameters.options = address.options;
   client.on('error', () => {});
@@ -78,7 +78,7 @@ export async function withDeadline(
   let reason: Error | undefined;
   const disconnect = (error: Error) => {
     reason = error;
-    internalsOf(client).connection.stream.destroy(error);
+    internals(client).connection.stream.destroy(error);
   };
   const onAbort = () => disconnect(signal.reason);
   const deadline = setTimeout(() => disconnect(timeoutError(address)), address.connectTimeoutMs);
@@ -88,7 +88,7 @@ export async function withDeadline(
     signal.throwIfAborted();
     await work();
   } catch (error) {
-    internalsOf(client).connection.stream.destroy();
+    internals(client).connection.stream.destroy();
     throw reason ?? explain(error);
   } finally {
     clearTimeout(deadline);
