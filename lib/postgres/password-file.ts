@@ -21,7 +21,9 @@ export async function readPasswordFile(
     const [, ...fields] = ENTRY.exec(line) ?? [];
     const password = fields.pop();
     if (line.startsWith('#') || password === undefined) continue;
-    const matches = fields.every((field, at) => field === '*' || withoutEscapes(field) === login[at]);
+    const matches = fields.every(
+      (field, at) => field === '*' || withoutEscapes(field) === login[at],
+    );
     if (matches) return withoutEscapes(password);
   }
   return undefined;
