@@ -25,6 +25,7 @@ const SETTINGS: Settings = {
 };
 
 const START_TIMEOUT_MS = 60_000;
+
 /**
  * Starts the server, or waits for it if another process has started it, until it is ready. The
  * server is detached: neither Ctrl-C nor the end of this process stops it. `pg_ctl start` is not
@@ -52,6 +53,7 @@ export async function startServer(
         await writeWholeFile(join(home, 'port'), String(server.port));
         return server;
       }
+      // A server that is starting, recovering or stopping is waited for.
       if (server || (child && isRunning(child))) continue;
       if (child) await assertPassing(await readTail(log, logStart), logPath, programs.postgres);
       await removeStalePidFile(pgdata);
