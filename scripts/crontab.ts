@@ -26,7 +26,7 @@ export const script: Script<Options> = {
     'archive-days': {
       type: 'string',
       valueHint: 'days',
-      description: 'Archive candles older than this',
+      description: 'Archive candles older than this many days',
       default: '365',
     },
     log: {

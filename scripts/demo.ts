@@ -2,14 +2,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
-import { $ } from 'zx';
 import { EXIT, formatTable, KlinekeepError, PROJECT_DIR, z } from '../lib/base/mod.ts';
 import { type Context, main, type Script } from '../lib/cli/mod.ts';
 import { startEmbedded } from '../lib/embedded/mod.ts';
 import { connectDatabase } from '../lib/postgres/mod.ts';
 
 const LIVE_TIMEOUT_MS = 3_000;
-const TSX = resolve(PROJECT_DIR, 'node_modules/.bin/tsx');
+/** Arguments of Node that run a file of TypeScript. */
+const LOADER = ['--import', resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs')];
 
 /** The verbs of the demo with their script and arguments. */
 const STEPS = [
@@ -27,7 +27,7 @@ const NEXT = `Next, in a database for your own candles (on the same server):
   npx just fetch BTC/USDT --since 1y   fetch a year of 1m candles
   npx just update                      bring every stored series up to date
   npx just archive 365 --dry-run       see what would move to the archive tables
-  npx just candles BTC/USDT 4h         read any interval, including archived candles
+  npx just candles BTC/USDT 4h         read any interval, archived or not
   npx just status                      see whether everything is fresh
   npx just report                      write a page with charts
   npx just verify                      check every candle
@@ -73,7 +73,7 @@ async function binanceAnswers(spotUrl: string): Promise<boolean> {
 /** Starts a process that ends when its standard input closes, so at the latest with this one. */
 async function startFakeExchange() {
   const file = resolve(PROJECT_DIR, 'tests/support/fake-binance/main.ts');
-  const child = spawn(TSX, [file], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [...LOADER, file], { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(createInterface(child.stdout), 'line');
   const { url } = JSON.parse(line);
   return {
@@ -88,11 +88,12 @@ async function runStep(
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
   const script = resolve(PROJECT_DIR, `scripts/${name}.ts`);
-  const { exitCode } = await $({
+  const child = spawn(process.execPath, [...LOADER, script, ...words], {
     env,
+    // The steps are not the result, so they are printed to stderr.
     stdio: ['inherit', process.stderr, 'inherit'],
-    nothrow: true,
-  })`${TSX} ${script} ${words}`;
+  });
+  const [exitCode] = await once(child, 'exit');
   if (exitCode === EXIT.done || exitCode === EXIT.findings) return;
   throw new KlinekeepError('failed', `${name} ended with exit code ${exitCode}.`, {
     hint: 'Its message is above.',

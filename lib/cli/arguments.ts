@@ -79,7 +79,7 @@ export async function helpText(
   colored: boolean,
 ): Promise<string> {
   const usage = await renderUsage({
-    meta: { name: script.name, description: script.summary },
+    meta: { name: `just ${script.name}`, description: script.summary },
     args,
   });
   const calls = script.examples.map((example) => `  just ${script.name} ${example}`.trimEnd());

@@ -1,5 +1,5 @@
 import { type Env, loadEnv } from '../base/mod.ts';
-import { type BulkSource, createPrivateLedger, type RestSource } from '../binance/mod.ts';
+import type { BulkSource, RestSource } from '../binance/mod.ts';
 import type { Database } from '../postgres/mod.ts';
 import {
   closeRun,
@@ -66,30 +66,27 @@ export function createContext(
   const progress = createProgress(log.info, quiet ? undefined : { stderr, stdout });
   const signals = listenForSignals(log);
   const startPing = healthcheckUrl ? pingHealthcheck(healthcheckUrl, 'start') : undefined;
-  let database: Promise<Klines> | undefined;
   let runId: string | undefined;
-  let rest: Promise<RestSource> | undefined;
-  let bulk: Promise<BulkSource> | undefined;
 
-  const openDatabase = (): Promise<Klines> => {
-    database ??= openKlines(name, env, { writes: options.writes, connections: 1 }).then(
-      async (opened) => {
-        if (!isDryRun && opened.notesRuns) runId = await openRun(opened.sql, name);
-        return opened;
-      },
-    );
-    return database;
-  };
-  const openRest = async (): Promise<RestSource> => {
-    const { sql, notesRuns } = await openDatabase();
-    const { createRestSource } = await import('../binance/mod.ts');
+  const database = once(async (): Promise<Klines> => {
+    const opened = await openKlines(name, env, { writes: options.writes, connections: 1 });
+    if (!isDryRun && opened.notesRuns) runId = await openRun(opened.sql, name);
+    return opened;
+  });
+  const rest = once(async () => {
+    const { sql, notesRuns } = await database.get();
+    const { createPrivateLedger, createRestSource } = await import('../binance/mod.ts');
     return createRestSource(env, {
       // A role that can only read cannot share the request budget.
       ledger: notesRuns ? createRequestLedger(sql) : createPrivateLedger(),
       signal: signals.signal,
       onWait: log.warn,
     });
-  };
+  });
+  const bulk = once(async () => {
+    const { createBulkSource } = await import('../binance/mod.ts');
+    return createBulkSource(env, log.warn);
+  });
 
   return {
     env,
@@ -105,25 +102,18 @@ export function createContext(
       signals.stop();
       process.on('SIGINT', () => {});
     },
-    database: openDatabase,
-    openedDatabase: () => database,
-    rest: () => {
-      rest ??= openRest();
-      return rest;
-    },
-    bulk: () => {
-      bulk ??= import('../binance/mod.ts').then(({ createBulkSource }) =>
-        createBulkSource(env, log.warn),
-      );
-      return bulk;
-    },
+    database: database.get,
+    openedDatabase: database.started,
+    rest: rest.get,
+    bulk: bulk.get,
     write: (chunk) => writeOut(stdout, chunk),
     close: async (result) => {
       progress.stop();
       signals.stop();
-      await rest?.then((source) => source.close()).catch(() => {});
-      await bulk?.then((source) => source.close()).catch(() => {});
+      for (const source of [rest.started(), bulk.started()])
+        await source?.then((each) => each.close()).catch(() => {});
       await database
+        .started()
         ?.then(async (opened) => {
           if (runId !== undefined) await closeRun(opened.sql, runId, result);
           await opened.close();
@@ -132,6 +122,19 @@ export function createContext(
       await startPing;
       if (healthcheckUrl) await pingHealthcheck(healthcheckUrl, result.exitCode);
     },
+  };
+}
+
+/** Opens something at its first use, and only once. */
+function once<T>(open: () => Promise<T>) {
+  let opened: Promise<T> | undefined;
+  return {
+    get: () => {
+      opened ??= open();
+      return opened;
+    },
+    /** Undefined before the first use. */
+    started: () => opened,
   };
 }
 

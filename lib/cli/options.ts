@@ -66,14 +66,14 @@ export function readSymbols(
         code: 'custom',
         message: `${JSON.stringify(word)} is not a symbol; wanted ${parsed}`,
       });
-    } else if (!symbols.some((s) => s.market === parsed.market && nameOf(s) === nameOf(parsed))) {
+    } else if (!symbols.some((s) => s.market === parsed.market && anyName(s) === anyName(parsed))) {
       symbols.push(parsed);
     }
   }
   return symbols;
 }
 
-const nameOf = (name: SymbolName) => name.symbol ?? name.exchangeSymbol;
+const anyName = (name: SymbolName) => name.symbol ?? name.exchangeSymbol;
 
 /** `--symbol`, `--market` and `--interval`, which limit a run to some series. */
 export const FILTER_ARGS = {

@@ -4,8 +4,9 @@ import postgres from 'postgres';
 import { describeError, KlinekeepError, retry } from '../base/mod.ts';
 import { createData, DB_USER, makeHome, readPassword } from './data.ts';
 import { findPrograms, type Programs } from './programs.ts';
-import { findServer, type Server, type Settings, startServer, stopServer } from './server.ts';
+import { findServer, type Server, stopServer } from './server.ts';
 import { assertReachable, findServerUser, userName } from './server-user.ts';
+import { type Settings, startServer } from './start.ts';
 
 export type EmbeddedStatus =
   | { state: 'running'; url: string; pid: number; port: number; version: string }
@@ -40,7 +41,7 @@ export async function startEmbedded(
     const start = async () => {
       const found = await findServer(pgdata);
       const server = found?.isReady ? found : await launch(folder, options);
-      const url = await addressOf(pgdata, server);
+      const url = await readAddress(pgdata, server);
       await withConnection(url('postgres'), (sql) => ensureDatabase(sql, database));
       return url(database);
     };
@@ -90,7 +91,7 @@ export async function embeddedStatus(home: string): Promise<EmbeddedStatus> {
     const server = await findServer(pgdata);
     if (!server?.isReady) return { state: (await exists(pgdata)) ? 'stopped' : 'absent' };
     const { pid, port } = server;
-    const url = await addressOf(pgdata, server);
+    const url = await readAddress(pgdata, server);
     const version = await withConnection(url('postgres'), async (sql) => {
       const [row] = await sql<{ server_version: string }[]>`show server_version`;
       return row!.server_version;
@@ -110,7 +111,10 @@ async function exists(path: string): Promise<boolean> {
 }
 
 /** @returns makes the address of a database */
-async function addressOf(pgdata: string, { port }: Server): Promise<(database: string) => string> {
+async function readAddress(
+  pgdata: string,
+  { port }: Server,
+): Promise<(database: string) => string> {
   const password = await readPassword(pgdata);
   return (database) => `postgres://${DB_USER}:${password}@127.0.0.1:${port}/${database}`;
 }

@@ -1,7 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
 
@@ -37,19 +36,9 @@ export async function findServerUser(home: string): Promise<ServerUser | undefin
   );
 }
 
-/** The name that goes with a uid, for messages. */
+/** The name of a user, for messages. A container may run as a uid without a name. */
 export function userName(uid: number): string {
-  if (uid === process.getuid?.()) return ownName(uid);
   return knownUsers().find((user) => user.uid === uid)?.name ?? `uid ${uid}`;
-}
-
-/** A container may run as a uid that has no name; os.userInfo throws then. */
-function ownName(uid: number): string {
-  try {
-    return userInfo().username;
-  } catch {
-    return `uid ${uid}`;
-  }
 }
 
 function knownUsers(): ServerUser[] {

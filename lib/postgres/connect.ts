@@ -1,7 +1,7 @@
 import type pg from 'pg';
 import { KlinekeepError, wait } from '../base/mod.ts';
 import type { Address, Host } from './address.ts';
-import { internalsOf } from './driver-socket.ts';
+import { internals } from './driver-socket.ts';
 import { type ConnectOptions, logIn, withDeadline } from './log-in.ts';
 import { assertOwnServerProcess } from './pooler.ts';
 import { renderSql, SqlText } from './sql-file.ts';
@@ -31,7 +31,7 @@ export async function connect(address: Address, options: ConnectOptions): Promis
     try {
       return await connectToAny(address, options);
     } catch (error) {
-      if (!BUSY.has(codeOf(error)) || performance.now() >= giveUpMs) throw error;
+      if (!BUSY.has(errorCode(error)) || performance.now() >= giveUpMs) throw error;
       await wait(delayMs * (0.5 + Math.random() / 2), options.signal);
     }
   }
@@ -69,8 +69,8 @@ async function connectToHost(
   const client = await open().catch((error) => {
     const mayTryAgain =
       NO_TLS.test(error.message) ||
-      codeOf(error) === SQLSTATE.invalidAuthorization ||
-      BROKEN_TLS.test(codeOf(error));
+      errorCode(error) === SQLSTATE.invalidAuthorization ||
+      BROKEN_TLS.test(errorCode(error));
     if (second === undefined || tls === second || !mayTryAgain) throw error;
     if (NO_TLS.test(error.message)) withoutTls.add(host);
     tls = second;
@@ -93,7 +93,7 @@ async function prepare(
   address: Address,
   openSecond: () => Promise<pg.Client>,
 ): Promise<void> {
-  const announced = new SqlText(String(internalsOf(client).processID));
+  const announced = new SqlText(String(internals(client).processID));
   const { rowCount } = await client.query(renderSql('postgres/settings.sql', { pid: announced }));
   if (rowCount === 0) {
     await assertOwnServerProcess(client, address, openSecond);
@@ -119,7 +119,7 @@ async function hasState(client: pg.Client, target: string): Promise<boolean> {
   return { primary: !standby, standby, 'read-write': !readonly, 'read-only': readonly }[target];
 }
 
-function codeOf(error: unknown): string {
+function errorCode(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? '';
 }
 
@@ -127,6 +127,6 @@ function codeOf(error: unknown): string {
 export function isUnreachable(error: unknown): boolean {
   return (
     !(error instanceof KlinekeepError) &&
-    (!/^[0-9A-Z]{5}$/.test(codeOf(error)) || /^(53|57)/.test(codeOf(error)))
+    (!/^[0-9A-Z]{5}$/.test(errorCode(error)) || /^(53|57)/.test(errorCode(error)))
   );
 }

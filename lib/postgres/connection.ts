@@ -155,20 +155,14 @@ export function isWriteAfterLoss(error: { message?: string; stack?: string }): b
   );
 }
 
-function unavailable(address: Address, error: unknown): unknown {
-  if (error instanceof KlinekeepError && error.exitCode === EXIT.config) {
-    return new KlinekeepError(
-      'config',
-      `Cannot connect to PostgreSQL at DATABASE_URL (${formatAddress(address)}): ${error.message}.`,
-      { ...(error.hint ? { hint: error.hint } : {}), cause: error },
-    );
-  }
+function unavailable(address: Address, cause: unknown): KlinekeepError {
+  const isConfig = cause instanceof KlinekeepError && cause.exitCode === EXIT.config;
+  const text = isConfig ? `${cause.message}.` : describeError(cause);
+  const hint =
+    'Start the server, correct DATABASE_URL, or leave DATABASE_URL unset to use the embedded server.';
   return new KlinekeepError(
-    'unavailable',
-    `Cannot connect to PostgreSQL at DATABASE_URL (${formatAddress(address)}): ${describeError(error)}`,
-    {
-      hint: 'Start the server, correct DATABASE_URL, or leave DATABASE_URL unset to use the embedded server.',
-      cause: error,
-    },
+    isConfig ? 'config' : 'unavailable',
+    `Cannot connect to PostgreSQL at DATABASE_URL (${formatAddress(address)}): ${text}`,
+    { hint: (isConfig && cause.hint) || hint, cause },
   );
 }

@@ -9,7 +9,7 @@ interface Internals {
   processID: number;
 }
 
-export function internalsOf(client: pg.Client): Internals {
+export function internals(client: pg.Client): Internals {
   return client as unknown as Internals;
 }
 
@@ -18,7 +18,7 @@ export function internalsOf(client: pg.Client): Internals {
  * startup message, and gets the answer that the server has sent to the client before.
  */
 export function handOver(client: pg.Client): Socket {
-  const { connection, processID } = internalsOf(client);
+  const { connection, processID } = internals(client);
   const socket = connection.stream;
   // Otherwise node-postgres would parse everything too. Its other listeners are harmless.
   socket.removeAllListeners('data');

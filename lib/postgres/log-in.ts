@@ -1,10 +1,8 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
 import pg from 'pg';
-import passwordFile from 'pgpass/lib/helper.js';
 import { allowWaiters, KlinekeepError } from '../base/mod.ts';
 import { type Address, formatAddress, type Host } from './address.ts';
-import { internalsOf } from './driver-socket.ts';
+import { internals } from './driver-socket.ts';
+import { readPasswordFile } from './password-file.ts';
 import type { TlsAttempt } from './tls.ts';
 
 export interface ConnectOptions {
@@ -45,7 +43,7 @@ export async function logIn(
     database,
     password: async () => {
       assertBound();
-      return address.password ?? (await readPasswordFile(address, host));
+      return await findPassword(address, host);
     },
     ssl: tls,
     sslnegotiation: address.tls.sslnegotiation === 'direct' && tls ? 'direct' : 'postgres',
@@ -54,7 +52,7 @@ export async function logIn(
     keepAlive: true,
     keepAliveInitialDelayMillis: KEEPALIVE_AFTER_MS,
   } as pg.ClientConfig);
-  const { connection, connectionParameters } = internalsOf(client);
+  const { connection, connectionParameters } = internals(client);
   // node-postgres would take missing options from the environment, which `address` has read already.
   connectionParameters.options = address.options;
   client.on('error', () => {});
@@ -78,7 +76,7 @@ export async function withDeadline(
   let reason: Error | undefined;
   const disconnect = (error: Error) => {
     reason = error;
-    internalsOf(client).connection.stream.destroy(error);
+    internals(client).connection.stream.destroy(error);
   };
   const onAbort = () => disconnect(signal.reason);
   const deadline = setTimeout(() => disconnect(timeoutError(address)), address.connectTimeoutMs);
@@ -88,7 +86,7 @@ export async function withDeadline(
     signal.throwIfAborted();
     await work();
   } catch (error) {
-    internalsOf(client).connection.stream.destroy();
+    internals(client).connection.stream.destroy();
     throw reason ?? explain(error);
   } finally {
     clearTimeout(deadline);
@@ -96,24 +94,15 @@ export async function withDeadline(
   }
 }
 
-/** https://www.postgresql.org/docs/current/libpq-pgpass.html */
-async function readPasswordFile(address: Address, { host, port }: Host): Promise<string> {
-  const { passFile: path, user, database } = address;
-  const file = await stat(path).catch(() => undefined);
+/** @throws KlinekeepError (78) when neither the address nor the password file has a password. */
+async function findPassword(address: Address, { host, port }: Host): Promise<string> {
+  const { passFile, user, database } = address;
   const name = host.startsWith('/') ? 'localhost' : host;
-  const found =
-    file && passwordFile.usePgPass(file, path)
-      ? await new Promise<string | undefined>((resolve) => {
-          passwordFile.getPassword(
-            { host: name, port, database, user },
-            createReadStream(path),
-            resolve,
-          );
-        })
-      : undefined;
-  if (found !== undefined) return found;
+  const password =
+    address.password ?? (await readPasswordFile(passFile, [name, String(port), database, user]));
+  if (password !== undefined) return password;
   throw new KlinekeepError('config', `the server wants ${user}'s password, and none is given`, {
-    hint: `Add it to DATABASE_URL, PGPASSWORD or ${path} (which only you may read).`,
+    hint: `Add it to DATABASE_URL, PGPASSWORD or ${passFile}, which is ignored if other users may read it (chmod 600).`,
   });
 }
 

@@ -5,6 +5,12 @@ import { findHome, type Home, quote, whyReadOnly } from './home.ts';
 import { runSql } from './sql-file.ts';
 import { SQLSTATE, sqlState } from './sqlstate.ts';
 
+const EXPLAINED = new Set<string>([
+  SQLSTATE.serializationFailure,
+  SQLSTATE.readOnlySqlTransaction,
+  SQLSTATE.insufficientPrivilege,
+]);
+
 /**
  * Adds the missing privilege, and the statement that grants it, to PostgreSQL's error.
  * @param open opens the database to look it up, if there is one
@@ -14,43 +20,36 @@ export async function explainRefusal(
   error: unknown,
   open: () => Promise<Database> | undefined,
 ): Promise<unknown> {
-  const state = sqlState(error);
-  if (
-    state !== SQLSTATE.readOnlySqlTransaction &&
-    state !== SQLSTATE.insufficientPrivilege &&
-    state !== SQLSTATE.serializationFailure
-  )
-    return error;
+  const state = sqlState(error) ?? '';
+  if (!EXPLAINED.has(state)) return error;
   const text = describeError(error);
   const database = await open()?.catch(() => undefined);
   const home = database && (await findHome(database.sql).catch(() => undefined));
-  if (state === SQLSTATE.serializationFailure) {
-    if (!home?.isStandby) return error;
-    return new KlinekeepError('later', `The standby cancelled a query: ${text}`, {
-      hint:
+  switch (state) {
+    case SQLSTATE.serializationFailure: {
+      if (!home?.isStandby) return error;
+      const hint =
         'The primary removed rows that the query still needed. Run it again, read from the primary, or set on the standby\n' +
-        'hot_standby_feedback = on or a longer max_standby_streaming_delay.',
-      cause: error,
-    });
+        'hot_standby_feedback = on or a longer max_standby_streaming_delay.';
+      return new KlinekeepError('later', `The standby cancelled a query: ${text}`, {
+        hint,
+        cause: error,
+      });
+    }
+    case SQLSTATE.readOnlySqlTransaction: {
+      const primary = 'Set DATABASE_URL to the primary server, not to a replica.';
+      const hint = (home && whyReadOnly(home)?.hint) ?? primary;
+      return new KlinekeepError('config', `Cannot write: ${text}`, { hint, cause: error });
+    }
+    default: {
+      const owner = home?.owner ? ` (${home.owner})` : '';
+      const hint =
+        (home && (await missingPrivilege(text, database, home).catch(() => undefined))) ??
+        `Connect as the role that owns klinekeep's tables${owner}, or have it grant the privilege.`;
+      const message = `PostgreSQL refused a statement: ${text}`;
+      return new KlinekeepError('config', message, { hint, cause: error });
+    }
   }
-  if (state === SQLSTATE.readOnlySqlTransaction) {
-    return new KlinekeepError('config', `Cannot write: ${text}`, {
-      hint:
-        (home && whyReadOnly(home)?.hint) ??
-        'Set DATABASE_URL to the primary server, not to a replica.',
-      cause: error,
-    });
-  }
-  const missing =
-    database && home
-      ? await missingPrivilege(text, database, home).catch(() => undefined)
-      : undefined;
-  return new KlinekeepError('config', `PostgreSQL refused a statement: ${text}`, {
-    hint:
-      missing ??
-      `Connect as the role that owns klinekeep's tables${home?.owner ? ` (${home.owner})` : ''}, or have it grant the privilege.`,
-    cause: error,
-  });
 }
 
 /** Finds the refused object in PostgreSQL's text, which may be in any language, by the words in it. */

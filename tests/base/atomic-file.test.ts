@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { writeWholeFile } from '../../lib/base/atomic-file.ts';
 
-test('writeWholeFile(): writes into a pipe and leaves it a pipe', async () => {
+test('writeWholeFile(): writes into a pipe without replacing it', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'klinekeep-pipe-'));
   onTestFinished(() => rm(folder, { recursive: true }));
   const pipe = join(folder, 'pipe');

@@ -5,7 +5,7 @@ import { alignDecimals, formatTable, truncate } from '../../lib/base/format.ts';
 /** More than a call takes arguments: Math.max(...values) ends in a RangeError. */
 const MANY = 140_000;
 
-test('formatTable(): lays out more rows than a call takes arguments', () => {
+test('formatTable(): formats more rows than a call takes arguments', () => {
   const prices = Array.from({ length: MANY }, (_, index) => `${index}.50`);
   const { head, cells } = alignDecimals('price', prices);
   const lines = formatTable(

@@ -17,7 +17,7 @@ test.each([
   ['400d', '2023-02-04T12:34:56.789Z'],
   ['1mo', '2024-02-10T12:34:56.789Z'],
   ['5y', '2019-03-10T12:34:56.789Z'],
-])('%s is read as %s, whatever the time zone of this machine', (text, expected) => {
+])('parseInstant(): reads %s as %s in any time zone', (text, expected) => {
   expect(new Date(parseInstant(text, NOW)!).toISOString()).toBe(expected);
 });
 
@@ -33,15 +33,15 @@ test.each([
   '-5d',
   '5 y',
   '1700000000000',
-])('%j is no instant', (text) => {
+])('parseInstant(): rejects %j', (text) => {
   expect(parseInstant(text, NOW)).toBeUndefined();
 });
 
-test('the cutoff is a UTC midnight, a whole number of days back', () => {
+test('cutoffMs(): returns a UTC midnight a whole number of days back', () => {
   expect(new Date(cutoffMs(NOW, 30)).toISOString()).toBe('2024-02-09T00:00:00.000Z');
 });
 
-test('times and durations are written short', () => {
+test('formatTime(), formatShort(), formatDuration(): are short', () => {
   expect(formatTime(NOW)).toBe('2024-03-10T12:34:56.789Z');
   expect(formatTime(Date.parse('2024-03-10'))).toBe('2024-03-10T00:00:00Z');
   expect(formatShort(Date.parse('2024-03-10'))).toBe('2024-03-10');

@@ -18,26 +18,23 @@ printf '%s\\n' "\${COMPREPLY[@]}"`;
   return result.stdout.trim().split('\n');
 }
 
-test.skipIf(!existsSync('/bin/bash'))(
-  'bash completes verbs, their options, and the values of those that have some',
-  async () => {
-    expect(await offers('ca')).toEqual(['candles']);
-    expect(await offers('candles', '--f')).toEqual(['--from', '--format']);
-    expect(await offers('archive', '365', '--dry')).toEqual(['--dry-run']);
-    expect(await offers('update', '--interval', '1')).toEqual([
-      '1m',
-      '15m',
-      '1h',
-      '12h',
-      '1d',
-      '1w',
-      '1M',
-    ]);
-    expect(await offers('candles', 'BTC/USDT', '1h', '--format', 'n')).toEqual(['ndjson']);
-  },
-);
+test.skipIf(!existsSync('/bin/bash'))('bash: completes verbs, options and values', async () => {
+  expect(await offers('ca')).toEqual(['candles']);
+  expect(await offers('candles', '--f')).toEqual(['--from', '--format']);
+  expect(await offers('archive', '365', '--dry')).toEqual(['--dry-run']);
+  expect(await offers('update', '--interval', '1')).toEqual([
+    '1m',
+    '15m',
+    '1h',
+    '12h',
+    '1d',
+    '1w',
+    '1M',
+  ]);
+  expect(await offers('candles', 'BTC/USDT', '1h', '--format', 'n')).toEqual(['ndjson']);
+});
 
-test('zsh and fish get theirs, another shell is refused', async () => {
+test('zsh, fish: get their code; another shell is refused', async () => {
   expect((await runScript('completion', ['zsh'])).stdout).toContain('bashcompinit');
   const fish = (await runScript('completion', ['fish'])).stdout;
   expect(fish).toContain("'__fish_seen_subcommand_from fetch' -l since -r");

@@ -5,6 +5,7 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT, type KlinekeepError } from '../../lib/base/errors.ts';
 import { formatAddress, parseAddress } from '../../lib/postgres/address.ts';
 import { withoutPassword } from '../../lib/postgres/connection-string.ts';
+import { readPasswordFile } from '../../lib/postgres/password-file.ts';
 
 const me = userInfo().username;
 const host = (name: string, port = 5432) => ({ host: name, hostaddr: undefined, port });
@@ -142,4 +143,19 @@ test.each([
   ['postgres://u@h/db', 'postgres://u@h/db'],
 ])('withoutPassword(): %s', (text, wanted) => {
   expect(withoutPassword(text)).toBe(wanted);
+});
+
+test.each([
+  ['h:5432:db:u:secret', 'secret'],
+  ['# h:5432:db:u:comment\n*:*:*:*:a:b', 'a:b'],
+  ['h:5433:db:u:other\n\nh:5432:*:u:first\n*:*:*:*:second', 'first'],
+  ['h:*:db:u:back\\\\slash\\:colon', 'back\\slash:colon'],
+  ['h\\:5432:db:u:no', undefined],
+  ['h:5432:db:u', undefined],
+])('readPasswordFile(): %j', async (text, wanted) => {
+  const folder = mkdtempSync(join(tmpdir(), 'klinekeep-pgpass-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, '.pgpass');
+  writeFileSync(path, text, { mode: 0o600 });
+  expect(await readPasswordFile(path, ['h', '5432', 'db', 'u'])).toBe(wanted);
 });

@@ -9,7 +9,7 @@ import { InstrumentBusy, lockedTransaction, withInstrumentLock } from '../../lib
 import { freshDatabase } from '../support/database.ts';
 import { runScript } from '../support/script.ts';
 
-test('a COPY that the server rejects fails at once, and the connection goes on', async () => {
+test('copyIn(): fails when the server rejects data, keeps the connection', async () => {
   const session = (await freshDatabase()).openSession();
   await session`create temp table numbers (n int)`;
   await expect(copyIn(session, 'copy numbers from stdin', ['1\n', 'two\n'])).rejects.toThrow(
@@ -23,14 +23,14 @@ test('a COPY that the server rejects fails at once, and the connection goes on',
   expect(await session`select sum(n)::int as total from numbers`).toMatchObject([{ total: 3 }]);
 });
 
-test('a COPY into a table that is not there fails at once', async () => {
+test('copyIn(): fails when the table is missing', async () => {
   const session = (await freshDatabase()).openSession();
   await expect(copyIn(session, 'copy nowhere from stdin', ['1\n'])).rejects.toThrow(
     /does not exist/,
   );
 });
 
-test('a COPY whose connection is cut fails instead of waiting for ever', async () => {
+test('copyIn(): fails when the connection is cut', async () => {
   const database = await freshDatabase();
   const session = database.openSession();
   await session`create temp table numbers (n int)`;
@@ -44,7 +44,7 @@ test('a COPY whose connection is cut fails instead of waiting for ever', async (
   await expect(copyIn(session, 'copy numbers from stdin', endless())).rejects.toThrow();
 });
 
-test('of two sessions one gets the instrument, the other is told so at once', async () => {
+test('two sessions: one locks an instrument, the other fails at once', async () => {
   const database = await freshDatabase();
   const [first, second] = [database.openSession(), database.openSession()];
   const nested = withInstrumentLock(first, 7, () =>
@@ -54,7 +54,7 @@ test('of two sessions one gets the instrument, the other is told so at once', as
   expect(await withInstrumentLock(second, 7, async () => 'worked')).toBe('worked');
 });
 
-test('a session that lost its connection, and with it the lock, cannot write beside another one', async () => {
+test('a session that lost its connection and lock: cannot write any more', async () => {
   const database = await freshDatabase();
   const [first, second] = [database.openSession(), database.openSession()];
   await withInstrumentLock(first, 7, async () => {
@@ -85,7 +85,7 @@ test.each(['statement_timeout', 'idle_session_timeout'])(
   },
 );
 
-test('values are quoted into SQL files, never pasted', () => {
+test('renderSql(): quotes values', () => {
   const text = renderSql('archive/create_archive_table.sql', {
     hot: 'odd"name',
     archive: "it's",
@@ -109,7 +109,7 @@ test.each([
   expect(result.stderr).not.toMatch(/secret|sec\/ret/);
 });
 
-test('a wrong database name ends with 69', async () => {
+test('a wrong database name: ends with 69', async () => {
   const url = new URL((await freshDatabase()).url);
   url.pathname = '/not_there';
   const result = await runScript('verify-integrity', [], { DATABASE_URL: url.href });
@@ -117,7 +117,7 @@ test('a wrong database name ends with 69', async () => {
   expect(result.stderr).toContain('database "not_there" does not exist');
 });
 
-test('a wrong password ends with 69', async ({ skip }) => {
+test('a wrong password: ends with 69', async ({ skip }) => {
   const url = new URL((await freshDatabase()).url);
   url.password = 'wrong';
   const sql = postgres(url.href, { max: 1 });

@@ -76,7 +76,7 @@ function connect(): postgres.Sql {
   return postgres(server.url, { max: 1, prepare: false, onnotice: () => {} });
 }
 
-test('a query of all tables does not fit into the lock table, one by instrument_id does', async () => {
+test('all_klines: fits into the lock table if read by instrument_id', async () => {
   const [tables] = await sql`
     select count(*)::int as count from pg_inherits
     where inhparent in ('klines'::regclass, 'klines_archive'::regclass)`;
@@ -110,7 +110,7 @@ test.each(
     ['verify-integrity', '--deep', '--compare', '1', '--repair'],
     ['restore', 'BTC/USDT,ETH/USDT', '--from', '12d', '--to', '1d'],
   ].map((words) => [words.join(' '), words] as const),
-)('%s: works with more tables than the lock table holds', async (_, [name = '', ...words]) => {
+)('%s: works with more tables than the lock table can lock', async (_, [name = '', ...words]) => {
   expect(await run(name, ...words)).toMatchObject({ exitCode: EXIT.done });
 });
 
@@ -124,7 +124,7 @@ async function fillLockTable(): Promise<postgres.Sql> {
 }
 
 test.each([['update-klines', '--symbol', 'BTC/USDT', '--force'], ['status']])(
-  '%s: a full lock table is explained with what to set, exit code 78',
+  '%s: ends with 78 and the setting when the lock table is full',
   async (name, ...words) => {
     await fillLockTable();
     const result = await run(name, ...words);
@@ -135,7 +135,7 @@ test.each([['update-klines', '--symbol', 'BTC/USDT', '--force'], ['status']])(
   },
 );
 
-test('eachInstrument(): tries again when the lock table has room again', async () => {
+test('eachInstrument(): retries when the lock table has room again', async () => {
   const database = await connectDatabase(server.url, 'klinekeep tests');
   onTestFinished(() => database.close());
   const [instrument] = await listInstruments(database.sql);

@@ -39,7 +39,7 @@ async function ownerOfSchema() {
   return { admin, owner, url, env: { DATABASE_URL: address.href, ...fake.env } };
 }
 
-test('a role that owns one schema runs every verb', async () => {
+test('a role that owns one schema: runs every verb', async () => {
   const { admin, env } = await ownerOfSchema();
   const report = join(tmpdir(), `klinekeep-roles-${process.pid}.html`);
   onTestFinished(() => rm(report, { force: true }));
@@ -77,7 +77,7 @@ test('a role that owns one schema runs every verb', async () => {
   expect(await runScript('archive', [...words, '--quiet'], env)).toMatchObject({ stderr: '' });
 });
 
-test('a role that may create nothing gets the grant statement', async () => {
+test('a role that may create nothing: gets the grant statement', async () => {
   const role = await freshRole();
   const url = await emptyDatabase();
   const admin = await connect(url);
@@ -87,7 +87,7 @@ test('a role that may create nothing gets the grant statement', async () => {
   expect(result.stderr).toContain(`create schema klines authorization ${role.name}`);
 });
 
-test('a role that looks for the tables in the wrong schema gets their location', async () => {
+test('a role with the wrong search_path: gets the schema of the tables', async () => {
   const { admin, url } = await ownerOfSchema().then(async (made) => {
     await runScript('status', [], made.env);
     return made;
@@ -135,7 +135,7 @@ const WRITE_VERBS: [script: string, words: string[]][] = [
   ['verify-integrity', ['--repair']],
 ];
 
-test('a read-only role reads everything, and gets the privilege it needs to write', async () => {
+test('a read-only role: reads everything, gets the privilege for writing', async () => {
   const { sql, env } = await readOnlyRole();
   const before = await writtenRows(sql);
   const report = join(tmpdir(), `klinekeep-roles-${process.pid}.html`);
@@ -152,7 +152,7 @@ test('a read-only role reads everything, and gets the privilege it needs to writ
   expect(await writtenRows(sql)).toBe(before);
 });
 
-test('default_transaction_read_only: reading works, writing names the setting', async () => {
+test('default_transaction_read_only: allows reads, is named by writes', async () => {
   const { database, sql } = await readOnlyRole();
   const [name] = await sql`select current_database() as name`;
   await sql.unsafe(`alter database ${name?.name} set default_transaction_read_only = on`);
@@ -166,7 +166,7 @@ test('default_transaction_read_only: reading works, writing names the setting', 
   expect(result.stderr).toContain('default_transaction_read_only');
 });
 
-test('verify --compare: works for a read-only role, with a request budget of its own', async () => {
+test('verify --compare: works for a read-only role with its own budget', async () => {
   const fake = await fakeExchange();
   const { sql, env } = await readOnlyRole();
   const before = await writtenRows(sql);
@@ -177,7 +177,7 @@ test('verify --compare: works for a read-only role, with a request budget of its
   expect(await writtenRows(sql)).toBe(before);
 });
 
-test('a read-only role gets the names of pending schema files', async () => {
+test('a read-only role: gets the names of pending schema files', async () => {
   const { sql, env } = await readOnlyRole();
   await sql`delete from schema_files where name = '009_sharing.sql'`;
   const result = await runScript('status', [], env);
@@ -186,7 +186,7 @@ test('a read-only role gets the names of pending schema files', async () => {
   expect(result.stderr).toContain('does not own the tables');
 });
 
-test('a new symbol: a role that may read klines reads the new tables too', async () => {
+test('a new symbol: can be read by a role that may read klines', async () => {
   const fake = await fakeExchange();
   const reader = await freshRole();
   const database = await freshDatabase();
@@ -230,7 +230,7 @@ test('status: works for a role that may read only some tables', async () => {
   }
 });
 
-test('a table made by another member belongs to the owner of klines', async () => {
+test('a table created by another role: belongs to the owner of klines', async () => {
   const fake = await fakeExchange();
   const { admin, owner, url } = await ownerOfSchema().then(async (made) => {
     await runScript('status', [], made.env);
@@ -248,7 +248,7 @@ test('a table made by another member belongs to the owner of klines', async () =
   expect(table?.owner).toBe(owner.name);
 });
 
-test('a refused statement names the privilege and how to grant it', async () => {
+test('a refused statement: names the privilege and how to grant it', async () => {
   const reader = await freshRole();
   const database = await freshDatabase();
   await makeCandles(database, { rows: 10, from: '2024-01-01T00:00Z' });

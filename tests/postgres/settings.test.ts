@@ -179,7 +179,7 @@ async function startExchange(): Promise<FakeBinance> {
   return await startFakeBinance({ nowMs: NOW_MS });
 }
 
-test('the main job: gives the same result whatever settings database and role have', async () => {
+test('the main job: gives the same result with any settings', async () => {
   const exchange = await startExchange();
   try {
     const wanted = await runMainJob(exchange, []);

@@ -8,7 +8,7 @@ import { runScript, startScript } from '../support/script.ts';
 import { startPair } from '../support/standby.ts';
 import { makeCandles } from '../support/tiers.ts';
 
-test('a hot standby: everything that reads works, everything that writes says why not', async () => {
+test('a hot standby: verbs that read work, those that write say why not', async () => {
   const { primary, standby, standbyUrl, catchUp } = await startPair();
   await makeCandles(primary, { rows: 40_000, from: '2024-01-01T00:00Z' });
   await runScript('archive', ['1', '--as-of', '2024-01-03'], { DATABASE_URL: primary.url });

@@ -152,7 +152,7 @@ describe('channel_binding', () => {
   });
 });
 
-test('.pgpass: supplies the password, if nobody else can read the file', async () => {
+test('.pgpass: supplies the password if other users cannot read it', async () => {
   const home = await mkdtemp(join(tmpdir(), 'klinekeep-pgpass-'));
   onTestFinished(() => rm(home, { recursive: true }));
   const path = join(home, '.pgpass');

@@ -139,7 +139,7 @@ describe.skipIf(!isPair)(`versions${note}`, () => {
     expect(new Set(Object.values(all['18']!).flat()).size).toBeGreaterThan(70);
   });
 
-  test.each(PLACES)('hashes do not follow the settings of the connection on %s', async (place) => {
+  test.each(PLACES)('hashes do not depend on settings of the connection on %s', async (place) => {
     const { sql } = await freshDatabase(place);
     await makeTable(sql, NATIVE);
     const wanted = await hashes(sql, NATIVE);
