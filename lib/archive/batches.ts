@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { describeError, retry } from '../base/mod.ts';
+import { describeError, retry, wait } from '../base/mod.ts';
 import { addSteps, floorToGrid, type Series, type TimeRange } from '../market/mod.ts';
 import { isConnectionLost, runSql, type Session, SQLSTATE, sqlState } from '../postgres/mod.ts';
 import { type BatchCounts, moveBatch } from './batch.ts';
 import { type MoveRun, StoppedEarly } from './move-run.ts';
 import { type Columns, tablesFor } from './tables.ts';
-import { waitForOthers } from './throttle.ts';
+import { isDatabaseShared, waitForOthers } from './throttle.ts';
 
 const FIRST_RETRY_MS = 100;
 
@@ -20,34 +20,66 @@ export interface SeriesMove {
   signal: AbortSignal;
 }
 
-export interface MovedBatch extends BatchCounts {
-  window: TimeRange;
-  /** From BEGIN to the end of COMMIT. */
-  tookMs: number;
-}
-
 /**
- * Moves the candles of one range of a series, oldest first, one transaction per batch. Holes in
- * the series cost no batch.
- * @yields each batch after its COMMIT
+ * Moves the candles of one range of a series, oldest first, one transaction per batch.
+ * @param helper a second session, which takes windows too until another program uses the database
  * @throws StoppedEarly when the time is up or others are in the way; the signal's reason between
  * batches; what `moveBatch` throws
  */
-export async function* moveInBatches(
+export async function moveRange(
   move: SeriesMove,
   range: TimeRange,
-): AsyncGenerator<MovedBatch> {
+  helper: Session | undefined,
+): Promise<void> {
+  const windows = findWindows(move, range);
+  const workers = [moveWindows(move, move.session, windows)];
+  if (helper) workers.push(moveWindows(move, helper, windows));
+  const failed = (await Promise.allSettled(workers)).filter(({ status }) => status === 'rejected');
+  const errors = failed.map((result) => (result as PromiseRejectedResult).reason);
+  // When both sessions ended with an error, a failure says more than that the run has to stop.
+  const isStop = (error: unknown) => error === move.signal.reason || error instanceof StoppedEarly;
+  if (errors.length > 0) throw errors.find((error) => !isStop(error)) ?? errors[0];
+}
+
+/**
+ * Splits a range into windows, each as long as the batch sizer allows when it is asked for. Holes
+ * in the series are skipped. Before each window it waits while others suffer from the move.
+ */
+async function* findWindows(move: SeriesMove, range: TimeRange): AsyncGenerator<TimeRange> {
+  let fromMs = range.fromMs;
+  while (fromMs < range.toMs) {
+    await waitUntilClear(move);
+    const nextMs = await findNextCandle(move, { fromMs, toMs: range.toMs });
+    if (nextMs === undefined) return;
+    const window = windowAt(move, nextMs, range.toMs);
+    fromMs = window.toMs;
+    yield window;
+  }
+}
+
+/** Moves window after window over one session. An error ends the windows for the other session, too. */
+async function moveWindows(
+  move: SeriesMove,
+  session: Session,
+  windows: AsyncGenerator<TimeRange>,
+): Promise<void> {
+  const { run, series, signal } = move;
+  const isHelper = session !== move.session;
   try {
-    let fromMs = range.fromMs;
-    while (fromMs < range.toMs) {
-      await waitUntilClear(move);
-      const nextMs = await findNextCandle(move, { fromMs, toMs: range.toMs });
-      if (nextMs === undefined) return;
-      const window = windowAt(move, nextMs, range.toMs);
-      yield await moveWindow(move, window);
-      fromMs = window.toMs;
+    while (!(isHelper && (await isDatabaseShared(session)))) {
+      const { done, value: window } = await windows.next();
+      if (done) return;
+      const { movedRows, droppedRows, othersWaited, tookMs } = await moveWindow(
+        move,
+        session,
+        window,
+      );
+      run.events.onBatch(series, { rows: movedRows + droppedRows, untilMs: window.toMs });
+      const pauseMs = run.sizer.recordBatch(tookMs, othersWaited);
+      if (pauseMs > 0) await wait(pauseMs, signal);
     }
   } catch (error) {
+    await windows.return(undefined);
     if (!isInTheWay(error)) throw error;
     throw new StoppedEarly(`others work on its candles: ${describeError(error)}`);
   }
@@ -84,27 +116,36 @@ function windowAt({ run, series }: SeriesMove, fromMs: number, endMs: number): T
 }
 
 /** Moves one window. Tries again when others were in the way or stored a candle of it meanwhile. */
-async function moveWindow(move: SeriesMove, window: TimeRange): Promise<MovedBatch> {
-  return await retry(() => attemptWindow(move, window), {
+async function moveWindow(
+  move: SeriesMove,
+  session: Session,
+  window: TimeRange,
+): Promise<BatchCounts & { tookMs: number }> {
+  return await retry(() => attemptWindow(move, session, window), {
     isTransient: (error) => isInTheWay(error) || sqlState(error) === SQLSTATE.uniqueViolation,
     firstDelayMs: FIRST_RETRY_MS,
     signal: move.signal,
   });
 }
 
-/** Every attempt is a batch with an id of its own, known as unanswered until its outcome is certain. */
-async function attemptWindow(move: SeriesMove, window: TimeRange): Promise<MovedBatch> {
-  const { run, session, series, columns } = move;
+/**
+ * Each attempt is a batch with an id of its own, unanswered until its outcome is certain.
+ * @returns `tookMs` from BEGIN to the end of COMMIT
+ */
+async function attemptWindow(
+  { run, series, columns }: SeriesMove,
+  session: Session,
+  window: TimeRange,
+): Promise<BatchCounts & { tookMs: number }> {
   const { direction } = run.options;
   const id = randomUUID();
   run.unanswered.set(id, series);
   const startedMs = performance.now();
   try {
-    const counts = await moveBatch(session, series, {
-      ...{ id, runId: run.id, direction, columns, window },
-    });
+    const batch = { id, runId: run.id, direction, columns, window };
+    const counts = await moveBatch(session, series, batch);
     run.unanswered.delete(id);
-    return { ...counts, window, tookMs: performance.now() - startedMs };
+    return { ...counts, tookMs: performance.now() - startedMs };
   } catch (error) {
     if (!isConnectionLost(error)) run.unanswered.delete(id);
     throw error;

@@ -2,6 +2,8 @@ import { formatDuration, spanForSql, wait } from '../base/mod.ts';
 import { quote, runSql, type Session, type Sql } from '../postgres/mod.ts';
 import { StoppedEarly } from './move-run.ts';
 
+/** A program that used the database this long ago is likely to use it again. */
+const ACTIVE_WITHIN_MS = 5_000;
 const MAX_LAG_MS = 10_000;
 /** How often the server is asked again while a move waits. */
 const ASK_AGAIN_MS = 250;
@@ -52,6 +54,16 @@ async function findObstacle(
   if (found.queued_sessions > 0)
     return `other sessions (${found.queued_sessions}) wait for a lock on ${tables.source} or ${tables.target}`;
   return undefined;
+}
+
+/** Whether other programs use the database, now or a few seconds ago. */
+export async function isDatabaseShared(session: Session): Promise<boolean> {
+  const [found] = await runSql<{ active_sessions: number }>(
+    session,
+    'archive/active_sessions.sql',
+    { active_within: spanForSql(ACTIVE_WITHIN_MS) },
+  );
+  return (found?.active_sessions ?? 0) > 0;
 }
 
 /** @returns what this role cannot see of others, so that a move does not slow down for them; undefined: nothing */
