@@ -29,6 +29,8 @@ const ROUNDS = process.env.KLINEKEEP_KILL_ROUNDS;
 const KILLS = Number(ROUNDS ?? 8);
 const LOSSES = Number(ROUNDS ?? 4);
 const STOPS = Number(ROUNDS ?? 2);
+/** Of each loop; long runs need longer. */
+const TIMEOUT_MS = 120_000 + Number(ROUNDS ?? 0) * 20_000;
 
 const WORDS = {
   archive: ['10', '--as-of', '2024-03-01', '--batch', '20'],
@@ -88,7 +90,9 @@ async function someMoment(
   await sleep(random() * 100);
 }
 
-test(`archive and restore: keep each candle in one tier over ${KILLS} kills`, async () => {
+test(`archive and restore: keep each candle in one tier over ${KILLS} kills`, {
+  timeout: TIMEOUT_MS,
+}, async () => {
   const database = await freshDatabase();
   await makeCandles(database, { rows: ROWS, from: FROM });
   const random = seededRandom();
@@ -117,7 +121,9 @@ test(`archive and restore: keep each candle in one tier over ${KILLS} kills`, as
   await expectFinishes(database, database.url);
 });
 
-test(`archive and restore: go on after ${LOSSES} lost connections`, async () => {
+test(`archive and restore: go on after ${LOSSES} lost connections`, {
+  timeout: TIMEOUT_MS,
+}, async () => {
   const database = await freshDatabase();
   const { sql, url } = database;
   await makeCandles(database, { rows: ROWS, from: FROM });
@@ -146,7 +152,9 @@ test(`archive and restore: go on after ${LOSSES} lost connections`, async () => 
   await expectFinishes(database, url);
 });
 
-test(`archive and restore: keep each candle over ${STOPS} crashes of the server`, async () => {
+test(`archive and restore: keep each candle over ${STOPS} crashes of the server`, {
+  timeout: TIMEOUT_MS,
+}, async () => {
   const home = await mkdtemp(join(tmpdir(), 'klinekeep-crash-'));
   await chmod(home, 0o711);
   onTestFinished(async () => {
