@@ -31,9 +31,9 @@ export async function moveRange(
   range: TimeRange,
   helper: Session | undefined,
 ): Promise<void> {
-  const windows = findWindows(move, range);
-  const workers = [moveWindows(move, move.session, windows)];
-  if (helper) workers.push(moveWindows(move, helper, windows));
+  const left = { ...range };
+  const workers = [moveWindows(move, move.session, left)];
+  if (helper) workers.push(moveWindows(move, helper, left));
   const failed = (await Promise.allSettled(workers)).filter(({ status }) => status === 'rejected');
   const errors = failed.map((result) => (result as PromiseRejectedResult).reason);
   // When both sessions ended with an error, a failure says more than that the run has to stop.
@@ -41,61 +41,64 @@ export async function moveRange(
   if (errors.length > 0) throw errors.find((error) => !isStop(error)) ?? errors[0];
 }
 
-/**
- * Splits a range into windows, each as long as the batch sizer allows when it is asked for. Holes
- * in the series are skipped. Before each window it waits while others suffer from the move.
- */
-async function* findWindows(move: SeriesMove, range: TimeRange): AsyncGenerator<TimeRange> {
-  let fromMs = range.fromMs;
-  while (fromMs < range.toMs) {
-    await waitUntilClear(move);
-    const nextMs = await findNextCandle(move, { fromMs, toMs: range.toMs });
-    if (nextMs === undefined) return;
-    const window = windowAt(move, nextMs, range.toMs);
-    fromMs = window.toMs;
-    yield window;
-  }
-}
-
-/** Moves window after window over one session. An error ends the windows for the other session, too. */
-async function moveWindows(
-  move: SeriesMove,
-  session: Session,
-  windows: AsyncGenerator<TimeRange>,
-): Promise<void> {
+/** Moves window after window over one session. An error empties `left`, so that the other session ends too. */
+async function moveWindows(move: SeriesMove, session: Session, left: TimeRange): Promise<void> {
   const { run, series, signal } = move;
-  const isHelper = session !== move.session;
   try {
-    while (!(isHelper && (await isDatabaseShared(session)))) {
-      const { done, value: window } = await windows.next();
-      if (done) return;
-      const { movedRows, droppedRows, othersWaited, tookMs } = await moveWindow(
-        move,
-        session,
-        window,
-      );
-      run.events.onBatch(series, { rows: movedRows + droppedRows, untilMs: window.toMs });
-      const pauseMs = run.sizer.recordBatch(tookMs, othersWaited);
+    for await (const window of takeWindows(move, session, left)) {
+      const batch = await moveWindow(move, session, window);
+      const rows = batch.movedRows + batch.droppedRows;
+      run.events.onBatch(series, { rows, untilMs: window.toMs });
+      const pauseMs = run.sizer.recordBatch(batch.tookMs, batch.othersWaited);
       if (pauseMs > 0) await wait(pauseMs, signal);
+      const isHelper = session !== move.session;
+      if (isHelper && (await isDatabaseShared(session))) return;
     }
   } catch (error) {
-    await windows.return(undefined);
+    left.fromMs = left.toMs;
     if (!isInTheWay(error)) throw error;
     throw new StoppedEarly(`others work on its candles: ${describeError(error)}`);
   }
 }
 
-async function waitUntilClear({ run, session, series, signal }: SeriesMove): Promise<void> {
-  const { instrument } = series;
-  await waitForOthers(session, tablesFor(instrument, run.options.direction), {
+/**
+ * Takes window after window from the start of what is left, each as long as the batch sizer allows
+ * at that moment. Skips holes in the series. Waits before each window while others suffer from the move.
+ */
+async function* takeWindows(
+  move: SeriesMove,
+  session: Session,
+  left: TimeRange,
+): AsyncGenerator<TimeRange> {
+  while (left.fromMs < left.toMs) {
+    await waitUntilClear(move, session);
+    const nextMs = await findNextCandle(move, session, left);
+    if (nextMs === undefined) return;
+    // The other session may have taken windows meanwhile. From here on nothing is awaited.
+    const fromMs = Math.max(nextMs, left.fromMs);
+    if (fromMs >= left.toMs) return;
+    const window = windowAt(move, fromMs, left.toMs);
+    left.fromMs = window.toMs;
+    yield window;
+  }
+}
+
+async function waitUntilClear(move: SeriesMove, session: Session): Promise<void> {
+  const { run, series, signal } = move;
+  const { symbol } = series.instrument;
+  await waitForOthers(session, tablesFor(series.instrument, run.options.direction), {
     deadlineMs: run.deadlineMs,
     signal,
-    onWait: (reason) => run.events.onMessage('warn', `${instrument.symbol}: waiting, ${reason}`),
+    onWait: (reason) => {
+      // Not for the helper: it waits for the same.
+      if (session === move.session) run.events.onMessage('warn', `${symbol}: waiting, ${reason}`);
+    },
   });
 }
 
 async function findNextCandle(
-  { run, session, series }: SeriesMove,
+  { run, series }: SeriesMove,
+  session: Session,
   range: TimeRange,
 ): Promise<number | undefined> {
   const [found] = await runSql<{ next_time: Date | null }>(session, 'archive/next_time.sql', {
