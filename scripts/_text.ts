@@ -7,7 +7,7 @@ export function describeUndone({
 }: Pick<ReturnType<typeof sortResults>, 'busy' | 'failed'>): string[] {
   return [
     ...(busy.length > 0
-      ? [`${busy.length} skipped, another run works on them: ${busy.join(', ')}`]
+      ? [`${busy.length} skipped, busy with another run: ${busy.join(', ')}`]
       : []),
     ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
     ...[...symbolsByError(failed)].map(([error, symbols]) => `  ${symbols.join(', ')}: ${error}`),
