@@ -5,7 +5,7 @@ import { isConnectionLost, runSql, type Session, SQLSTATE, sqlState } from '../p
 import { type BatchCounts, moveBatch } from './batch.ts';
 import { type MoveRun, StoppedEarly } from './move-run.ts';
 import { type Columns, tablesFor } from './tables.ts';
-import { isDatabaseShared, waitForOthers } from './throttle.ts';
+import { waitForOthers } from './throttle.ts';
 
 const FIRST_RETRY_MS = 100;
 
@@ -51,8 +51,6 @@ async function moveWindows(move: SeriesMove, session: Session, left: TimeRange):
       run.events.onBatch(series, { rows, untilMs: window.toMs });
       const pauseMs = run.sizer.recordBatch(batch.tookMs, batch.othersWaited);
       if (pauseMs > 0) await wait(pauseMs, signal);
-      const isHelper = session !== move.session;
-      if (isHelper && (await isDatabaseShared(session))) return;
     }
   } catch (error) {
     left.fromMs = left.toMs;
@@ -64,6 +62,7 @@ async function moveWindows(move: SeriesMove, session: Session, left: TimeRange):
 /**
  * Takes window after window from the start of what is left, each as long as the batch sizer allows
  * at that moment. Skips holes in the series. Waits before each window while others suffer from the move.
+ * Ends for the helper when another program uses the database.
  */
 async function* takeWindows(
   move: SeriesMove,
@@ -71,7 +70,8 @@ async function* takeWindows(
   left: TimeRange,
 ): AsyncGenerator<TimeRange> {
   while (left.fromMs < left.toMs) {
-    await waitUntilClear(move, session);
+    const isShared = await waitUntilClear(move, session);
+    if (isShared && session !== move.session) return;
     const nextMs = await findNextCandle(move, session, left);
     if (nextMs === undefined) return;
     // The other session may have taken windows meanwhile. From here on nothing is awaited.
@@ -83,10 +83,11 @@ async function* takeWindows(
   }
 }
 
-async function waitUntilClear(move: SeriesMove, session: Session): Promise<void> {
+/** @returns whether other programs use the database */
+async function waitUntilClear(move: SeriesMove, session: Session): Promise<boolean> {
   const { run, series, signal } = move;
   const { symbol } = series.instrument;
-  await waitForOthers(session, tablesFor(series.instrument, run.options.direction), {
+  return await waitForOthers(session, tablesFor(series.instrument, run.options.direction), {
     deadlineMs: run.deadlineMs,
     signal,
     onWait: (reason) => {

@@ -6,8 +6,8 @@ import { committedRows, hasBatches } from './log.ts';
 import { type MoveRun, StoppedEarly } from './move-run.ts';
 import type { InstrumentPlan } from './plan.ts';
 import { keepRestored, type SeriesRange, subtractKept } from './restored-ranges.ts';
-import { type Columns, prepareTables, vacuumTables } from './tables.ts';
-import { isDatabaseShared } from './throttle.ts';
+import { type Columns, prepareTables, tablesFor, vacuumTables } from './tables.ts';
+import { lookAtOthers } from './throttle.ts';
 
 /** A longer wait for a lock would make others wait behind this session. */
 const LOCK_TIMEOUT_MS = 1_000;
@@ -40,14 +40,15 @@ export async function moveInstrument(
  * after a connection was lost.
  */
 async function openHelper(
-  { options, begun }: MoveRun,
+  run: MoveRun,
   plan: InstrumentPlan,
   task: Task,
 ): Promise<Session | undefined> {
+  const { options, begun } = run;
   const isFirst = !begun.has(task.instrument);
   begun.add(task.instrument);
   const isLong = plan.rows > options.batchRows && !options.gentle;
-  if (!isFirst || !isLong || (await isDatabaseShared(task.session))) return undefined;
+  if (!isFirst || !isLong || (await isDatabaseShared(run, task))) return undefined;
   const [helper] = await task.openHelper();
   if (helper) await configureSession(helper);
   return helper;
@@ -135,16 +136,18 @@ async function subtractKeptAgain(
   return await subtractKept(session, instrument, plan.ranges);
 }
 
-async function vacuum(
-  { events }: MoveRun,
-  { session, instrument }: Task,
-  helper: Session | undefined,
-): Promise<void> {
+async function isDatabaseShared({ options }: MoveRun, task: Task): Promise<boolean> {
+  const tables = tablesFor(task.instrument, options.direction);
+  return (await lookAtOthers(task.session, tables)).isShared;
+}
+
+async function vacuum(run: MoveRun, task: Task, helper: Session | undefined): Promise<void> {
+  const { session, instrument } = task;
   try {
-    const isShared = helper === undefined || (await isDatabaseShared(session));
+    const isShared = helper === undefined || (await isDatabaseShared(run, task));
     await vacuumTables(instrument, session, isShared ? session : helper);
   } catch (error) {
     if (isConnectionLost(error)) throw error;
-    events.onMessage('warn', `${instrument.symbol}: VACUUM failed: ${describeError(error)}`);
+    run.events.onMessage('warn', `${instrument.symbol}: VACUUM failed: ${describeError(error)}`);
   }
 }
