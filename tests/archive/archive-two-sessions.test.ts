@@ -1,8 +1,9 @@
 /** The second session of a move: when there is one, and what happens when one of the two fails or is lost. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import postgres from 'postgres';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { connectDatabase, type Database } from '../../lib/postgres/connection.ts';
+import type { Database } from '../../lib/postgres/connection.ts';
 import { startScript } from '../support/script.ts';
 import { expectReference } from '../support/tiers.ts';
 import { expectAllArchived, ROWS, setUpMinutes } from './minutes.ts';
@@ -10,14 +11,12 @@ import { expectAllArchived, ROWS, setUpMinutes } from './minutes.ts';
 /** First number of a helper's advisory locks in lib/store/locks.ts. */
 const HELPER_LOCKS = 0x6b6d;
 
-/** Connects another program. @returns what makes it use the database until the test ends */
-async function connectDashboard(url: string): Promise<() => Promise<void>> {
-  const { sql, close } = await connectDatabase(url, 'a dashboard');
-  onTestFinished(close);
-  return async () => {
-    await sql`select 1`;
-    sql`select pg_sleep(60)`.catch(() => {});
-  };
+/** Another program, which uses the database until the test ends. */
+async function startDashboard(url: string): Promise<void> {
+  const dashboard = postgres(url, { connection: { application_name: 'a dashboard' } });
+  onTestFinished(() => dashboard.end({ timeout: 0 }));
+  await dashboard`select 1`;
+  dashboard`select pg_sleep(60)`.catch(() => {});
 }
 
 describe('archive: how many batches are open at a time', () => {
@@ -38,12 +37,11 @@ describe('archive: how many batches are open at a time', () => {
         return new;
       end $$;
       create trigger look after insert on archive_batches for each row execute function look()`);
-    const useDatabase = await connectDashboard(database.url);
-    if (when === 'dashboard first') await useDatabase();
+    if (when === 'dashboard first') await startDashboard(database.url);
     const running = archive('--batch', '100', ...(when === '--gentle' ? [when] : []));
     if (when === 'dashboard later') {
       while ((await sql`select from seen`).length < 4) await sleep(5);
-      await useDatabase();
+      await startDashboard(database.url);
     }
     expect((await running).exitCode).toBe(EXIT.done);
     // Without the very last batch, which may be alone.
