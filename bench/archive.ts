@@ -53,6 +53,7 @@ async function main(): Promise<void> {
   const sql = postgres(url, {
     max: 1,
     onnotice: () => {},
+    // A program of another name would keep archive to one batch at a time.
     connection: { application_name: 'klinekeep bench' },
   });
   try {

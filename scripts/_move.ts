@@ -37,7 +37,7 @@ export const MOVE_ARGS = {
   },
   gentle: {
     type: 'boolean',
-    description: 'After each batch, pause for as long as it took',
+    description: 'One batch at a time, then pause for as long as it took',
   },
   'max-runtime': {
     type: 'string',

@@ -71,7 +71,7 @@ export const script: Script<Options> = {
       if (keepUntilMs <= Date.now()) {
         context.addIssue({
           code: 'custom',
-          message: `!--keep-until ${formatShort(keepUntilMs)} has passed; wanted a date to come, such as ${formatShort(Math.ceil((Date.now() + KEEP_MS) / DAY_MS) * DAY_MS)}`,
+          message: `!--keep-until ${formatShort(keepUntilMs)} has passed; wanted a date in the future, such as ${formatShort(Math.ceil((Date.now() + KEEP_MS) / DAY_MS) * DAY_MS)}`,
         });
       }
       return {

@@ -68,12 +68,8 @@ export async function moveBatch(
       duplicates = await resolveDuplicates(tx, values, window);
       held = await readTarget(tx, values);
     }
-    const movedRows = await copyAndDelete(tx, { ...values, ...duplicates, ...held }, window);
-    return {
-      movedRows,
-      droppedRows: duplicates.dropped_rows,
-      othersWaited: await doOthersWait(tx),
-    };
+    const moved = await copyAndDelete(tx, { ...values, ...duplicates, ...held }, window);
+    return { ...moved, droppedRows: duplicates.dropped_rows };
   });
 }
 
@@ -103,20 +99,24 @@ async function resolveDuplicates(
 }
 
 /**
- * Copies the window, reads the copy back, logs the batch, and deletes the originals.
- * @returns how many candles that were
+ * Copies the window, reads the copy back, logs the batch, deletes the originals, and looks who waits
+ * for that.
  */
 async function copyAndDelete(
   tx: TransactionSql,
   values: SqlValues,
   window: TimeRange,
-): Promise<number> {
+): Promise<Pick<BatchCounts, 'movedRows' | 'othersWaited'>> {
   const [copied, compared] = await runStatements<{
     wanted_rows: number;
     gained_rows: number;
     is_proven: boolean;
   }>(tx, 'archive/move.sql', values);
-  const [deleted] = await runStatements(tx, 'archive/delete_moved.sql', values);
+  const [deleted, waiting] = await runStatements<{ waiting_sessions: number }>(
+    tx,
+    ['archive/delete_moved.sql', 'archive/waiting_sessions.sql'],
+    values,
+  );
   const proof = compared?.rows[0];
   const isProven =
     proof?.is_proven && copied?.count === proof.wanted_rows && deleted?.count === copied.count;
@@ -127,7 +127,8 @@ async function copyAndDelete(
       window,
     );
   }
-  return proof.wanted_rows;
+  const othersWaited = (waiting?.rows[0]?.waiting_sessions ?? 0) > 0;
+  return { movedRows: proof.wanted_rows, othersWaited };
 }
 
 function notProven(what: string, { fromMs, toMs }: TimeRange): KlinekeepError {
@@ -138,9 +139,4 @@ function notProven(what: string, { fromMs, toMs }: TimeRange): KlinekeepError {
       hint: 'A trigger or a rule on these tables may have changed candles. verify checks what is stored.',
     },
   );
-}
-
-async function doOthersWait(tx: TransactionSql): Promise<boolean> {
-  const [found] = await runSql<{ waiting_sessions: number }>(tx, 'archive/waiting_sessions.sql');
-  return (found?.waiting_sessions ?? 0) > 0;
 }

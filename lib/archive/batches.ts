@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { describeError, retry } from '../base/mod.ts';
+import { describeError, retry, wait } from '../base/mod.ts';
 import { addSteps, floorToGrid, type Series, type TimeRange } from '../market/mod.ts';
 import { isConnectionLost, runSql, type Session, SQLSTATE, sqlState } from '../postgres/mod.ts';
 import { type BatchCounts, moveBatch } from './batch.ts';
@@ -20,50 +20,86 @@ export interface SeriesMove {
   signal: AbortSignal;
 }
 
-export interface MovedBatch extends BatchCounts {
-  window: TimeRange;
-  /** From BEGIN to the end of COMMIT. */
-  tookMs: number;
-}
-
 /**
- * Moves the candles of one range of a series, oldest first, one transaction per batch. Holes in
- * the series cost no batch.
- * @yields each batch after its COMMIT
+ * Moves the candles of one range of a series, oldest first, one transaction per batch.
+ * @param helper a second session, which takes windows too until another program uses the database
  * @throws StoppedEarly when the time is up or others are in the way; the signal's reason between
  * batches; what `moveBatch` throws
  */
-export async function* moveInBatches(
+export async function moveRange(
   move: SeriesMove,
   range: TimeRange,
-): AsyncGenerator<MovedBatch> {
+  helper: Session | undefined,
+): Promise<void> {
+  const left = { ...range };
+  const workers = [moveWindows(move, move.session, left)];
+  if (helper) workers.push(moveWindows(move, helper, left));
+  const failed = (await Promise.allSettled(workers)).filter(({ status }) => status === 'rejected');
+  const errors = failed.map((result) => (result as PromiseRejectedResult).reason);
+  // When both sessions ended with an error, a failure says more than that the run has to stop.
+  const isStop = (error: unknown) => error === move.signal.reason || error instanceof StoppedEarly;
+  if (errors.length > 0) throw errors.find((error) => !isStop(error)) ?? errors[0];
+}
+
+/** Moves window after window over one session. An error empties `left`, so that the other session ends too. */
+async function moveWindows(move: SeriesMove, session: Session, left: TimeRange): Promise<void> {
+  const { run, series, signal } = move;
   try {
-    let fromMs = range.fromMs;
-    while (fromMs < range.toMs) {
-      await waitUntilClear(move);
-      const nextMs = await findNextCandle(move, { fromMs, toMs: range.toMs });
-      if (nextMs === undefined) return;
-      const window = windowAt(move, nextMs, range.toMs);
-      yield await moveWindow(move, window);
-      fromMs = window.toMs;
+    for await (const window of takeWindows(move, session, left)) {
+      const batch = await moveWindow(move, session, window);
+      const rows = batch.movedRows + batch.droppedRows;
+      run.events.onBatch(series, { rows, untilMs: window.toMs });
+      const pauseMs = run.sizer.recordBatch(batch.tookMs, batch.othersWaited);
+      if (pauseMs > 0) await wait(pauseMs, signal);
     }
   } catch (error) {
+    left.fromMs = left.toMs;
     if (!isInTheWay(error)) throw error;
     throw new StoppedEarly(`others work on its candles: ${describeError(error)}`);
   }
 }
 
-async function waitUntilClear({ run, session, series, signal }: SeriesMove): Promise<void> {
-  const { instrument } = series;
-  await waitForOthers(session, tablesFor(instrument, run.options.direction), {
+/**
+ * Takes window after window from the start of what is left, each as long as the batch sizer allows
+ * at that moment. Skips holes in the series. Waits before each window while others suffer from the move.
+ * Ends for the helper when another program uses the database.
+ */
+async function* takeWindows(
+  move: SeriesMove,
+  session: Session,
+  left: TimeRange,
+): AsyncGenerator<TimeRange> {
+  while (left.fromMs < left.toMs) {
+    const isShared = await waitUntilClear(move, session);
+    if (isShared && session !== move.session) return;
+    const nextMs = await findNextCandle(move, session, left);
+    if (nextMs === undefined) return;
+    // The other session may have taken windows meanwhile. From here on nothing is awaited.
+    const fromMs = Math.max(nextMs, left.fromMs);
+    if (fromMs >= left.toMs) return;
+    const window = windowAt(move, fromMs, left.toMs);
+    left.fromMs = window.toMs;
+    yield window;
+  }
+}
+
+/** @returns whether other programs use the database */
+async function waitUntilClear(move: SeriesMove, session: Session): Promise<boolean> {
+  const { run, series, signal } = move;
+  const { symbol } = series.instrument;
+  return await waitForOthers(session, tablesFor(series.instrument, run.options.direction), {
     deadlineMs: run.deadlineMs,
     signal,
-    onWait: (reason) => run.events.onMessage('warn', `${instrument.symbol}: waiting, ${reason}`),
+    onWait: (reason) => {
+      // Not for the helper: it waits for the same.
+      if (session === move.session) run.events.onMessage('warn', `${symbol}: waiting, ${reason}`);
+    },
   });
 }
 
 async function findNextCandle(
-  { run, session, series }: SeriesMove,
+  { run, series }: SeriesMove,
+  session: Session,
   range: TimeRange,
 ): Promise<number | undefined> {
   const [found] = await runSql<{ next_time: Date | null }>(session, 'archive/next_time.sql', {
@@ -84,27 +120,36 @@ function windowAt({ run, series }: SeriesMove, fromMs: number, endMs: number): T
 }
 
 /** Moves one window. Tries again when others were in the way or stored a candle of it meanwhile. */
-async function moveWindow(move: SeriesMove, window: TimeRange): Promise<MovedBatch> {
-  return await retry(() => attemptWindow(move, window), {
+async function moveWindow(
+  move: SeriesMove,
+  session: Session,
+  window: TimeRange,
+): Promise<BatchCounts & { tookMs: number }> {
+  return await retry(() => attemptWindow(move, session, window), {
     isTransient: (error) => isInTheWay(error) || sqlState(error) === SQLSTATE.uniqueViolation,
     firstDelayMs: FIRST_RETRY_MS,
     signal: move.signal,
   });
 }
 
-/** Every attempt is a batch with an id of its own, known as unanswered until its outcome is certain. */
-async function attemptWindow(move: SeriesMove, window: TimeRange): Promise<MovedBatch> {
-  const { run, session, series, columns } = move;
+/**
+ * Each attempt is a batch with an id of its own, unanswered until its outcome is certain.
+ * @returns `tookMs` from BEGIN to the end of COMMIT
+ */
+async function attemptWindow(
+  { run, series, columns }: SeriesMove,
+  session: Session,
+  window: TimeRange,
+): Promise<BatchCounts & { tookMs: number }> {
   const { direction } = run.options;
   const id = randomUUID();
   run.unanswered.set(id, series);
   const startedMs = performance.now();
   try {
-    const counts = await moveBatch(session, series, {
-      ...{ id, runId: run.id, direction, columns, window },
-    });
+    const batch = { id, runId: run.id, direction, columns, window };
+    const counts = await moveBatch(session, series, batch);
     run.unanswered.delete(id);
-    return { ...counts, window, tookMs: performance.now() - startedMs };
+    return { ...counts, tookMs: performance.now() - startedMs };
   } catch (error) {
     if (!isConnectionLost(error)) run.unanswered.delete(id);
     throw error;

@@ -1,12 +1,13 @@
-import { describeError, retry, wait } from '../base/mod.ts';
+import { describeError, retry } from '../base/mod.ts';
 import { isConnectionLost, type Session, SQLSTATE, sqlState } from '../postgres/mod.ts';
 import type { Task } from '../store/mod.ts';
-import { moveInBatches } from './batches.ts';
+import { moveRange } from './batches.ts';
 import { committedRows, hasBatches } from './log.ts';
 import { type MoveRun, StoppedEarly } from './move-run.ts';
 import type { InstrumentPlan } from './plan.ts';
 import { keepRestored, type SeriesRange, subtractKept } from './restored-ranges.ts';
-import { type Columns, prepareTables, vacuumTables } from './tables.ts';
+import { type Columns, prepareTables, tablesFor, vacuumTables } from './tables.ts';
+import { lookAtOthers } from './throttle.ts';
 
 /** A longer wait for a lock would make others wait behind this session. */
 const LOCK_TIMEOUT_MS = 1_000;
@@ -27,9 +28,30 @@ export async function moveInstrument(
   await configureSession(task.session);
   await resolveUnanswered(run, task.session);
   if (plan.refusal !== undefined) throw plan.refusal;
-  const reason = await moveUntilStopped(run, plan, task);
-  if (await hasBatches(task.session, run.id, task.instrument)) await vacuum(run, task);
+  const helper = await openHelper(run, plan, task);
+  const reason = await moveUntilStopped(run, plan, task, helper);
+  if (await hasBatches(task.session, run.id, task.instrument)) await vacuum(run, task, helper);
   return reason;
+}
+
+/**
+ * Opens a second session. Two batches at a time use two cores, so only while no other program
+ * needs one. It is not worth a connection for a single batch or a gentle run, and none is opened
+ * after a connection was lost.
+ */
+async function openHelper(
+  run: MoveRun,
+  plan: InstrumentPlan,
+  task: Task,
+): Promise<Session | undefined> {
+  const { options, begun } = run;
+  const isFirst = !begun.has(task.instrument);
+  begun.add(task.instrument);
+  const isLong = plan.rows > options.batchRows && !options.gentle;
+  if (!isFirst || !isLong || (await isDatabaseShared(run, task))) return undefined;
+  const [helper] = await task.openHelper();
+  if (helper) await configureSession(helper);
+  return helper;
 }
 
 async function configureSession(session: Session): Promise<void> {
@@ -65,12 +87,15 @@ async function moveUntilStopped(
   run: MoveRun,
   plan: InstrumentPlan,
   task: Task,
+  helper: Session | undefined,
 ): Promise<string | undefined> {
+  const { session, instrument, signal } = task;
   try {
     await keepWhatIsRestored(run, plan, task);
     const columns = await prepareUnlockedTables(task);
-    for (const part of await subtractKeptAgain(run, plan, task)) {
-      await moveRange(run, task, columns, part);
+    for (const { interval, range } of await subtractKeptAgain(run, plan, task)) {
+      const series = { instrument, interval };
+      await moveRange({ run, session, series, columns, signal }, range, helper);
     }
     return undefined;
   } catch (error) {
@@ -111,26 +136,18 @@ async function subtractKeptAgain(
   return await subtractKept(session, instrument, plan.ranges);
 }
 
-async function moveRange(
-  run: MoveRun,
-  { session, instrument, signal }: Task,
-  columns: Columns,
-  { interval, range }: SeriesRange,
-): Promise<void> {
-  const series = { instrument, interval };
-  const batches = moveInBatches({ run, session, series, columns, signal }, range);
-  for await (const { window, movedRows, droppedRows, tookMs, othersWaited } of batches) {
-    run.events.onBatch(series, { rows: movedRows + droppedRows, untilMs: window.toMs });
-    const pauseMs = run.sizer.recordBatch(tookMs, othersWaited);
-    if (pauseMs > 0) await wait(pauseMs, signal);
-  }
+async function isDatabaseShared({ options }: MoveRun, task: Task): Promise<boolean> {
+  const tables = tablesFor(task.instrument, options.direction);
+  return (await lookAtOthers(task.session, tables)).isShared;
 }
 
-async function vacuum({ events }: MoveRun, { session, instrument }: Task): Promise<void> {
+async function vacuum(run: MoveRun, task: Task, helper: Session | undefined): Promise<void> {
+  const { session, instrument } = task;
   try {
-    await vacuumTables(session, instrument);
+    const isShared = helper === undefined || (await isDatabaseShared(run, task));
+    await vacuumTables(instrument, session, isShared ? session : helper);
   } catch (error) {
     if (isConnectionLost(error)) throw error;
-    events.onMessage('warn', `${instrument.symbol}: VACUUM failed: ${describeError(error)}`);
+    run.events.onMessage('warn', `${instrument.symbol}: VACUUM failed: ${describeError(error)}`);
   }
 }

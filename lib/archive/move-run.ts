@@ -1,11 +1,11 @@
-import type { Series } from '../market/mod.ts';
+import type { Instrument, Series } from '../market/mod.ts';
 import type { BatchSizer } from './batch-sizer.ts';
 import type { MoveRequest } from './plan.ts';
 
 export interface MoveOptions extends MoveRequest {
   /** How many candles a batch holds at most. */
   batchRows: number;
-  /** Pause after each batch for as long as it took. */
+  /** One batch at a time, never two, and a pause after each for as long as it took. */
   gentle: boolean;
   /** Begin no batch after this long. Default: no limit. */
   maxRuntimeMs?: number | undefined;
@@ -35,6 +35,8 @@ export interface MoveRun {
    * answered, the log shows whether the batch was committed.
    */
   unanswered: Map<string, Series>;
+  /** The instruments whose work has begun: it begins again when the connection was lost. */
+  begun: Set<Instrument>;
 }
 
 /**

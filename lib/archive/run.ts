@@ -54,6 +54,7 @@ async function startRun(sql: Sql, options: MoveOptions, events: MoveEvents): Pro
     ...{ options, events, deadlineMs },
     sizer: new BatchSizer({ maxRows: batchRows, gentle }),
     unanswered: new Map(),
+    begun: new Set(),
   };
 }
 

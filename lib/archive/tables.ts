@@ -118,8 +118,15 @@ export async function compareShapes(sql: Sql, instrument: Instrument): Promise<s
 /**
  * Cleans up after a move and refreshes statistics: autovacuum would wait until a fifth of the table
  * has changed. Readers and writers go on.
+ * @param helper cleans up the archive table at the same time; may be the same session
  */
-export async function vacuumTables(session: Session, instrument: Instrument): Promise<void> {
-  for (const table of [instrument.tableName, archiveTableName(instrument)])
-    await runSql(session, 'archive/vacuum.sql', { table });
+export async function vacuumTables(
+  instrument: Instrument,
+  session: Session,
+  helper: Session,
+): Promise<void> {
+  await Promise.all([
+    runSql(session, 'archive/vacuum.sql', { table: instrument.tableName }),
+    runSql(helper, 'archive/vacuum.sql', { table: archiveTableName(instrument) }),
+  ]);
 }

@@ -67,7 +67,7 @@ export async function eachInstrument<T>(
   const results: InstrumentResult<T>[] = [];
   let left = [...instruments.entries()];
 
-  const workOnThose = async () => {
+  const workOnLeft = async () => {
     await inParallel(left, concurrency, async ([index, instrument]) => {
       results[index] = await workOnOne(instrument, index, options, () =>
         attempt({ database, sessions, signal }, instrument, index, work),
@@ -75,11 +75,11 @@ export async function eachInstrument<T>(
     });
     left = left.filter(([index]) => results[index]?.state === 'busy');
   };
-  await workOnThose();
+  await workOnLeft();
   const giveUpMs = performance.now() + patienceMs;
   while (left.length > 0 && performance.now() < giveUpMs) {
     await wait(BUSY_RETRY_MS, signal);
-    await workOnThose();
+    await workOnLeft();
   }
   for (const [index, instrument] of left) options.onBusy?.(instrument, index);
   return results;

@@ -1,10 +1,11 @@
 /** Locks of other programs on tables, rows and instruments, and how a move lets them go first. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { moveBatch } from '../../lib/archive/batch.ts';
 import { beginRun } from '../../lib/archive/log.ts';
 import { prepareTables } from '../../lib/archive/tables.ts';
 import { EXIT } from '../../lib/base/errors.ts';
+import { connectDatabase } from '../../lib/postgres/connection.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
 import { withInstrumentLock } from '../../lib/store/locks.ts';
 import { expectReference } from '../support/tiers.ts';
@@ -103,7 +104,9 @@ test('moveBatch(): notices a session that waits for one of its locks', async () 
       return null;
     end $$;
     create trigger dawdle after delete on btc_usdt execute function dawdle()`);
-  const [mover, writer] = [database.openSession(), database.openSession()];
+  const mover = database.openSession();
+  const { sql: writer, close } = await connectDatabase(database.url, 'a writer');
+  onTestFinished(close);
   const toMs = Date.parse('2024-01-01T01:00Z');
   await withInstrumentLock(mover, instrument!.id, async () => {
     const batch = {

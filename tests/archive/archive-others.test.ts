@@ -209,30 +209,6 @@ test.each([
   await expectAllArchived(database);
 });
 
-test('archive: reports a failed batch although SIGTERM arrived during it', async () => {
-  const { database, sql } = await setUpMinutes();
-  await sql.unsafe(`
-    create function meddle() returns trigger language plpgsql as $$ begin
-      perform pg_sleep(1);
-      return null;
-    end $$;
-    create table btc_usdt_archive (like btc_usdt including all);
-    alter table klines_archive attach partition btc_usdt_archive for values in (1);
-    create trigger meddle before insert on btc_usdt_archive for each row
-      when (new.open_time = '2024-01-01 00:05') execute function meddle()`);
-  const words = ['10', '--as-of', '2024-03-01', '--batch', '100', '--json'];
-  const running = startScript('archive', words, { DATABASE_URL: database.url });
-  const isInBatch = () => sql`
-    select 1 from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()`;
-  while ((await isInBatch()).length === 0) await sleep(5);
-  running.process.kill('SIGTERM');
-  const result = await running.result;
-  expect(result.stdout).toContain('The batch was rolled back.');
-  expect(JSON.parse(result.stdout)).toMatchObject({ outcome: 'failed', rows: 0 });
-  expect(await sql`select outcome from archive_runs`).toEqual([{ outcome: 'failed' }]);
-  expect(await expectReference(database)).toEqual({ hot: ROWS, archive: 0 });
-});
-
 test('archive --quiet: prints nothing for many small instruments', async () => {
   const database = await freshDatabase();
   for (let n = 0; n < 12; n++)
@@ -243,7 +219,7 @@ test('archive --quiet: prints nothing for many small instruments', async () => {
   expect(await expectReference(database)).toEqual({ hot: 0, archive: 12 });
 });
 
-test('archive: needs two connections', async ({ skip }) => {
+test('archive: needs only two connections', async ({ skip }) => {
   const { database, sql } = await setUpMinutes();
   const [me] = await sql`
     select rolsuper or rolcreaterole as may_create from pg_roles where rolname = current_user`;

@@ -180,7 +180,7 @@ test('an instrument that another run works on is skipped, and the run ends with 
   const result = await update();
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1 series up to date');
-  expect(result.stdout).toContain('1 skipped, another run works on them: ETH/USDT');
+  expect(result.stdout).toContain('1 skipped, busy with another run: ETH/USDT');
 });
 
 test('a symbol of which nothing is stored wants to know the interval; one that is unknown is named', async () => {
