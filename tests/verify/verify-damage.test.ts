@@ -43,10 +43,10 @@ function set(assignments: string): Plant {
 /** Sets columns of the hour. */
 function setHour(assignments: string): Plant {
   return (sql, tier, at) =>
-    sql`update ${sql(tier)} set ${sql.unsafe(assignments)} where interval = '1h' and open_time = ${hourOf(at)}`;
+    sql`update ${sql(tier)} set ${sql.unsafe(assignments)} where interval = '1h' and open_time = ${startOfHour(at)}`;
 }
 
-const hourOf = (at: Date) => new Date(Math.floor(at.getTime() / HOUR_MS) * HOUR_MS);
+const startOfHour = (at: Date) => new Date(Math.floor(at.getTime() / HOUR_MS) * HOUR_MS);
 const once =
   (...checks: string[]): Finds =>
   () =>
@@ -61,7 +61,7 @@ const lose: Plant = (sql, tier, at, size) =>
 const loseOne: Plant = (sql, tier, at) => lose(sql, tier, at, 1);
 
 const loseHour: Plant = (sql, tier, at) =>
-  sql`delete from ${sql(tier)} where interval = '1h' and open_time = ${hourOf(at)}`;
+  sql`delete from ${sql(tier)} where interval = '1h' and open_time = ${startOfHour(at)}`;
 
 /** Copies the minute to the other tier, and changes the copy. */
 function copy(assignments?: string): Plant {
