@@ -54,15 +54,21 @@ function templateUrl(server: string): string {
 
 /**
  * Drops a test's database and ends its sessions.
- * @throws when there were any
+ * @param patienceMs the session of a killed script ends with its current statement
+ * @throws when there are sessions after that time
  */
-export async function dropDatabase(url: string, server = inject('server')): Promise<void> {
+export async function dropDatabase(
+  url: string,
+  server = inject('server'),
+  patienceMs = 15_000,
+): Promise<void> {
   const name = new URL(url).pathname.slice(1);
   await asAdmin(async (admin) => {
     const sessions = await waitUntilEmpty(
       () => admin`
         select application_name, state, query from pg_stat_activity
         where datname = ${name} and backend_type = 'client backend'`,
+      patienceMs,
     );
     await admin.unsafe(`drop database if exists "${name}" with (force)`);
     if (sessions.length > 0)

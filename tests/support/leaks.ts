@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** Sockets close and processes exit a moment after the call that ends them returns. */
-const PATIENCE_MS = 5_000;
+const PATIENCE_MS = 3_000;
 
 /** Closes what a module keeps open for all tests of a file; runs before the check. */
 export const closers: (() => Promise<void>)[] = [];
@@ -32,7 +32,10 @@ export function watchForLeaks(): LeakWatch {
   return {
     stop: async () => {
       await Promise.all(closers.map((close) => close()));
-      const leaks = await waitUntilEmpty(() => [...newResources(before), ...newFiles(folder)]);
+      const leaks = await waitUntilEmpty(
+        () => [...newResources(before), ...newFiles(folder)],
+        PATIENCE_MS,
+      );
       if (outerFolder === undefined) delete process.env.TMPDIR;
       else process.env.TMPDIR = outerFolder;
       rmSync(folder, { recursive: true, force: true });
@@ -41,9 +44,12 @@ export function watchForLeaks(): LeakWatch {
   };
 }
 
-/** Asks again until the list is empty. @returns what is in it after five seconds */
-export async function waitUntilEmpty<T>(list: () => T[] | Promise<T[]>): Promise<T[]> {
-  const untilMs = performance.now() + PATIENCE_MS;
+/** Lists things again until there are none. @returns what is there after `patienceMs` */
+export async function waitUntilEmpty<T>(
+  list: () => T[] | Promise<T[]>,
+  patienceMs: number,
+): Promise<T[]> {
+  const untilMs = performance.now() + patienceMs;
   for (;;) {
     const found = await list();
     if (found.length === 0 || performance.now() > untilMs) return found;
