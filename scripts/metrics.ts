@@ -10,17 +10,17 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'metrics',
-  summary: "Print freshness, sizes and runs for Prometheus (node_exporter's textfile collector)",
+  summary: "Freshness, rows, runs and failures for Prometheus: node_exporter's textfile collector",
   examples: ['', '--output /var/lib/node_exporter/textfile/klinekeep.prom --quiet'],
   args: {
     output: {
       type: 'string',
       valueHint: 'file',
-      description: 'File to replace atomically (default: stdout)',
+      description: 'Write it there, whole or not at all (default: stdout)',
     },
   },
   options: z
-    .object({ output: z.string().min(1, 'a file name').optional() })
+    .object({ output: z.string().min(1, 'the name of a file').optional() })
     .transform(({ output }) => ({ output: output === undefined ? undefined : resolve(output) })),
   async run({ output }, context) {
     const { sql } = await context.database();

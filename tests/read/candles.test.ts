@@ -1,9 +1,6 @@
 import { once } from 'node:events';
-import { readFile, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Instrument } from '../../lib/market/instrument.ts';
 import { divides, INTERVALS, type Interval } from '../../lib/market/intervals.ts';
 import { lossOf } from '../../lib/postgres/connection.ts';
@@ -14,8 +11,8 @@ import { storedSeries } from '../../lib/store/series.ts';
 import type { TestDatabase } from '../support/database.ts';
 import type { FakeBinance, FakeOptions } from '../support/fake-binance/server.ts';
 import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
-import { runProgram, runScript, startScript } from '../support/script.ts';
-import { makeFolder, makeSetting } from '../support/setting.ts';
+import { runScript, startScript } from '../support/script.ts';
+import { makeSetting } from '../support/setting.ts';
 import { canonical, expectedRows, expectSameRows } from '../support/stored.ts';
 
 async function setUp(options: FakeOptions) {
@@ -345,17 +342,4 @@ test('candles: names the stored intervals if none adds up', async () => {
   expect(result.stderr).toContain(
     'Cannot read 1h candles of BTC/USDT: none of the stored intervals (1d) adds up to 1h.',
   );
-});
-
-test('candles(): the example in README runs', async () => {
-  const { env, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
-  await fetch('1h', '2024-01-01', '2024-01-11');
-  const readme = await readFile(resolve(PROJECT_DIR, 'README.md'), 'utf8');
-  const blocks = [...readme.matchAll(/^```ts\n(.*?)^```/gms)].map(([, code]) => code as string);
-  const code = blocks.find((block) => /import \{ candles/.test(block)) ?? '';
-  const file = join(await makeFolder(), 'example.mts');
-  await writeFile(file, code.replaceAll(/'\.{1,2}\/lib\//g, `'${PROJECT_DIR}lib/`));
-  const result = await runProgram(file, [], env);
-  expect(result).toMatchObject({ exitCode: 0, stderr: '' });
-  expect(result.stdout.trim().split('\n')).toHaveLength(5);
 });

@@ -11,14 +11,15 @@ export interface TestDatabase extends Database {
 /**
  * Creates a database with the schema, dropped when the test ends.
  * @param server default: the server that the file is tested on; otherwise one of SERVERS, such as `14`
+ * @param original the database to copy, to which nothing is connected
  */
-export async function freshDatabase(server = inject('server')): Promise<TestDatabase> {
-  const template = new URL(templateUrl(server)).pathname.slice(1);
-  const url = await createDatabase(
-    'test',
-    server,
-    `template ${template}${FILE_COPY[server] ?? ''}`,
-  );
+export async function freshDatabase(
+  server = inject('server'),
+  original = templateUrl(server),
+): Promise<TestDatabase> {
+  const template = new URL(original).pathname.slice(1);
+  const copy = FILE_COPY[server] ?? '';
+  const url = await createDatabase('test', server, `template ${template}${copy}`);
   const database = await connectDatabase(url, 'klinekeep tests', { connections: 4 });
   onTestFinished(() => database.close());
   return { ...database, url };

@@ -25,8 +25,8 @@ export interface OwnServer {
 }
 
 /**
- * Starts a server with these settings and PostgreSQL's defaults for all others; the embedded server
- * has settings of its own.
+ * Starts a server with these settings, and PostgreSQL's defaults for all others; the embedded
+ * server would set some of its own.
  */
 export async function startOwnServer(settings: ServerSettings = {}): Promise<OwnServer> {
   const home = await mkdtemp(join(tmpdir(), 'klinekeep-own-'));
@@ -37,7 +37,7 @@ export async function startOwnServer(settings: ServerSettings = {}): Promise<Own
   };
   try {
     await launch(home, settings);
-    // The server runs, so this only creates the database.
+    // It runs already, so this only creates the database.
     return { home, url: await startEmbedded(home), stop };
   } catch (error) {
     await stop();
@@ -66,15 +66,15 @@ async function launch(home: string, settings: ServerSettings): Promise<void> {
   const untilMs = Date.now() + START_TIMEOUT_MS;
   while ((await findPostmaster(pgdata)).state !== 'running') {
     if (child.exitCode !== null || Date.now() > untilMs)
-      throw new Error(`The server did not start with ${words.join(' ')}.`);
+      throw new Error(`no server came up with ${words.join(' ')}`);
     await sleep(15);
   }
 }
 
 async function findFreePort(): Promise<number> {
   const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((settle) => server.listen(0, '127.0.0.1', settle));
   const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
+  await new Promise((settle) => server.close(settle));
   return port;
 }
