@@ -102,10 +102,10 @@ async function collectSeries(
   const { instrument } = status;
   const gaps = await openGaps(sql, instrument, series, window);
   const expected = expectedRange(instrument, series, window);
-  const of = { instrument, series: { ...series, gaps }, window, expected };
+  const scope = { instrument, series: { ...series, gaps }, window, expected };
   // Sampling would find a candle longer than the time between two moments more than once.
   const sampled = moments && maxStepMs(series.interval) <= DAY_MS / moments ? moments : undefined;
-  const days = sampled ? await sampleDays(sql, of, sampled) : await readDays(sql, of);
+  const days = sampled ? await sampleDays(sql, scope, sampled) : await readDays(sql, scope);
   return { status, series, sampled, coverage: toCoverage(days), chart: encodeChart(days) };
 }
 
