@@ -13,11 +13,11 @@ import type { TestDatabase } from '../support/database.ts';
 import type { FakeBinance, FakeOptions } from '../support/fake-binance/server.ts';
 import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { runScript, startScript } from '../support/script.ts';
-import { makeSetting } from '../support/setting.ts';
+import { startStore } from '../support/store.ts';
 import { canonical, expectedRows, expectSameRows } from '../support/stored.ts';
 
 async function setUp(options: FakeOptions) {
-  const { fake, database, env, run } = await makeSetting(options);
+  const { fake, database, env, run } = await startStore(options);
   const fetch = async (interval: Interval, since: string, until: string, symbol = 'BTC/USDT') => {
     const words = ['--interval', interval, '--since', since, '--until', until];
     const result = await run('fetch-history', symbol, ...words);
