@@ -60,23 +60,16 @@ export async function collectReport(
 ): Promise<ReportData> {
   const endMs = startOfDay(nowMs);
   const window = { fromMs: endMs - days * DAY_MS, toMs: endMs };
-  const stored = await storeStatus(
-    sql,
-    await readAccess(sql),
-    instruments,
-    nowMs,
-    interval && [interval],
-  );
+  const access = await readAccess(sql);
+  const intervals = interval && [interval];
+  const stored = await storeStatus(sql, access, instruments, nowMs, intervals);
   const chosen = stored.flatMap((status) => {
     const series = chooseSeries(status.series, window);
     return series ? [{ status, series }] : [];
   });
 
-  const moments = chooseMoments(
-    chosen.map(({ series }) => countRows(series, window)),
-    days,
-    mostRows,
-  );
+  const rows = chosen.map((each) => countRows(each.series, window));
+  const moments = chooseMoments(rows, days, mostRows);
   const series: ReportSeries[] = [];
   await inParallel(chosen.entries(), CONNECTIONS, async ([index, each]) => {
     series[index] = await collectSeries(sql, each, window, moments[index]);
