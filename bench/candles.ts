@@ -1,27 +1,34 @@
 /**
- * A year of 1m rolled up to 1h, hot and archived half and half: `candles()` beside the bare GROUP BY
- * over all_klines through the same driver, and the whole script as a process.
+ * A year of 1m rolled up to 1h, one half of it archived: `candles()`, the plain GROUP BY over all_klines
+ * through the same driver, and the whole script as a process.
  *
  *     just bench candles            seven rounds
  *     BENCH_ROUNDS=3 just bench candles
  *
- * Only ratios of one run mean anything; they are taken round by round, and their median is shown.
+ * Compare only ratios of one run: they are taken round by round, and the median is shown.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
 import type postgres from 'postgres';
-import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { connectDatabase, migrate } from '../lib/postgres/mod.ts';
+import { formatTable } from '../lib/base/mod.ts';
 import { candles } from '../lib/read/mod.ts';
+import {
+  formatRatios,
+  formatSeconds,
+  median,
+  print,
+  readRounds,
+  time,
+  toCommand,
+  withServer,
+} from './support.ts';
 
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 7);
+const ROUNDS = readRounds(7);
 const HOURS = 365 * 24;
 
-const BARE = `
+type Way = 'ours' | 'plain' | 'script';
+
+const PLAIN = `
   select
     date_trunc('hour', open_time) as open_time, max(close_time) as close_time,
     (array_agg(open_price order by open_time))[1] as open_price,
@@ -34,34 +41,18 @@ const BARE = `
   group by 1
   order by 1`;
 
-async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-bench-'));
-  await chmod(folder, 0o711);
-  const home = join(folder, 'home');
-  const url = await startEmbedded(home);
-  const { sql, close } = await connectDatabase(url, 'klinekeep bench');
-  try {
-    await migrate(sql);
-    await fill(sql);
-    const rounds: Record<'ours' | 'bare' | 'script', number>[] = [];
-    for (let round = -1; round < ROUNDS; round++) {
-      const ours = await time(async () => {
-        let count = 0;
-        for await (const _ of candles(sql, 'BTC/USDT', '1h', { from: '2023-01-01' })) count += 1;
-        return count;
-      });
-      const bare = await time(async () => (await sql.unsafe(BARE)).length);
-      const script = await time(() => runScript(url));
-      // The first one warms up.
-      if (round >= 0) rounds.push({ ours, bare, script });
-    }
-    report(rounds);
-  } finally {
-    await close();
-    await stopEmbedded(home);
-    await rm(folder, { recursive: true });
+await withServer(async ({ url, sql }) => {
+  await fill(sql);
+  const rounds: Record<Way, number>[] = [];
+  for (let round = -1; round < ROUNDS; round++) {
+    const ours = await timeHours(() => readAll(sql));
+    const plain = await timeHours(async () => (await sql.unsafe(PLAIN)).length);
+    const script = await timeHours(() => runScript(url));
+    // The first round warms up.
+    if (round >= 0) rounds.push({ ours, plain, script });
   }
-}
+  report(rounds);
+});
 
 async function fill(sql: postgres.Sql): Promise<void> {
   await sql.unsafe(`
@@ -83,19 +74,24 @@ async function fill(sql: postgres.Sql): Promise<void> {
   }
 }
 
-async function time(work: () => Promise<number>): Promise<number> {
-  const startedMs = performance.now();
-  const count = await work();
-  if (count !== HOURS) throw new Error(`${count} candles came, wanted ${HOURS}`);
-  return performance.now() - startedMs;
+/** @returns ms @throws when the work has not read every hour */
+async function timeHours(work: () => Promise<number>): Promise<number> {
+  return await time(async () => {
+    const count = await work();
+    if (count !== HOURS) throw new Error(`Read ${count} candles, wanted ${HOURS}.`);
+  });
 }
 
-/** @returns how many candles it wrote */
+async function readAll(sql: postgres.Sql): Promise<number> {
+  let count = 0;
+  for await (const _ of candles(sql, 'BTC/USDT', '1h', { from: '2023-01-01' })) count += 1;
+  return count;
+}
+
+/** @returns how many candles the script has written */
 async function runScript(url: string): Promise<number> {
-  const loader = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
-  const script = resolve(PROJECT_DIR, 'scripts/candles.ts');
   const words = ['BTC/USDT', '1h', '--from', '2023-01-01', '--format', 'ndjson'];
-  const child = spawn(process.execPath, ['--import', loader, script, ...words], {
+  const child = spawn(...toCommand('scripts/candles.ts', ...words), {
     env: { ...process.env, DATABASE_URL: url },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -107,26 +103,18 @@ async function runScript(url: string): Promise<number> {
   return lines;
 }
 
-function report(rounds: readonly Record<'ours' | 'bare' | 'script', number>[]): void {
-  const seconds = (name: 'ours' | 'bare' | 'script') =>
-    (median(rounds.map((round) => round[name])) / 1000).toFixed(2);
-  const ratios = rounds.map((round) => round.ours / round.bare);
+function report(rounds: readonly Record<Way, number>[]): void {
+  const seconds = (way: Way) => formatSeconds(median(rounds.map((round) => round[way])));
+  const ratios = rounds.map((round) => round.ours / round.plain);
   const table = formatTable(
     ['way', 'seconds', 'ratio'],
     [
       ['candles(), query and read', seconds('ours'), median(ratios).toFixed(2)],
-      ['bare GROUP BY, same driver', seconds('bare'), '1'],
+      ['plain GROUP BY, same driver', seconds('plain'), '1'],
       ['the script as a process, ndjson', seconds('script'), ''],
     ],
   );
-  const spread = ratios.map((ratio) => ratio.toFixed(2)).join(' ');
-  process.stdout.write(
-    `${table}\n\n525600 to ${HOURS} candles, medians of ${ROUNDS} rounds; ratios: ${spread}\n`,
+  print(
+    `${table}\n\n525600 to ${HOURS} candles, medians of ${ROUNDS} rounds; ratios: ${formatRatios(ratios)}`,
   );
 }
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
-}
-
-main();

@@ -29,7 +29,7 @@ await withServer(async ({ folder, url, sql }) => {
   await fill(sql);
   const page = join(folder, 'report.html');
   const one = ['--symbol', 'S001/USDT'];
-  const report = ['scripts/report.ts', '--interval', '1h', '--output', page] as const;
+  const report = ['scripts/report.ts', '--quiet', '--interval', '1h', '--output', page] as const;
   const calls = [
     ['status, 1,000 series', toCommand('scripts/status.ts', '--json'), false],
     ['status, one instrument', toCommand('scripts/status.ts', '--json', ...one), false],

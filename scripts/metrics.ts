@@ -21,7 +21,7 @@ export const script: Script<Options> = {
     },
   },
   options: z
-    .object({ output: z.string().min(1, 'a file name').optional() })
+    .object({ output: z.string().min(1, 'the name of a file').optional() })
     .transform(({ output }) => ({ output: output === undefined ? undefined : resolve(output) })),
   async run({ output }, context) {
     const { sql } = await context.database();

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { resolve } from 'node:path';
 import { promisify } from 'node:util';
 import postgres from 'postgres';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, inject, onTestFinished, test } from 'vitest';
 import { PROJECT_DIR } from '../lib/base/settings.ts';
 import { dropDatabase, emptyDatabase } from './support/database.ts';
 
@@ -36,6 +36,8 @@ describe('leak check', () => {
     const session = postgres(url, { max: 1, connection: { application_name: 'left open' } });
     onTestFinished(() => session.end());
     await session`select 1`;
-    await expect(dropDatabase(url)).rejects.toThrow(/leaves sessions in its database: .*left open/);
+    await expect(dropDatabase(url, inject('server'), 500)).rejects.toThrow(
+      /leaves sessions in its database: .*left open/,
+    );
   });
 });

@@ -5,13 +5,7 @@ import { lastRuns, listInstruments } from '../store/mod.ts';
 import { readAccess } from './access.ts';
 import { storeStatus } from './status.ts';
 
-type Labels = Record<string, string>;
-
-interface Metric {
-  name: string;
-  help: string;
-  samples: [labels: Labels, value: number][];
-}
+type Sample = [labels: Record<string, string>, value: number];
 
 /** Collects freshness, sizes, runs and request weight in Prometheus' text format. */
 export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<string> {
@@ -26,91 +20,77 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
     await sql`select count(*)::int as count from rejected_klines`,
     await spentWeights(sql),
   ];
-  const series = stored.flatMap(({ instrument, series: all }) =>
+  const series = stored.flatMap(({ instrument: { market, symbol, status }, series: all }) =>
     all.map((each) => ({
-      each,
-      labels: { market: instrument.market, symbol: instrument.symbol, interval: each.interval },
-      isActive: instrument.status === 'active',
+      ...each,
+      labels: { market, symbol, interval: each.interval },
+      isActive: status === 'active',
+      endMs: addSteps(each.interval, each.lastMs, 1),
     })),
   );
-  const metrics: Metric[] = [
-    {
-      name: 'klinekeep_behind_seconds',
-      help: 'How long ago the next candle of a followed series closed.',
-      samples: series
-        .filter(({ isActive }) => isActive)
-        .map(({ labels, each }) => [labels, each.behindMs / 1000]),
-    },
-    {
-      name: 'klinekeep_last_candle_end_timestamp_seconds',
-      help: 'When the last stored candle ended.',
-      samples: series.map(({ labels, each }) => [
-        labels,
-        addSteps(each.interval, each.lastMs, 1) / 1000,
-      ]),
-    },
-    {
-      name: 'klinekeep_candles',
-      help: 'Estimated number of stored candles, from the first and the last.',
-      samples: series.flatMap(({ labels, each }): Metric['samples'] => [
-        [{ ...labels, tier: 'hot' }, each.rows.hot],
-        [{ ...labels, tier: 'archive' }, each.rows.archive],
-      ]),
-    },
-    {
-      name: 'klinekeep_confirmed_gap_candles',
-      help: 'Candles that the exchange does not have.',
-      samples: series.map(({ labels, each }) => [labels, each.gapCandles]),
-    },
-    {
-      name: 'klinekeep_table_bytes',
-      help: 'Size of the tables and indexes of an instrument, as of the last VACUUM or ANALYZE.',
-      samples: stored.flatMap(({ instrument, bytes }): Metric['samples'] => {
-        const labels = { market: instrument.market, symbol: instrument.symbol };
-        return [
-          [{ ...labels, tier: 'hot' }, bytes.hot],
-          [{ ...labels, tier: 'archive' }, bytes.archive],
-        ];
-      }),
-    },
-    {
-      name: 'klinekeep_rejected_klines',
-      help: 'Rows that Binance sent and that are not valid candles.',
-      samples: [[{}, rejected[0]?.count]],
-    },
-    {
-      name: 'klinekeep_run_start_timestamp_seconds',
-      help: 'When the last run of each verb began.',
-      samples: runs.map((run) => [{ verb: run.verb }, run.startedMs / 1000]),
-    },
-    {
-      name: 'klinekeep_run_exit_code',
-      help: 'Exit code of the last finished run of each verb.',
-      samples: ends.map(({ verb, exit_code }) => [{ verb }, exit_code]),
-    },
-    {
-      name: 'klinekeep_run_success_timestamp_seconds',
-      help: 'When the last successful run of each verb ended.',
-      samples: ends.flatMap(({ verb, succeeded }): Metric['samples'] =>
-        succeeded === null ? [] : [[{ verb }, succeeded]],
+  return [
+    formatGauge(
+      'klinekeep_behind_seconds',
+      'How long ago the next candle of a followed series closed.',
+      series.flatMap((each) => (each.isActive ? [[each.labels, each.behindMs / 1000]] : [])),
+    ),
+    formatGauge(
+      'klinekeep_last_candle_end_timestamp_seconds',
+      'When the last stored candle ended.',
+      series.map(({ labels, endMs }) => [labels, endMs / 1000]),
+    ),
+    formatGauge(
+      'klinekeep_candles',
+      'Estimated number of stored candles, from the first and the last.',
+      series.flatMap(({ labels, rows }) => perTier(labels, rows)),
+    ),
+    formatGauge(
+      'klinekeep_confirmed_gap_candles',
+      'Candles that the exchange does not have.',
+      series.map(({ labels, gapCandles }) => [labels, gapCandles]),
+    ),
+    formatGauge(
+      'klinekeep_table_bytes',
+      'Size of the tables and indexes of an instrument, as of the last VACUUM or ANALYZE.',
+      stored.flatMap(({ instrument: { market, symbol }, bytes }) =>
+        perTier({ market, symbol }, bytes),
       ),
-    },
-    {
-      name: 'klinekeep_runs_of_a_day',
-      help: 'Runs of the last 24 hours by outcome.',
-      samples: dayRuns.map(({ verb, outcome, count }) => [{ verb, outcome }, count]),
-    },
-    {
-      name: 'klinekeep_request_weight',
-      help: "Request weight spent in Binance's current minute.",
-      samples: weights,
-    },
-  ];
-  return metrics.map(formatMetric).join('');
+    ),
+    formatGauge(
+      'klinekeep_rejected_klines',
+      'Rows that Binance sent and that are not valid candles.',
+      [[{}, rejected[0]?.count]],
+    ),
+    formatGauge(
+      'klinekeep_run_start_timestamp_seconds',
+      'When the last run of each verb began.',
+      runs.map(({ verb, startedMs }) => [{ verb }, startedMs / 1000]),
+    ),
+    formatGauge(
+      'klinekeep_run_exit_code',
+      'Exit code of the last finished run of each verb.',
+      ends.map(({ verb, exit_code }) => [{ verb }, exit_code]),
+    ),
+    formatGauge(
+      'klinekeep_run_success_timestamp_seconds',
+      'When the last successful run of each verb ended.',
+      ends.flatMap(({ verb, succeeded }) => (succeeded === null ? [] : [[{ verb }, succeeded]])),
+    ),
+    formatGauge(
+      'klinekeep_runs_of_a_day',
+      'Runs of the last 24 hours by outcome.',
+      dayRuns.map(({ verb, outcome, count }) => [{ verb, outcome }, count]),
+    ),
+    formatGauge(
+      'klinekeep_request_weight',
+      "Request weight spent in Binance's current minute.",
+      weights,
+    ),
+  ].join('');
 }
 
-/** What all scripts together spent in this minute of the exchange's clock, which may be ahead of ours. */
-async function spentWeights(sql: postgres.Sql): Promise<Metric['samples']> {
+/** Reads what all scripts spent in the current minute of the exchange, whose clock may be ahead. */
+async function spentWeights(sql: postgres.Sql): Promise<Sample[]> {
   // The table is unlogged, so it cannot be read on a standby.
   const [server] = await sql`select pg_is_in_recovery() as is_standby`;
   if (server?.is_standby) return [];
@@ -121,13 +101,20 @@ async function spentWeights(sql: postgres.Sql): Promise<Metric['samples']> {
   return rows.map((row) => [{ market: row.market }, row.spent]);
 }
 
-function formatMetric({ name, help, samples }: Metric): string {
+function perTier(labels: Sample[0], values: { hot: number; archive: number }): Sample[] {
+  return [
+    [{ ...labels, tier: 'hot' }, values.hot],
+    [{ ...labels, tier: 'archive' }, values.archive],
+  ];
+}
+
+function formatGauge(name: string, help: string, samples: readonly Sample[]): string {
   if (samples.length === 0) return '';
   const lines = samples.map(([labels, value]) => `${name}${formatLabels(labels)} ${value}\n`);
   return `# HELP ${name} ${help}\n# TYPE ${name} gauge\n${lines.join('')}`;
 }
 
-function formatLabels(labels: Labels): string {
+function formatLabels(labels: Sample[0]): string {
   const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
   return pairs.length === 0 ? '' : `{${pairs.join(',')}}`;
 }

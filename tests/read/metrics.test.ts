@@ -2,13 +2,13 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { makeFolder, makeSetting } from '../support/setting.ts';
+import { makeFolder, startStore } from '../support/store.ts';
 
 const HOUR_MS = 3_600_000;
 
 async function setUp() {
   const nowMs = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-  const { sql, run } = await makeSetting({ nowMs });
+  const { sql, run } = await startStore({ nowMs });
   await run('fetch-history', 'BTC/USDT', '--interval', '1h', '--since', '30d');
   await run('candles', 'NIX/USDT', '1h');
   const metrics = async () => {

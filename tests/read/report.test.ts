@@ -10,7 +10,7 @@ import { collectReport } from '../../lib/read/report/data.ts';
 import { formatReport } from '../../lib/read/report/page.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
 import { browserNote, browserPath, startBrowser } from '../support/browser.ts';
-import { makeFolder, makeSetting } from '../support/setting.ts';
+import { makeFolder, startStore } from '../support/store.ts';
 
 const DAYS = 60;
 const HOUR_MS = 3_600_000;
@@ -21,10 +21,10 @@ const HOUR_MS = 3_600_000;
  */
 async function setUp() {
   const todayMs = startOfDay(Date.now());
-  const setting = await makeSetting({ nowMs: Math.floor(Date.now() / HOUR_MS) * HOUR_MS });
-  const { sql } = setting;
+  const store = await startStore({ nowMs: Math.floor(Date.now() / HOUR_MS) * HOUR_MS });
+  const { sql } = store;
   const run = async (name: string, ...words: string[]) => {
-    const result = await setting.run(name, ...words);
+    const result = await store.run(name, ...words);
     expect(result).toMatchObject({ exitCode: EXIT.done });
     return result;
   };
@@ -154,7 +154,7 @@ test('report: writes a page that loads no other file and escapes names', async (
 
 test('report: leaves no partial file if it cannot be written', async () => {
   const folder = await makeFolder();
-  const { run } = await makeSetting();
+  const { run } = await startStore();
   await writeFile(join(folder, 'old.html'), 'old');
   await mkdir(join(folder, 'taken.html'));
   const result = await run('report', '--output', join(folder, 'taken.html'));
@@ -248,7 +248,7 @@ test.skipIf(!browserPath)(
       expect(problems).toEqual([]);
     }
 
-    const { run } = await makeSetting();
+    const { run } = await startStore();
     const empty = join(await makeFolder(), 'empty.html');
     await run('report', '--output', empty);
     const { page, problems } = await openPage(empty, { width: 1100, height: 900 });

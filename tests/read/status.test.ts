@@ -4,14 +4,14 @@ import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { runScript, startScript } from '../support/script.ts';
-import { makeSetting } from '../support/setting.ts';
+import { startStore } from '../support/store.ts';
 
 const HOUR_MS = 3_600_000;
 
 /** Three series with their last candles an hour ago, archived up to twenty days ago. */
 async function setUp() {
   const nowMs = Math.floor(Date.now() / HOUR_MS) * HOUR_MS;
-  const { sql, env, run } = await makeSetting({ nowMs });
+  const { sql, env, run } = await startStore({ nowMs });
   const since = ['--since', '40d', '--until', 'now'];
   await run('fetch-history', 'BTC/USDT', 'ETH/USDT', '--interval', '1h', ...since);
   await run('fetch-history', 'BTC/USDT', '--interval', '1d', ...since);
@@ -82,7 +82,7 @@ test('status --stale: exits with 2 for active series, even with --quiet', async 
 });
 
 test('status: accepts instruments without a table', async () => {
-  const { sql, run } = await makeSetting();
+  const { sql, run } = await startStore();
   await sql`
     insert into instruments (market, symbol, exchange_symbol, base, quote, status, table_name)
     values ('spot', 'A/B', 'AB', 'A', 'B', 'active', 'a_b')`;
@@ -162,8 +162,8 @@ test('HEALTHCHECK_URL: receives start and exit code, and never fails a run', asy
   await once(monitor, 'listening');
   onTestFinished(() => void monitor.close());
   const HEALTHCHECK_URL = `http://127.0.0.1:${(monitor.address() as AddressInfo).port}/ping/abc/`;
-  const setting = await makeSetting();
-  const env = { ...setting.env, HEALTHCHECK_URL };
+  const store = await startStore();
+  const env = { ...store.env, HEALTHCHECK_URL };
   expect((await runScript('status', [], env)).exitCode).toBe(EXIT.done);
   expect((await runScript('candles', ['NIX/USDT', '1h'], env)).exitCode).toBe(EXIT.data);
   expect(requested).toEqual(['/ping/abc/start', '/ping/abc/0', '/ping/abc/start', '/ping/abc/65']);

@@ -8,7 +8,7 @@ import { listInstruments } from '../../lib/store/instruments.ts';
 import { fetchableRanges } from '../../lib/store/series.ts';
 import { emptyDatabase, freshDatabase } from '../support/database.ts';
 import { runScript } from '../support/script.ts';
-import { makeFolder, startExchange } from '../support/setting.ts';
+import { makeFolder, startExchange } from '../support/store.ts';
 
 test('verbs: all of them work, from an empty database on', async () => {
   const folder = await makeFolder();

@@ -11,18 +11,15 @@ export interface TestDatabase extends Database {
 /**
  * Creates a database with the schema, dropped when the test ends.
  * @param server default: the server that the file is tested on; otherwise one of SERVERS, such as `14`
- * @param original a database to copy, to which nothing is connected
+ * @param original the database to copy, to which nothing is connected
  */
 export async function freshDatabase(
   server = inject('server'),
   original = templateUrl(server),
 ): Promise<TestDatabase> {
   const template = new URL(original).pathname.slice(1);
-  const url = await createDatabase(
-    'test',
-    server,
-    `template ${template}${FILE_COPY[server] ?? ''}`,
-  );
+  const copy = FILE_COPY[server] ?? '';
+  const url = await createDatabase('test', server, `template ${template}${copy}`);
   const database = await connectDatabase(url, 'klinekeep tests', { connections: 4 });
   onTestFinished(() => database.close());
   return { ...database, url };
@@ -58,15 +55,21 @@ function templateUrl(server: string): string {
 
 /**
  * Drops a test's database and ends its sessions.
- * @throws when there were any
+ * @param patienceMs the session of a killed script ends with its current statement
+ * @throws when there are sessions after that time
  */
-export async function dropDatabase(url: string, server = inject('server')): Promise<void> {
+export async function dropDatabase(
+  url: string,
+  server = inject('server'),
+  patienceMs = 15_000,
+): Promise<void> {
   const name = new URL(url).pathname.slice(1);
   await asAdmin(async (admin) => {
     const sessions = await waitUntilEmpty(
       () => admin`
         select application_name, state, query from pg_stat_activity
         where datname = ${name} and backend_type = 'client backend'`,
+      patienceMs,
     );
     await admin.unsafe(`drop database if exists "${name}" with (force)`);
     if (sessions.length > 0)

@@ -16,8 +16,8 @@ export interface OwnServer {
 }
 
 /**
- * Starts a server with these settings and PostgreSQL's defaults for all others; the embedded server
- * has settings of its own.
+ * Starts a server with these settings, and PostgreSQL's defaults for all others; the embedded
+ * server would set some of its own.
  */
 export async function startOwnServer(settings: ServerSettings = {}): Promise<OwnServer> {
   const home = await mkdtemp(join(tmpdir(), 'klinekeep-own-'));

@@ -60,23 +60,16 @@ export async function collectReport(
 ): Promise<ReportData> {
   const endMs = startOfDay(nowMs);
   const window = { fromMs: endMs - days * DAY_MS, toMs: endMs };
-  const stored = await storeStatus(
-    sql,
-    await readAccess(sql),
-    instruments,
-    nowMs,
-    interval && [interval],
-  );
+  const access = await readAccess(sql);
+  const intervals = interval && [interval];
+  const stored = await storeStatus(sql, access, instruments, nowMs, intervals);
   const chosen = stored.flatMap((status) => {
     const series = chooseSeries(status.series, window);
     return series ? [{ status, series }] : [];
   });
 
-  const moments = chooseMoments(
-    chosen.map(({ series }) => countRows(series, window)),
-    days,
-    mostRows,
-  );
+  const rows = chosen.map((each) => countRows(each.series, window));
+  const moments = chooseMoments(rows, days, mostRows);
   const series: ReportSeries[] = [];
   await inParallel(chosen.entries(), CONNECTIONS, async ([index, each]) => {
     series[index] = await collectSeries(sql, each, window, moments[index]);
@@ -102,10 +95,10 @@ async function collectSeries(
   const { instrument } = status;
   const gaps = await openGaps(sql, instrument, series, window);
   const expected = expectedRange(instrument, series, window);
-  const of = { instrument, series: { ...series, gaps }, window, expected };
+  const scope = { instrument, series: { ...series, gaps }, window, expected };
   // Sampling would find a candle longer than the time between two moments more than once.
   const sampled = moments && maxStepMs(series.interval) <= DAY_MS / moments ? moments : undefined;
-  const days = sampled ? await sampleDays(sql, of, sampled) : await readDays(sql, of);
+  const days = sampled ? await sampleDays(sql, scope, sampled) : await readDays(sql, scope);
   return { status, series, sampled, coverage: toCoverage(days), chart: encodeChart(days) };
 }
 

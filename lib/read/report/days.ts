@@ -28,7 +28,7 @@ export interface Day {
   prices: [open: number, high: number, low: number, close: number] | undefined;
 }
 
-/** What the days are read of. */
+/** One series and the days to read. */
 export interface SeriesWindow {
   instrument: Instrument;
   series: SeriesStatus;
@@ -54,17 +54,17 @@ export function countRows({ interval, firstMs, lastMs }: SeriesStatus, window: T
 }
 
 /** Reads every candle of each day. A candle longer than a day counts for each of its days. */
-export async function readDays(sql: postgres.Sql, of: SeriesWindow): Promise<Day[]> {
-  const { series, expected } = of;
+export async function readDays(sql: postgres.Sql, scope: SeriesWindow): Promise<Day[]> {
+  const { series, expected } = scope;
   const { interval, gaps } = series;
   if (maxStepMs(interval) > DAY_MS) {
-    return fillIn(await readLongCandles(sql, of), of.window, (day) => ({
+    return toDays(await readLongCandles(sql, scope), scope.window, (day) => ({
       wanted: contains(expected, day.fromMs) ? 1 : 0,
       gap: clipRanges(gaps, day).length > 0 ? 1 : 0,
     }));
   }
-  const rows = await runSql<DayRow>(sql, 'read/report_days.sql', toValues(of));
-  return fillIn(rows, of.window, (day) => ({
+  const rows = await runSql<DayRow>(sql, 'read/report_days.sql', toValues(scope));
+  return toDays(rows, scope.window, (day) => ({
     wanted: countAllSlots(interval, clipRanges([day], expected)),
     gap: countAllSlots(interval, clipRanges(gaps, day)),
   }));
@@ -73,18 +73,18 @@ export async function readDays(sql: postgres.Sql, of: SeriesWindow): Promise<Day
 /** Looks for a candle at `moments` times of each day. Reads no prices. */
 export async function sampleDays(
   sql: postgres.Sql,
-  of: SeriesWindow,
+  scope: SeriesWindow,
   moments: number,
 ): Promise<Day[]> {
-  const { series, expected } = of;
+  const { series, expected } = scope;
   const apartMs = DAY_MS / moments;
   const rows = await runSql<DayRow>(sql, 'read/sampled_days.sql', {
-    ...toValues(of),
+    ...toValues(scope),
     moments,
     apart: spanForSql(apartMs),
     step: spanForSql(maxStepMs(series.interval)),
   });
-  return fillIn(rows, of.window, (day) => {
+  return toDays(rows, scope.window, (day) => {
     const times = Array.from({ length: moments }, (_, number) => day.fromMs + number * apartMs);
     const isGap = (timeMs: number) => series.gaps.some((gap) => contains(gap, timeMs));
     return {
@@ -95,10 +95,10 @@ export async function sampleDays(
 }
 
 /** A row for each day of candles of 3d, 1w and 1M; the first day of each has its prices. */
-async function readLongCandles(sql: postgres.Sql, of: SeriesWindow): Promise<DayRow[]> {
-  const { interval, archived } = of.series;
-  const values = toValues(of);
-  values.from_time = new Date(floorToGrid(interval, of.window.fromMs));
+async function readLongCandles(sql: postgres.Sql, scope: SeriesWindow): Promise<DayRow[]> {
+  const { interval, archived } = scope.series;
+  const values = toValues(scope);
+  values.from_time = new Date(floorToGrid(interval, scope.window.fromMs));
   const found: DayRow[] = [];
   const batches = streamSql<Record<string, string> & { open_time: Date }>(
     sql,
@@ -124,8 +124,8 @@ async function readLongCandles(sql: postgres.Sql, of: SeriesWindow): Promise<Day
   return found;
 }
 
-/** Returns a day for each of the window, also where no row was found. */
-function fillIn(
+/** Returns every day of the window, also those without a row. */
+function toDays(
   rows: readonly DayRow[],
   window: TimeRange,
   expect: (day: TimeRange) => Pick<Day, 'wanted' | 'gap'>,

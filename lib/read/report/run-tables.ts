@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { formatCount, formatDuration, formatShort } from '../../base/mod.ts';
 import type { Run } from '../../store/mod.ts';
-import { type Column, formatTableHtml } from './html.ts';
+import { type Cell, formatTableHtml } from './html.ts';
 
 const SHOWN_RUNS = 20;
 
@@ -39,49 +39,43 @@ export async function latestArchiveRuns(sql: postgres.Sql): Promise<ArchiveRun[]
   }));
 }
 
-const BEGAN_TOOK_HOST: Column<Pick<Run, 'startedMs' | 'finishedMs' | 'host'>>[] = [
-  { name: 'Began', cell: ({ startedMs }) => formatShort(startedMs) },
-  { name: 'Took', kind: 'wide', cell: formatTook },
-  { name: 'Host', kind: 'wide', cell: ({ host }) => host },
-];
-
 /** Formats the section "Archive runs". */
 export function formatArchiveRuns(runs: readonly ArchiveRun[]): string {
   if (runs.length === 0) return '<p class="note">Nothing has been archived yet.</p>';
-  return formatTableHtml<ArchiveRun>(
-    [
-      ...BEGAN_TOOK_HOST,
-      { name: 'Move', cell: formatMove },
-      { name: 'Rows', kind: 'number', cell: ({ movedRows }) => formatCount(movedRows) },
-      { name: 'Outcome', cell: ({ outcome }) => outcomeCell(outcome, '', outcome === 'done') },
-    ],
-    runs,
-  );
+  const rows = runs.map((run) => [
+    ...toCells(run),
+    [formatMove(run)] as const,
+    [formatCount(run.movedRows), 'number'] as const,
+    toOutcomeCell(run, run.outcome === 'done'),
+  ]);
+  return formatTableHtml([...HEAD, ['Move'], ['Rows', 'number'], ['Outcome']], rows);
 }
 
 /** Formats the section "Last run of each verb". */
 export function formatRuns(runs: readonly Run[]): string {
   if (runs.length === 0) return '<p class="note">No runs yet.</p>';
-  return formatTableHtml<Run>(
-    [
-      { name: 'Verb', cell: ({ verb }) => verb },
-      ...BEGAN_TOOK_HOST,
-      {
-        name: 'Outcome',
-        cell: ({ outcome, message, exitCode }) => outcomeCell(outcome, message, exitCode === 0),
-      },
-    ],
-    runs,
-  );
+  const rows = runs.map((run) => [
+    [run.verb] as const,
+    ...toCells(run),
+    toOutcomeCell(run, run.exitCode === 0),
+  ]);
+  return formatTableHtml([['Verb'], ...HEAD, ['Outcome']], rows);
 }
 
-function outcomeCell(outcome: string | undefined, message = '', isGood: boolean) {
-  const text = [outcome ?? 'running, or killed', message].filter((part) => part !== '').join(': ');
-  return { text, kind: isGood ? 'message' : 'message bad' };
+const HEAD: readonly Cell[] = [['Began'], ['Took', 'wide'], ['Host', 'wide']];
+
+function toCells({ startedMs, finishedMs, host }: Run | ArchiveRun): Cell[] {
+  const took = finishedMs === undefined ? '' : formatDuration(finishedMs - startedMs);
+  return [[formatShort(startedMs)], [took, 'wide'], [host, 'wide']];
 }
 
-function formatTook({ startedMs, finishedMs }: Pick<Run, 'startedMs' | 'finishedMs'>): string {
-  return finishedMs === undefined ? '' : formatDuration(finishedMs - startedMs);
+function toOutcomeCell(
+  run: Pick<Run, 'outcome'> & { message?: string | undefined },
+  isGood: boolean,
+): Cell {
+  const { outcome = 'running, or killed', message } = run;
+  const text = message === undefined ? outcome : `${outcome}: ${message}`;
+  return [text, isGood ? 'message' : 'message bad'];
 }
 
 function formatMove({ verb, fromMs, toMs }: ArchiveRun): string {

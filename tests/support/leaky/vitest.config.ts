@@ -6,7 +6,6 @@ export default defineConfig({
     root: import.meta.dirname,
     include: ['leaves-*.ts'],
     setupFiles: '../setup.ts',
-    isolate: false,
     maxWorkers: 1,
   },
 });

@@ -6,18 +6,18 @@ import { freshDatabase, type TestDatabase } from './database.ts';
 import { type FakeBinance, type FakeOptions, startFakeBinance } from './fake-binance/server.ts';
 import { runScript, type ScriptResult } from './script.ts';
 
-export interface Setting {
+export interface TestStore {
   fake: FakeBinance;
   database: TestDatabase;
   sql: TestDatabase['sql'];
-  /** Sends a script to both. */
+  /** The environment variables that direct a script to both. */
   env: Record<string, string>;
   /** Runs a script within this process, such as `run('archive', '30', '--json')`. */
   run(script: string, ...words: string[]): Promise<ScriptResult>;
 }
 
-/** Makes what most tests need: a fake exchange and a new database, both gone when the test ends. */
-export async function makeSetting(options: FakeOptions = {}): Promise<Setting> {
+/** Starts a fake exchange and creates a database; both are removed when the test ends. */
+export async function startStore(options: FakeOptions = {}): Promise<TestStore> {
   const fake = await startExchange(options);
   const database = await freshDatabase();
   const env = { DATABASE_URL: database.url, ...fake.env };
