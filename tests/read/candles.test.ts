@@ -1,10 +1,6 @@
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import type { Instrument } from '../../lib/market/instrument.ts';
 import { divides, INTERVALS, type Interval } from '../../lib/market/intervals.ts';
 import { lossOf } from '../../lib/postgres/connection.ts';
@@ -14,7 +10,7 @@ import { findInstruments } from '../../lib/store/instruments.ts';
 import { storedSeries } from '../../lib/store/series.ts';
 import { freshDatabase, type TestDatabase } from '../support/database.ts';
 import { type FakeBinance, startFakeBinance } from '../support/fake-binance/server.ts';
-import { runProgram, runScript, startScript } from '../support/script.ts';
+import { runScript, startScript } from '../support/script.ts';
 import {
   canonical,
   expectedRows,
@@ -361,21 +357,4 @@ test('what is not stored is named, with what is', async () => {
   const result = await ask('BTC/USDT', '1h');
   expect(result.exitCode).toBe(EXIT.data);
   expect(result.stderr).toContain('Nothing is stored of BTC/USDT that adds up to 1h; stored: 1d');
-});
-
-test('the investigation in README runs as it stands there', async () => {
-  const { env, fetch } = await setUp({ nowMs: Date.UTC(2024, 0, 11) });
-  await fetch('1h', '2024-01-01', '2024-01-11');
-  const readme = await readFile(resolve(PROJECT_DIR, 'README.md'), 'utf8');
-  const code = /^ {4}import \{ candles \}.*(?:\n(?: {4}.*)?)*/m.exec(readme)?.[0] ?? '';
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-readme-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const file = join(folder, 'investigation.mts');
-  await writeFile(
-    file,
-    code.replaceAll("'./lib/", `'${PROJECT_DIR}lib/`).replaceAll(/^ {4}/gm, ''),
-  );
-  const result = await runProgram(file, [], env);
-  expect(result).toMatchObject({ exitCode: 0, stderr: '' });
-  expect(result.stdout.trim().split('\n')).toHaveLength(5);
 });
