@@ -49,7 +49,11 @@ export async function renderTables(sql: postgres.Sql): Promise<string> {
 
 function renderRelation(columns: Column[]): string {
   const [{ relation, comment, key }] = columns as [Column];
-  const rows = columns.map(({ name, type, meaning }) => [`\`${name}\``, type, meaning ?? '']);
+  const rows = columns.map(({ name, type, meaning }) => [
+    `\`${name}\``,
+    type.replace(/^timestamp(.*) with time zone$/, 'timestamptz$1'),
+    meaning ?? '',
+  ]);
   return [
     `### ${relation}`,
     ...(comment ? [comment] : []),

@@ -72,6 +72,8 @@ export class FakeBinance {
   }
 
   async listen(port = 0): Promise<this> {
+    // A busy machine must not close a connection while a request is on its way.
+    this.server.keepAliveTimeout = 60_000;
     await new Promise<void>((settle) => this.server.listen(port, '127.0.0.1', settle));
     this.url = `http://127.0.0.1:${(this.server.address() as AddressInfo).port}`;
     return this;
