@@ -37,6 +37,8 @@ interface Measured {
   weight: number;
   highestMinute: number;
   boundSeconds?: number;
+  /** How often a run had to wait for a 429. */
+  refusals?: number;
   memoryMb?: number;
 }
 
@@ -57,11 +59,20 @@ async function main(): Promise<void> {
     await script('sync-instruments', ['--market', 'usdm'], env);
     const rows: Measured[] = [];
     const startedMs = Date.now();
-    const first = await update('from nothing', env, ['--interval', '4h', '--limit', `${CANDLES}`]);
+    const first = await update('from nothing', env, [
+      '--market',
+      'usdm',
+      '--interval',
+      '4h',
+      '--limit',
+      `${CANDLES}`,
+    ]);
     rows.push({ ...first, boundSeconds: leastSeconds(startedMs, first.weight) });
+    await nextMinute();
+    rows.push(await twoAtOnce(sql, env));
     await sql`delete from klines where open_time >= (select max(open_time) from klines) - interval '4 hours'`;
     await nextMinute();
-    rows.push(await update('up to date', env, []));
+    rows.push(await update('up to date', env, ['--market', 'usdm']));
     await nextMinute();
     rows.push(await reference(sql, exchange.url));
     report(rows);
@@ -89,7 +100,7 @@ async function script(name: string, words: string[], env: Record<string, string>
   const startedMs = performance.now();
   const child = spawn('node', ['--import', LOADER, file, ...words, '--json', '--quiet'], {
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let memoryKb = 0;
   const sampler = setInterval(() => {
@@ -97,10 +108,16 @@ async function script(name: string, words: string[], env: Record<string, string>
       memoryKb = Math.max(memoryKb, kb);
     });
   }, 200);
-  const [out, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  const [out, log, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
+  ]);
   clearInterval(sampler);
-  if (code !== 0) throw new Error(`${name} ended with ${code}: ${out.slice(0, 500)}`);
-  return { json: JSON.parse(out), seconds: (performance.now() - startedMs) / 1000, memoryKb };
+  if (code !== 0) throw new Error(`${name} ended with ${code}: ${log}${out.slice(0, 500)}`);
+  const refusals = [...log.matchAll(/\b429\b/g)].length;
+  const seconds = (performance.now() - startedMs) / 1000;
+  return { json: JSON.parse(out), seconds, memoryKb, refusals };
 }
 
 async function residentKb(pid: number): Promise<number> {
@@ -114,13 +131,40 @@ async function update(
   env: Record<string, string>,
   words: string[],
 ): Promise<Measured> {
-  const { json, seconds, memoryKb } = await script(
-    'update-klines',
-    ['--market', 'usdm', ...words],
-    env,
-  );
+  const { json, seconds, memoryKb, refusals } = await script('update-klines', words, env);
   if (json.failed.length > 0) throw new Error(JSON.stringify(json.failed));
-  return { way, seconds, ...json.requests.usdm, memoryMb: memoryKb / 1024 };
+  return { way, seconds, ...json.requests.usdm, refusals, memoryMb: memoryKb / 1024 };
+}
+
+/** Two processes with half of the symbols each: together they must keep to the same bound. */
+async function twoAtOnce(sql: postgres.Sql, env: Record<string, string>): Promise<Measured> {
+  const instruments = await sql`select symbol from instruments order by id`;
+  const symbols: string[] = instruments.map((instrument) => instrument.symbol);
+  const middle = Math.ceil(symbols.length / 2);
+  const startedMs = Date.now();
+  const [one, other] = await Promise.all(
+    [symbols.slice(0, middle), symbols.slice(middle)].map((half) =>
+      update('two at once', env, [
+        '--symbol',
+        half.join(','),
+        '--interval',
+        '1h',
+        '--limit',
+        `${CANDLES}`,
+      ]),
+    ),
+  );
+  const weight = one!.weight + other!.weight;
+  return {
+    way: 'two at once',
+    seconds: Math.max(one!.seconds, other!.seconds),
+    requests: one!.requests + other!.requests,
+    weight,
+    highestMinute: Math.max(one!.highestMinute, other!.highestMinute),
+    boundSeconds: leastSeconds(startedMs, weight),
+    refusals: one!.refusals! + other!.refusals!,
+    memoryMb: one!.memoryMb! + other!.memoryMb!,
+  };
 }
 
 /** How long so much weight takes when each minute allows so much, from that moment on. */
@@ -187,9 +231,10 @@ function report(rows: readonly Measured[]): void {
     String(Math.round(row.requests)),
     String(Math.round(row.weight)),
     row.highestMinute ? String(row.highestMinute) : '',
+    row.refusals === undefined ? '' : String(row.refusals),
     row.memoryMb ? row.memoryMb.toFixed(0) : '',
   ]);
-  const heads = ['way', 'seconds', 'weight allows', 'requests', 'weight', 'minute', 'MB'];
+  const heads = ['way', 'seconds', 'weight allows', 'requests', 'weight', 'minute', '429s', 'MB'];
   process.stdout.write(
     `${formatTable(heads, lines)}\n\n${SYMBOLS} perpetuals, ${CANDLES} candles each; pages of ` +
       `${PAGE_SIZE.usdm}, ${ALLOWANCE} weight a minute allowed; one by one measured on ` +

@@ -3,10 +3,11 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import yauzl from 'yauzl';
-import { createGate, type Env, type Gate, KlinekeepError, retry } from '../base/mod.ts';
+import { createGate, type Env, type Gate, KlinekeepError } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
 import type { BulkFile } from './bulk-files.ts';
 import { createDispatcher, httpGetBytes } from './http.ts';
+import { retryTransient } from './retry.ts';
 
 /** A file whose checksum was right. */
 export interface BulkContent {
@@ -54,17 +55,12 @@ interface Site {
 /** @param onWait told before each new try */
 export function createBulkSource(env: Env, onWait: (message: string) => void): BulkSource {
   const site: Site = { baseUrl: env.bulkUrl, dispatcher: createDispatcher(env.httpsProxy) };
-  const persistently = <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> =>
-    retry(work, {
-      signal,
-      isTransient: (error) => error instanceof TransientError,
-      onRetry: (error, delayMs) =>
-        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
-    });
   return {
     gate: createGate(FILES_AT_ONCE),
-    download: (file, signal) => persistently(signal, () => downloadFile(site, file, signal)),
-    checksum: (file, signal) => persistently(signal, () => publishedChecksum(site, file, signal)),
+    download: (file, signal) =>
+      retryTransient(() => downloadFile(site, file, signal), { signal, onWait }),
+    checksum: (file, signal) =>
+      retryTransient(() => publishedChecksum(site, file, signal), { signal, onWait }),
     close: () => site.dispatcher.destroy(),
   };
 }

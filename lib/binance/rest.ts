@@ -118,7 +118,7 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
         endTime: range.toMs - 1,
         limit,
       };
-      const ask = async (): Promise<RawKline[]> => {
+      const request = async (): Promise<RawKline[]> => {
         onRequest?.();
         const exchange = exchangeFor(market);
         const rows = await (market === 'spot'
@@ -128,12 +128,12 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
       };
-      return await requests.persistently(async () => {
+      return await requests.retry(async () => {
         try {
-          return await ask();
+          return await request();
         } catch (error) {
-          // Whoever asks is registered: before it is given up, the exchange may say so twice.
-          if (error instanceof UnknownSymbolError) return await ask();
+          // The symbol is registered, so one such answer is not believed.
+          if (error instanceof UnknownSymbolError) return await request();
           throw error;
         }
       });

@@ -1,9 +1,9 @@
 import { type Env, loadEnv } from '../base/mod.ts';
-import { type BulkSource, createPrivateLedger, type RestSource } from '../binance/mod.ts';
+import type { BulkSource, RestSource } from '../binance/mod.ts';
 import type { Database } from '../postgres/mod.ts';
 import {
   closeRun,
-  createRequestLedger,
+  createSharedPauses,
   type Ending,
   type Klines,
   openKlines,
@@ -84,8 +84,8 @@ export function createContext(
     const { sql, notesRuns } = await openDatabase();
     const { createRestSource } = await import('../binance/mod.ts');
     return createRestSource(env, {
-      // A role that only reads cannot share the budget of requests.
-      ledger: notesRuns ? createRequestLedger(sql) : createPrivateLedger(),
+      // A role that only reads cannot share pauses.
+      pauses: notesRuns ? createSharedPauses(sql) : undefined,
       signal: signals.signal,
       onWait: log.warn,
     });

@@ -1,4 +1,5 @@
 /** The tables, one file each, and the locks on them. The only room that writes candles. */
+export { createSharedPauses } from './exchange-pauses.ts';
 export { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
 export {
   chooseInstruments,
@@ -26,7 +27,6 @@ export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
 export { instrumentHolder, lockedTransaction } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
 export { storeRejected } from './rejected-klines.ts';
-export { createRequestLedger } from './request-ledger.ts';
 export { closeRun, type Ending, lastRuns, openRun, type Run } from './runs.ts';
 export {
   fetchableRanges,

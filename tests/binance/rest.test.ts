@@ -49,7 +49,7 @@ test('429: it waits as long as it is told, then goes on', async () => {
   const startedMs = Date.now();
   const result = await fetchDespite({ kind: 429, retryAfterS: 2 });
   expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
-  expect(result.stderr).toContain('Binance asks to wait (429): going on at');
+  expect(result.stderr).toContain('Binance asks to wait (429): continuing at');
   expect(Date.now() - startedMs).toBeGreaterThan(2000);
 });
 
