@@ -15,7 +15,7 @@ import {
   DEFAULT_LIMIT,
   findDownMarkets,
   findOrRegister,
-  refreshDoubted,
+  refreshMarkets,
   type UpdatedSeries,
   updateInstrument,
 } from '../lib/download/mod.ts';
@@ -49,7 +49,7 @@ export async function updateKlines(options: Options, context: Context) {
   const registered = await chooseInstruments(options, context);
   const down = await findDownMarkets(registered, source);
   for (const [market, error] of down) context.log.error(`${market}: ${describeError(error)}`);
-  const changes = await refreshDoubted(database.sql, source, registered, [...down.keys()]);
+  const changes = await refreshMarkets(database.sql, source, registered, [...down.keys()]);
   for (const { delisted, relisted } of changes) {
     for (const symbol of delisted) context.log.warn(`${symbol} is not traded any more: delisted`);
     for (const symbol of relisted) context.log.info(`${symbol} is traded again`);

@@ -4,10 +4,10 @@ import type { Database } from '../postgres/mod.ts';
 import {
   closeRun,
   createSharedPauses,
-  type Ending,
   type Klines,
   openKlines,
   openRun,
+  type RunResult,
 } from '../store/mod.ts';
 import { pingHealthcheck } from './healthcheck.ts';
 import { createLog, type Log } from './log.ts';
@@ -41,7 +41,7 @@ export interface Context {
    */
   write(chunk: string): Promise<void>;
   /** Closes what was opened, and writes down how the run ended. */
-  close(ending: Ending): Promise<void>;
+  close(ending: RunResult): Promise<void>;
 }
 
 /** @throws KlinekeepError (78) when the environment makes no sense. */

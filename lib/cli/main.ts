@@ -9,7 +9,7 @@ import {
   isConnectionLost,
   isWriteAfterLoss,
 } from '../postgres/mod.ts';
-import type { Ending } from '../store/mod.ts';
+import type { RunResult } from '../store/mod.ts';
 import { COMMON_ARGS, helpText, readOptions, readWords } from './arguments.ts';
 import { type Context, createContext } from './context.ts';
 import { isColored } from './log.ts';
@@ -80,7 +80,7 @@ export async function execute<Options>(
   const args = { ...script.args, ...COMMON_ARGS };
   let context: Context | undefined;
   let wantsJson = words.includes('--json');
-  let ending: Ending = { exitCode: EXIT.failed };
+  let ending: RunResult = { exitCode: EXIT.failed };
   try {
     const typed = readWords(words, args);
     if (typed.help) {

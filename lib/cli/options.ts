@@ -60,10 +60,10 @@ export function readSymbols(
   const symbols: SymbolName[] = [];
   for (const word of words.flatMap((each) => each.split(','))) {
     const parsed = parseSymbol(word.trim(), market);
-    if (typeof parsed === 'string') {
+    if ('wanted' in parsed) {
       context.addIssue({
         code: 'custom',
-        message: `!${JSON.stringify(word)} is no symbol here; wanted ${parsed}`,
+        message: `!${JSON.stringify(word)} is no symbol here; wanted ${parsed.wanted}`,
       });
     } else if (!symbols.some((s) => s.market === parsed.market && nameOf(s) === nameOf(parsed))) {
       symbols.push(parsed);

@@ -11,6 +11,7 @@ export {
 } from './adopt-source.ts';
 export { loadBulk } from './bulk.ts';
 export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
+export { downloadTwice, trueGaps } from './download.ts';
 export {
   type FetchedSeries,
   type FetchOptions,
@@ -18,9 +19,8 @@ export {
   SOURCES,
   type Source,
 } from './fetch.ts';
-export { findDownMarkets, refreshDoubted } from './market-status.ts';
-export { type Download, downloadTwice, forEachPage, trueGaps } from './pages.ts';
-export { findOrRegister } from './register.ts';
-export { findOrRegisterOffline, plannedInstrument } from './register-offline.ts';
+export { findDownMarkets, refreshMarkets } from './market-status.ts';
+export { type Download, forEachPage } from './pages.ts';
+export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
 export { applySync, planSync, type SyncChanges } from './sync.ts';
 export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';

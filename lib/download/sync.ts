@@ -11,8 +11,8 @@ export interface SyncChanges {
 }
 
 /**
- * What exchangeInfo would change in the registry of one market. TRADING is active; everything
- * else, and what has vanished, is delisted. Nothing is ever deleted.
+ * Plans the changes that exchangeInfo makes to the registry of one market. Symbols that are
+ * TRADING are active; all others, and those that are missing, are delisted. None is ever deleted.
  * @param register also register active symbols that are new, of this quote where one is given
  */
 export function planSync(
@@ -44,7 +44,7 @@ export function planSync(
   };
 }
 
-/** Writes what `planSync` found, in one transaction of the caller. */
+/** Writes the changes of `planSync`, in the caller's transaction. */
 export async function applySync(
   sql: Sql,
   market: Market,
@@ -72,7 +72,7 @@ export async function applySync(
   await registerInstruments(sql, plan.toRegister);
 }
 
-/** Looks up who is still traded of one market, and writes it down. */
+/** Looks up which symbols of one market are still traded, and stores the changes. */
 export async function refreshMarket(
   sql: postgres.Sql,
   source: RestSource,

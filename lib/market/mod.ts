@@ -1,5 +1,5 @@
 /** What a symbol, an interval, a range, a candle and an instrument are. Pure: no input or output. */
-export { type Instrument, rangeValues, type Series } from './instrument.ts';
+export { type Instrument, rangeValues, type Series, seriesValues } from './instrument.ts';
 export {
   addSteps,
   ceilToGrid,

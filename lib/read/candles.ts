@@ -73,7 +73,7 @@ export async function* candles(
 ): AsyncGenerator<Candle> {
   const nowMs = Date.now();
   const name = parseSymbol(symbol, undefined);
-  if (typeof name === 'string') throw unreadable(symbol, name);
+  if ('wanted' in name) throw unreadable(symbol, name.wanted);
   const [instrument] = await findInstruments(sql, [name]);
   const range: CandleRange = { fromMs: readTime(from, nowMs), toMs: readTime(to, nowMs), limit };
   yield* readCandles(

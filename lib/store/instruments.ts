@@ -4,11 +4,11 @@ import type { Sql } from '../postgres/mod.ts';
 
 export interface InstrumentFilter {
   market?: Market | undefined;
-  /** What update follows: active, or delisted and not brought to its last candle yet. */
+  /** Only those that update follows: active, or delisted and not updated to the last candle yet. */
   onlyFollowed?: boolean;
 }
 
-/** The registry, in the order of market and symbol. */
+/** All registered instruments, ordered by market and symbol. */
 export async function listInstruments(
   sql: Sql,
   filter: InstrumentFilter = {},
@@ -27,11 +27,11 @@ export async function listInstruments(
     status: row.status,
     tableName: row.table_name,
     listedAtMs: row.listed_at?.getTime(),
-    isDoubted: row.doubted_at !== null,
+    needsCheck: row.doubted_at !== null,
   }));
 }
 
-/** What a run is narrowed to by `--symbol` and `--market`. */
+/** The value of `--symbol` and `--market`. */
 export interface InstrumentChoice {
   /** None: all. */
   symbols: readonly SymbolName[];
@@ -39,7 +39,7 @@ export interface InstrumentChoice {
 }
 
 /**
- * The instruments that a run is about.
+ * The instruments that a run works on.
  * @throws KlinekeepError (65) naming the symbols that are not registered.
  */
 export async function chooseInstruments(sql: Sql, choice: InstrumentChoice): Promise<Instrument[]> {
@@ -63,7 +63,7 @@ export async function findInstruments(
       hint: 'fetch, and update with --symbol and --interval, register a symbol; sync --market registers a market.',
     });
   }
-  // The same one may be named in two ways.
+  // One instrument may be given by two names.
   return [...new Set(found as Instrument[])];
 }
 
@@ -80,7 +80,7 @@ export function showName(name: SymbolName): string {
   return name.symbol ?? `${name.exchangeSymbol} (${name.market})`;
 }
 
-/** A symbol to register; the exchange lists it so. */
+/** A symbol to register, as the exchange lists it. */
 export interface NewInstrument {
   market: Market;
   symbol: string;
@@ -111,7 +111,7 @@ export async function registerInstruments(
   }
 }
 
-/** Remembers when the instrument's first candle opened. */
+/** Records when the instrument's first candle opened. */
 export async function storeListedAt(
   sql: Sql,
   instrument: Instrument,
@@ -123,12 +123,12 @@ export async function storeListedAt(
   instrument.listedAtMs = listedAtMs;
 }
 
-/** Has the next update look the instrument's status up. */
-export async function doubtInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+/** Makes the next update look up whether the instrument is still traded. */
+export async function markForCheck(sql: Sql, { id }: Instrument): Promise<void> {
   await sql`update instruments set doubted_at = now() where id = ${id}`;
 }
 
-/** Delisted, and its stored series go up to their last candle: update leaves it alone from now on. */
-export async function endInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+/** Marks a delisted instrument as complete: update leaves it alone from now on. */
+export async function markEnded(sql: Sql, { id }: Instrument): Promise<void> {
   await sql`update instruments set ended_at = now() where id = ${id} and status = 'delisted'`;
 }

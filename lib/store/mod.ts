@@ -1,22 +1,31 @@
 /** The tables, one file each, and the locks on them. The only room that writes candles. */
 export { createSharedPauses } from './exchange-pauses.ts';
-export { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
+export {
+  confirmedGaps,
+  confirmGaps,
+  forgetGaps,
+  recordOpenGaps,
+  restingGaps,
+  settledUntilMs,
+} from './gaps.ts';
 export {
   chooseInstruments,
-  doubtInstrument,
-  endInstrument,
   findInstruments,
   type InstrumentChoice,
   isNamed,
   listInstruments,
+  markEnded,
+  markForCheck,
   registerInstruments,
   showName,
   storeListedAt,
 } from './instruments.ts';
 export { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-copy.ts';
 export {
+  addCounts,
   encoderFor,
   merge,
+  NOTHING_STORED,
   type Page,
   type PageCounts,
   type StoreCounts,
@@ -27,7 +36,7 @@ export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
 export { instrumentHolder, lockedTransaction } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
 export { storeRejected } from './rejected-klines.ts';
-export { closeRun, type Ending, lastRuns, openRun, type Run } from './runs.ts';
+export { closeRun, lastRuns, openRun, type Run, type RunResult } from './runs.ts';
 export {
   fetchableRanges,
   missingRanges,

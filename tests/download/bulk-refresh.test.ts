@@ -48,7 +48,7 @@ test('what the newer file lacks stays stored, and is told once', async () => {
   const result = await load('2024-01-01', '2024-02-01', '--refresh');
   expect(result.exitCode).toBe(EXIT.done);
   expect(result.stderr).toContain(
-    'BTCUSDT-1h-2024-01.zip, published anew: lacks 5 candles that are stored; they stay.',
+    'BTCUSDT-1h-2024-01.zip was republished: 5 stored candles are missing in it; they stay.',
   );
   expect(await sql`select 1 from klines`).toHaveLength(744);
   expect((await load('2024-01-01', '2024-02-01', '--refresh')).stderr).toBe('');
@@ -62,7 +62,7 @@ test('archived candles are not refreshed: it is said each time, until they are r
   await publish(fake, '2024-01', { edit: corrected });
   const first = await load('2024-01-01', '2024-02-01', '--refresh');
   expect(first.stdout).toContain('504 corrected');
-  const left = '240 candles of its range are archived and stay as they were; restore them';
+  const left = '240 candles of its range are archived and stay unchanged; restore them';
   expect(first.stderr).toContain(left);
   expect((await load('2024-01-01', '2024-02-01', '--refresh')).stderr).toContain(left);
   expect(await volumes()).toBe(504);

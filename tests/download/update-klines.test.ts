@@ -221,7 +221,7 @@ test('--force never trades stored candles for older ones: a lost last page or a 
   });
   const bad = await update('--limit', '300', '--force');
   expect([lost.exitCode, bad.exitCode]).toEqual([EXIT.failed, EXIT.failed]);
-  expect(bad.stderr).toContain('lacks 1 of the 132 candles stored');
+  expect(bad.stderr).toContain('is missing 1 of the 132 candles stored');
   expectSameRows(await stored('BTC/USDT', '1h'), before);
 });
 

@@ -22,13 +22,19 @@ test.each([
 test.each(['', 'B', 'BTC/', '/USDT', 'BTC/USDT/X', 'BTC USDT', 'BTC/USDT:'])(
   '%j is no symbol',
   (text) => {
-    expect(parseSymbol(text, undefined)).toMatch(/^a symbol such as/);
+    expect(parseSymbol(text, undefined)).toEqual({
+      wanted: expect.stringMatching(/^a symbol such as/),
+    });
   },
 );
 
 test('a unified symbol that contradicts --market is refused with the one that was meant', () => {
-  expect(parseSymbol('BTC/USDT', 'usdm')).toContain('BTC/USDT:USDT');
-  expect(parseSymbol('BTC/USDT:USDT', 'spot')).toContain('BTC/USDT');
+  expect(parseSymbol('BTC/USDT', 'usdm')).toEqual({
+    wanted: expect.stringContaining('BTC/USDT:USDT'),
+  });
+  expect(parseSymbol('BTC/USDT:USDT', 'spot')).toEqual({
+    wanted: expect.stringContaining('BTC/USDT'),
+  });
 });
 
 test.each([
