@@ -10,7 +10,7 @@ interface Options {
   'dry-run': boolean;
 }
 
-/** Holds the registry against exchangeInfo, one market after the other. */
+/** Compares the registry with exchangeInfo, one market after the other. */
 export async function syncInstruments(options: Options, context: Context) {
   const { sql } = await context.database();
   const source = await context.rest();
@@ -40,7 +40,7 @@ export async function syncInstruments(options: Options, context: Context) {
 export const script: Script<Options> = {
   name: 'sync',
   summary:
-    'Keeps the registry of symbols: registers those of a market, or refreshes who is still traded',
+    'Keeps the registry of symbols: registers those of a market, or refreshes which are still traded',
   examples: ['', '--market usdm', '--market spot --quote USDT', '--market spot --dry-run'],
   args: {
     market: {
@@ -48,7 +48,7 @@ export const script: Script<Options> = {
       description: 'Register every active symbol of this market: spot, or usdm (perpetuals)',
     },
     quote: { type: 'string', description: 'With --market: only symbols of this quote, e.g. USDT' },
-    'dry-run': { type: 'boolean', description: 'Say what would change, change nothing' },
+    'dry-run': { type: 'boolean', description: 'Report what would change, and change nothing' },
   },
   options: z
     .object({
@@ -71,7 +71,7 @@ export const script: Script<Options> = {
     const lines = changes.map(
       ({ market, active, registered, delisted, relisted }) =>
         `${market}: ${registered.length} ${would}registered, ${relisted.length} ${would}active again, ` +
-        `${delisted.length} ${would}delisted${showNames(delisted)}; ${active} active`,
+        `${delisted.length} ${would}delisted${formatNames(delisted)}; ${active} active`,
     );
     return {
       json: { dryRun: options['dry-run'], markets: changes },
@@ -82,7 +82,7 @@ export const script: Script<Options> = {
   },
 };
 
-function showNames(symbols: readonly string[]): string {
+function formatNames(symbols: readonly string[]): string {
   if (symbols.length === 0) return '';
   return ` (${symbols.slice(0, 10).join(', ')}${symbols.length > 10 ? ', …' : ''})`;
 }

@@ -38,7 +38,7 @@ interface Options extends Choice {
   concurrency: number;
 }
 
-/** Another update needs seconds for an instrument; what takes longer is left to the next run. */
+/** Another update needs seconds for an instrument. A longer lock is left to the next run. */
 const PATIENCE_MS = 5_000;
 
 /** Updates the series of each instrument; one that fails never stops the others. */
@@ -51,7 +51,8 @@ export async function updateKlines(options: Options, context: Context) {
   for (const [market, error] of down) context.log.error(`${market}: ${describeError(error)}`);
   const changes = await refreshMarkets(database.sql, source, registered, [...down.keys()]);
   for (const { delisted, relisted } of changes) {
-    for (const symbol of delisted) context.log.warn(`${symbol} is not traded any more: delisted`);
+    for (const symbol of delisted)
+      context.log.warn(`${symbol} is no longer traded: marked as delisted`);
     for (const symbol of relisted) context.log.info(`${symbol} is traded again`);
   }
   const instruments = changes.length > 0 ? await chooseInstruments(options, context) : registered;
@@ -68,7 +69,7 @@ export async function updateKlines(options: Options, context: Context) {
       onHeld: ({ symbol }, index) =>
         context.log.info(`${place(index)} ${symbol}: held by another run, skipped`),
       onFailed: ({ symbol, market }, index, error) => {
-        // Said once, of the market: it is the same of each.
+        // Already logged once for the market.
         if (error === down.get(market)) return;
         context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`);
       },
@@ -79,7 +80,7 @@ export async function updateKlines(options: Options, context: Context) {
       const updateOptions = { ...options, startedMs: clock?.now.getTime() };
       return await updateInstrument(source, turn, updateOptions, {
         onDone: (series) => {
-          context.log.info(`${place(turn.index)} ${showSeries(series)}`);
+          context.log.info(`${place(turn.index)} ${formatSeries(series)}`);
           if (series.isStalled)
             context.log.warn(`${series.symbol} ${series.interval}: the exchange sends nothing new`);
         },
@@ -95,7 +96,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
   if (options.symbols.length === 0) {
     return await listInstruments(sql, { market: options.market, onlyFollowed: true });
   }
-  // Without an interval there is nothing to begin: only what is registered has series.
+  // Without an interval no new series can begin, so the symbols must be registered.
   return options.interval
     ? await findOrRegister(sql, await context.rest(), options.symbols)
     : await findInstruments(sql, options.symbols);
@@ -103,7 +104,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
 
 export const script: Script<Options> = {
   name: 'update',
-  summary: 'Brings stored series up to the last closed candle: one symbol, or every active one',
+  summary: 'Updates stored series to the last closed candle: one symbol, or all active ones',
   examples: [
     '',
     '--symbol BTC/USDT --interval 1m',
@@ -114,7 +115,7 @@ export const script: Script<Options> = {
     ...CHOICE_ARGS,
     limit: {
       type: 'string',
-      description: 'How many of the latest candles must be there',
+      description: 'How many of the latest candles must be stored',
       default: String(DEFAULT_LIMIT),
     },
     force: {
@@ -148,23 +149,23 @@ export const script: Script<Options> = {
     if (options.symbols.length > 0 && isNothing) {
       throw new KlinekeepError(
         'usage',
-        'Nothing is stored of this symbol yet, so there is nothing to update.',
+        'Nothing is stored for this symbol yet, so there is nothing to update.',
         {
           hint: options.interval
-            ? 'It is not traded any more: fetch loads its history.'
-            : 'Say which series to begin, e.g. --interval 1m.',
+            ? 'It is no longer traded. fetch loads its history.'
+            : 'Name the series to begin, e.g. --interval 1m.',
         },
       );
     }
     if (options.symbols.length === 0 && runs.length === 0) {
-      // An empty database is no fault; one in which everything has left the exchange may be.
+      // An empty database is normal. One whose symbols were all delisted may need attention.
       const [registered] = await listInstruments((await context.database()).sql);
-      const say = registered ? context.log.warn : context.log.info;
-      say('No instrument is followed. Start with fetch or sync.');
+      const log = registered ? context.log.warn : context.log.info;
+      log('No instrument is followed. Start with fetch or sync.');
     }
     if (runs.length > 0 && isNothing) {
       context.log.warn(
-        `Nothing is stored of the ${runs.length} active instruments. Say which series to begin, e.g. --interval 1m.`,
+        `Nothing is stored for the ${runs.length} active instruments. Name the series to begin, e.g. --interval 1m.`,
       );
     }
     const sum = (pick: (each: UpdatedSeries) => number) =>
@@ -175,7 +176,7 @@ export const script: Script<Options> = {
       revised: sum((each) => each.revised),
       rejected: sum((each) => each.rejected),
     };
-    const lines = [showTotals(totals), ...describeUndone({ held, failed })];
+    const lines = [formatTotals(totals), ...describeUndone({ held, failed })];
     const requests = (await context.rest()).totals();
     return {
       exitCode: failedSeries.length > 0 ? EXIT.failed : exitCodeOf(runs),
@@ -185,7 +186,7 @@ export const script: Script<Options> = {
   },
 };
 
-function showTotals({
+function formatTotals({
   series,
   inserted,
   revised,
@@ -198,7 +199,7 @@ function showTotals({
   );
 }
 
-function showSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
+function formatSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
   const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
   return `${symbol} ${interval}: +${inserted}${more}`;
 }

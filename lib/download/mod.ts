@@ -1,14 +1,12 @@
 /** From the exchange into the store: register, sync, fetch, update, adopt. */
 export { type AdoptCounts, type AdoptWork, copyCandles } from './adopt.ts';
-export { FIELD_NAMES, type Field } from './adopt-columns.ts';
+export { FIELD_NAMES, type Field, type FieldMap, planRows } from './adopt-columns.ts';
 export {
-  claimTable,
+  assertNameIsFree,
   type ForeignTable,
-  findSource,
-  planSource,
+  findForeignTable,
   renameTable,
-  standsInTheWay,
-} from './adopt-source.ts';
+} from './adopt-table.ts';
 export { loadBulk } from './bulk.ts';
 export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
 export { downloadTwice, trueGaps } from './download.ts';

@@ -141,13 +141,13 @@ test.each([
   [
     'a zip that is cut off',
     async (fake: Fake, path: string) => fake.bulk.put(path, fake.bulk.get(path)!.subarray(0, 4000)),
-    'not the zip it should be',
+    'not a valid zip',
   ],
   [
     'a size that is a lie',
     async (fake: Fake) =>
       publish(fake, '2024-01', { members: ([one]) => [{ ...one!, claimedSize: 100 }] }),
-    'not the zip it should be',
+    'not a valid zip',
   ],
   [
     'a size beyond all candles',
@@ -172,7 +172,7 @@ test.each([
   [
     'something that is no zip',
     async (fake: Fake, path: string) => fake.bulk.put(path, Buffer.from('<html>')),
-    'not the zip it should be',
+    'not a valid zip',
   ],
 ])(
   '%s: nothing of the file is stored, it is said, and the next rung has the candles',
@@ -225,7 +225,7 @@ test('a row twice in a file is stored once; a row outside its month is refused',
   expect(rejected).toEqual([
     {
       source: 'BTCUSDT-1h-2024-02.zip',
-      reason: 'open_time 2024-01-05T00:00:00Z is outside the range asked for',
+      reason: 'open_time 2024-01-05T00:00:00Z is outside the requested range',
     },
   ]);
 });

@@ -166,7 +166,7 @@ test('rows that are no candles go to rejected_klines with the reason, and the re
   expect(result.stdout).toContain('5 rejected (see rejected_klines)');
   const reasons = await sql`select reason from rejected_klines order by id`;
   expect(reasons.map((row) => row.reason)).toEqual([
-    'open_time 2024-02-20T04:00:00Z is outside the range asked for',
+    'open_time 2024-02-20T04:00:00Z is outside the requested range',
     'close_price is not a number with at most 8 decimals: "abc"',
     'open_price is not above zero: "-1"',
     'open_price is not a number with at most 8 decimals: "1.123456789"',

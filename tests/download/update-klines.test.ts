@@ -287,5 +287,5 @@ test('active instruments of which nothing is stored are mentioned, with what to 
   const { env, update } = await setUp();
   await runScript('sync-instruments', ['--market', 'usdm'], env);
   const result = await update('--quiet');
-  expect(result.stderr).toContain('Nothing is stored of the 8 active instruments');
+  expect(result.stderr).toContain('Nothing is stored for the 8 active instruments');
 });

@@ -132,7 +132,7 @@ test('a symbol that the exchange does not know any more is named, looked up by t
   fake.symbols = fake.symbols.filter((each) => each.symbol !== 'ETHUSDT');
   const third = await update();
   expect(third.exitCode).toBe(EXIT.done);
-  expect(third.stderr).toContain('ETH/USDT is not traded any more: delisted');
+  expect(third.stderr).toContain('ETH/USDT is no longer traded: marked as delisted');
   fake.requests = [];
   expect((await update()).exitCode).toBe(EXIT.done);
   expect(fake.klinesRequests().map((request) => request.symbol)).toEqual(['BTCUSDT']);
@@ -151,7 +151,7 @@ test('a symbol that stopped trading is brought to its last candle, looked up, an
   expect(standing.exitCode).toBe(EXIT.done);
   expect(standing.stderr).toContain('ETH/USDT 1h: the exchange sends nothing new');
   eth.status = 'BREAK';
-  expect((await update()).stderr).toContain('ETH/USDT is not traded any more: delisted');
+  expect((await update()).stderr).toContain('ETH/USDT is no longer traded: marked as delisted');
   fake.requests = [];
   await update();
   expect(fake.klinesRequests().map((request) => request.symbol)).toEqual(['BTCUSDT']);
