@@ -24,7 +24,7 @@ async function setUp(options: FakeOptions = {}) {
   return { fake, sql: database.sql, env, fetchHistory };
 }
 
-test('a new symbol is registered and its history stored exactly, without the candle that is still forming', async () => {
+test('fetch: registers a new symbol and stores its closed candles exactly', async () => {
   const { fake, sql, fetchHistory } = await setUp();
   const result = await fetchHistory(
     'btc/usdt',
@@ -47,7 +47,7 @@ test('a new symbol is registered and its history stored exactly, without the can
   ]);
 });
 
-test('what is stored or archived is not asked for again, only what is missing', async () => {
+test('fetch: requests only missing candles, never stored or archived ones', async () => {
   const { fake, sql, env, fetchHistory } = await setUp();
   const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
   await fetchHistory(...words);
@@ -64,7 +64,7 @@ test('what is stored or archived is not asked for again, only what is missing', 
   expect(fake.klinesRequests()).toEqual([]);
 });
 
-test('history before the listing is not asked for, and a gap of the exchange is told', async () => {
+test('fetch: starts at the listing, and reports a gap of the exchange', async () => {
   const listedMs = NOW - 20 * DAY;
   const gap = { fromMs: NOW - 5 * DAY, toMs: NOW - 4 * DAY };
   const { fake, fetchHistory } = await setUp({
@@ -82,7 +82,7 @@ test('history before the listing is not asked for, and a gap of the exchange is 
   );
 });
 
-test('any interval and market, symbols that begin with a digit or are not ASCII', async () => {
+test('fetch: works for any interval and market, and for unusual symbols', async () => {
   const { sql, fetchHistory } = await setUp();
   const perpetual = await fetchHistory(
     '1000SHIBUSDT',
@@ -105,11 +105,11 @@ test('any interval and market, symbols that begin with a digit or are not ASCII'
   ]);
 });
 
-test('a run that is killed has kept what it had, and the next one asks only for the rest', async () => {
+test('fetch: keeps its pages after SIGKILL, and then requests the rest', async () => {
   const { fake, sql, env, fetchHistory } = await setUp({ latencyMs: 60 });
-  const words = ['BTC/USDT', '--since', '2024-02-20', '--until', '2024-03-10'];
+  const words = ['BTC/USDT', '--since', '2024-03-01', '--until', '2024-03-10'];
   const running = startScript('fetch-history', words, env);
-  while (fake.klinesRequests().length < 10) await sleep(20);
+  while (fake.klinesRequests().length < 8) await sleep(20);
   running.process.kill('SIGKILL');
   await running.result;
   // The server may still be committing what it had been sent.
@@ -122,7 +122,7 @@ test('a run that is killed has kept what it had, and the next one asks only for 
     'spot',
     'BTCUSDT',
     '1m',
-    Date.UTC(2024, 1, 20),
+    Date.UTC(2024, 2, 1),
     Date.UTC(2024, 2, 10) - 1,
   );
   const result = await fetchHistory(...words, '--json');
@@ -130,7 +130,7 @@ test('a run that is killed has kept what it had, and the next one asks only for 
   expectSameRows((await storedRows(sql, 'spot', 'BTC/USDT', '1m')).rows, expectedRows(wanted, NOW));
 });
 
-test('SIGTERM stops it at the next page with 143, and says where', async () => {
+test('fetch: stops at the next page on SIGTERM with 143, and says where', async () => {
   const { fake, env } = await setUp({ latencyMs: 60 });
   const running = startScript('fetch-history', ['BTC/USDT', '--since', '2023-12-01'], env);
   while (fake.klinesRequests().length < 8) await sleep(20);
@@ -140,7 +140,7 @@ test('SIGTERM stops it at the next page with 143, and says where', async () => {
   expect(result.stderr).toMatch(/stopped at BTC\/USDT 1m 20\d\d-\d\d-\d\d/);
 });
 
-test('rows that are no candles go to rejected_klines with the reason, and the rest is stored', async () => {
+test('fetch: stores bad rows in rejected_klines, and the rest as candles', async () => {
   const { fake, sql, fetchHistory } = await setUp();
   fake.fail({
     kind: 'garbage',
@@ -174,14 +174,14 @@ test('rows that are no candles go to rejected_klines with the reason, and the re
   ]);
 });
 
-test('connections that are cut while it loads are made again, and nothing is missing or twice', async () => {
+test('fetch: reconnects after cuts, and stores each candle once', async () => {
   const { fake, sql, fetchHistory } = await setUp({ latencyMs: 30 });
-  const words = ['BTC/USDT', '--since', '2024-02-20', '--until', '2024-03-10'];
+  const words = ['BTC/USDT', '--since', '2024-03-01', '--until', '2024-03-10'];
   let isOver = false;
   const running = fetchHistory(...words).finally(() => {
     isOver = true;
   });
-  for (let cuts = 0; cuts < 3; cuts++) {
+  for (let cuts = 0; cuts < 2; cuts++) {
     const asked = fake.klinesRequests().length;
     while (fake.klinesRequests().length < asked + 5 && !isOver) await sleep(10);
     await sql`
@@ -194,13 +194,13 @@ test('connections that are cut while it loads are made again, and nothing is mis
     'spot',
     'BTCUSDT',
     '1m',
-    Date.UTC(2024, 1, 20),
+    Date.UTC(2024, 2, 1),
     Date.UTC(2024, 2, 10) - 1,
   );
   expectSameRows((await storedRows(sql, 'spot', 'BTC/USDT', '1m')).rows, expectedRows(wanted, NOW));
 });
 
-test('one symbol that the exchange does not list: 65, and nothing of the others is touched either', async () => {
+test('fetch: ends with 65 for an unlisted symbol, and registers no other', async () => {
   const { fake, sql, fetchHistory } = await setUp();
   const result = await fetchHistory('BTC/USDT', 'NOPE/USDT', '--since', '1d');
   expect(result.exitCode).toBe(EXIT.data);
@@ -209,7 +209,7 @@ test('one symbol that the exchange does not list: 65, and nothing of the others 
   expect(await sql`select 1 from instruments`).toHaveLength(0);
 });
 
-test('of several symbols one that fails does not stop the others: 1, and it is named', async () => {
+test('fetch: continues with other symbols when one fails, and names it', async () => {
   const { fake, fetchHistory } = await setUp();
   await fetchHistory(
     'BTC/USDT',
@@ -287,7 +287,7 @@ test.skipIf(!hasRecordings)(
   },
 );
 
-test('an answer that comes empty once is no gap: it is asked for again before it is confirmed', async () => {
+test('fetch: requests a page again that was empty, before it confirms a gap', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });
   onTestFinished(() => fake.close());
   const { sql, url } = await freshDatabase();
@@ -301,7 +301,7 @@ test('an answer that comes empty once is no gap: it is asked for again before it
   expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
 });
 
-test('while the exchange sends nothing at all, what we lost is no gap', async () => {
+test('fetch: confirms no gap while the exchange sends nothing at all', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });
   onTestFinished(() => fake.close());
   const { sql, url } = await freshDatabase();
@@ -318,7 +318,7 @@ test('while the exchange sends nothing at all, what we lost is no gap', async ()
   expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
 });
 
-test('a candle that closed less than a day ago is no gap yet, however long ago it opened', async () => {
+test('fetch: confirms no gap of a candle that closed less than a day ago', async () => {
   const mondayMs = Date.UTC(2024, 2, 11);
   const fake = await startFakeBinance({
     nowMs: mondayMs + DAY / 2,
@@ -342,7 +342,7 @@ test('a candle that closed less than a day ago is no gap yet, however long ago i
   ]);
 });
 
-test('one symbol by two names is fetched once', async () => {
+test('fetch: downloads a symbol once that is given by two names', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });
   onTestFinished(() => fake.close());
   const { url } = await freshDatabase();
