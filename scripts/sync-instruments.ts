@@ -1,6 +1,6 @@
 import { z } from '../lib/base/mod.ts';
 import { type Context, flag, main, marketOption, type Script } from '../lib/cli/mod.ts';
-import { applySync, planSync, type SyncChanges } from '../lib/download/mod.ts';
+import { type SyncChanges, syncMarket } from '../lib/download/mod.ts';
 import type { Market } from '../lib/market/mod.ts';
 import { listInstruments } from '../lib/store/mod.ts';
 
@@ -10,29 +10,21 @@ interface Options {
   'dry-run': boolean;
 }
 
-/** Compares the registry with exchangeInfo, one market after the other. */
-export async function syncInstruments(options: Options, context: Context) {
+/** Syncs one market after the other: the given one, or else those that have instruments. */
+export async function syncInstruments(options: Options, context: Context): Promise<SyncChanges[]> {
   const { sql } = await context.database();
   const source = await context.rest();
-  const registered = await listInstruments(sql);
   const markets = options.market
     ? [options.market]
-    : [...new Set(registered.map((each) => each.market))];
-
-  const changes: (SyncChanges & { market: Market; active: number })[] = [];
+    : new Set((await listInstruments(sql)).map((instrument) => instrument.market));
+  const changes: SyncChanges[] = [];
   for (const market of markets) {
-    const listed = await source.symbols(market);
-    const exchangeTimeMs = await source.serverTimeMs(market);
-    const ours = registered.filter((instrument) => instrument.market === market);
-    const plan = planSync(ours, listed, options.market && { quote: options.quote });
-    if (!options['dry-run']) await sql.begin((tx) => applySync(tx, market, plan, exchangeTimeMs));
-    const { registered: added, delisted, relisted } = plan.changes;
-    const wasActive = ours.filter((instrument) => instrument.status === 'active').length;
-    changes.push({
-      market,
-      ...plan.changes,
-      active: wasActive + added.length + relisted.length - delisted.length,
-    });
+    changes.push(
+      await syncMarket(sql, source, market, {
+        register: options.market && { quote: options.quote },
+        dryRun: options['dry-run'],
+      }),
+    );
   }
   return changes;
 }

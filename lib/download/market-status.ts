@@ -2,7 +2,7 @@ import type postgres from 'postgres';
 import { describeError, EXIT, KlinekeepError } from '../base/mod.ts';
 import type { RestSource } from '../binance/mod.ts';
 import type { Instrument, Market } from '../market/mod.ts';
-import { refreshMarket, type SyncChanges } from './sync.ts';
+import { type SyncChanges, syncMarket } from './sync.ts';
 
 /**
  * The markets that cannot be reached, and why. Only their instruments fail.
@@ -46,7 +46,7 @@ export async function refreshMarkets(
   const changes: SyncChanges[] = [];
   const markets = [...marked.map((each) => each.market), ...(await marketsToLookUp(sql))];
   for (const market of new Set(markets)) {
-    if (!except.includes(market)) changes.push(await refreshMarket(sql, source, market));
+    if (!except.includes(market)) changes.push(await syncMarket(sql, source, market));
   }
   return changes;
 }

@@ -20,5 +20,5 @@ export {
 export { findDownMarkets, refreshMarkets } from './market-status.ts';
 export { type Download, forEachPage } from './pages.ts';
 export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
-export { applySync, planSync, type SyncChanges } from './sync.ts';
+export { type SyncChanges, syncMarket } from './sync.ts';
 export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';

@@ -200,7 +200,7 @@ test('update: updates the other series of an instrument when one fails', async (
   const result = await update();
   expect(result.exitCode).toBe(EXIT.failed);
   expect(result.stderr).toContain('[1/1] BTC/USDT 1h: +1');
-  expect(result.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT 1m: sql\/klines\/merge\.sql.*no_minutes/);
+  expect(result.stdout).toMatch(/1 FAILED:\n {2}BTC\/USDT 1m: sql\/store\/merge\.sql.*no_minutes/);
 });
 
 test('--force: is refused for a lost last page and for a bad row', async () => {
