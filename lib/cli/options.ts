@@ -10,7 +10,7 @@ import {
   parseSymbol,
   type SymbolName,
 } from '../market/mod.ts';
-import type { InstrumentChoice } from '../store/mod.ts';
+import type { InstrumentFilter } from '../store/mod.ts';
 
 const text = z.string();
 
@@ -87,7 +87,7 @@ export const choiceOptions = {
   interval: intervalOption.optional(),
 };
 
-export interface Choice extends InstrumentChoice {
+export interface Choice extends InstrumentFilter {
   interval: Interval | undefined;
 }
 

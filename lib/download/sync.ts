@@ -82,11 +82,11 @@ async function storeChanges(
   await tx`
     update instruments
     set status = 'delisted', delisted_at = ${new Date(exchangeTimeMs)}, updated_at = now()
-    where market = ${market} and symbol = any (${delisted})`;
+    where market = ${market} and symbol in ${tx(delisted)}`;
   await tx`
     update instruments
     set status = 'active', delisted_at = null, ended_at = null, updated_at = now()
-    where market = ${market} and symbol = any (${relisted})`;
+    where market = ${market} and symbol in ${tx(relisted)}`;
   await tx`
     update instruments set doubted_at = null where market = ${market} and doubted_at is not null`;
   await tx`

@@ -2,17 +2,14 @@ import { KlinekeepError } from '../base/mod.ts';
 import { type Instrument, type Market, type SymbolName, tableNameFor } from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
 
-export interface InstrumentFilter {
+export interface ListOptions {
   market?: Market | undefined;
   /** Only those that update follows: active, or delisted and not updated to the last candle yet. */
   onlyFollowed?: boolean;
 }
 
 /** All registered instruments, ordered by market and symbol. */
-export async function listInstruments(
-  sql: Sql,
-  filter: InstrumentFilter = {},
-): Promise<Instrument[]> {
+export async function listInstruments(sql: Sql, filter: ListOptions = {}): Promise<Instrument[]> {
   const rows = await sql`
     select id, market, symbol, exchange_symbol, status, table_name, listed_at, doubted_at
     from instruments
@@ -32,7 +29,7 @@ export async function listInstruments(
 }
 
 /** The value of `--symbol` and `--market`. */
-export interface InstrumentChoice {
+export interface InstrumentFilter {
   /** None: all. */
   symbols: readonly SymbolName[];
   market: Market | undefined;
@@ -42,9 +39,9 @@ export interface InstrumentChoice {
  * The instruments that a run works on.
  * @throws KlinekeepError (65) naming the symbols that are not registered.
  */
-export async function chooseInstruments(sql: Sql, choice: InstrumentChoice): Promise<Instrument[]> {
-  if (choice.symbols.length > 0) return await findInstruments(sql, choice.symbols);
-  return await listInstruments(sql, { market: choice.market });
+export async function chooseInstruments(sql: Sql, filter: InstrumentFilter): Promise<Instrument[]> {
+  if (filter.symbols.length > 0) return await findInstruments(sql, filter.symbols);
+  return await listInstruments(sql, { market: filter.market });
 }
 
 /**

@@ -11,7 +11,7 @@ export {
 export {
   chooseInstruments,
   findInstruments,
-  type InstrumentChoice,
+  type InstrumentFilter,
   isNamed,
   listInstruments,
   markEnded,
