@@ -14,7 +14,7 @@ interface Metric {
 
 /** Every number that a monitor may want, in Prometheus' text format. */
 export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<string> {
-  const [stored, runs, dayRuns, ends, rejected, weights] = [
+  const [stored, runs, dayRuns, ends, rejected] = [
     await storeStatus(sql, await listInstruments(sql), nowMs),
     await lastRuns(sql),
     await runSql<{ verb: string; outcome: string; count: number }>(sql, 'read/daily_runs.sql'),
@@ -23,7 +23,6 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
       'read/last_ends.sql',
     ),
     await sql`select count(*)::int as count from rejected_klines`,
-    await spentWeights(sql),
   ];
   const series = stored.flatMap(({ instrument, series: all }) =>
     all.map((each) => ({
@@ -99,25 +98,8 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
       help: 'Runs that began in the last 24 hours, by how they ended.',
       samples: dayRuns.map(({ verb, outcome, count }) => [{ verb, outcome }, count]),
     },
-    {
-      name: 'klinekeep_request_weight',
-      help: "Request weight spent in Binance's current minute.",
-      samples: weights,
-    },
   ];
   return metrics.map(render).join('');
-}
-
-/** What all scripts together spent this minute; it is the exchange's, which may be ahead of ours. */
-async function spentWeights(sql: postgres.Sql): Promise<Metric['samples']> {
-  // The table is unlogged, so a standby has nothing of it and cannot read it.
-  const [server] = await sql`select pg_is_in_recovery() as is_standby`;
-  if (server?.is_standby) return [];
-  const rows = await sql`
-    select market, case when minute > now() - interval '1 minute' then spent else 0 end as spent
-    from request_budget
-    order by market`;
-  return rows.map((row) => [{ market: row.market }, row.spent]);
 }
 
 function render({ name, help, samples }: Metric): string {

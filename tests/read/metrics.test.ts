@@ -62,17 +62,6 @@ test('metrics tell freshness, rows, runs and failures in the format of Prometheu
   expect((await metrics()).get(`klinekeep_behind_seconds{${escaped}}`)).toBeGreaterThan(7 * 3600);
 });
 
-test('the weight of the current minute is told', async () => {
-  const { sql, metrics } = await setUp();
-  await sql`delete from request_budget`;
-  await sql`
-    insert into request_budget (market, minute, spent) values
-      ('spot', date_trunc('minute', now()) + interval '1 minute', 42), ('usdm', now() - interval '1 hour', 7)`;
-  const found = await metrics();
-  expect(found.get('klinekeep_request_weight{market="spot"}')).toBe(42);
-  expect(found.get('klinekeep_request_weight{market="usdm"}')).toBe(0);
-});
-
 test('with --output the file is replaced whole, and nothing else is left in its folder', async () => {
   const { env } = await setUp();
   const folder = await mkdtemp(join(tmpdir(), 'klinekeep-metrics-'));
