@@ -95,7 +95,7 @@ export async function adopt(options: Options, context: Context): Promise<Adopted
   );
   if (run) throwIfOnlyFailure([run]);
   if (run?.state === 'done') return run.result;
-  throw new KlinekeepError('later', `Another run holds ${instrument.symbol}.`, {
+  throw new KlinekeepError('later', `Another run works on ${instrument.symbol}.`, {
     hint: 'Run it again when the other run has ended.',
   });
 }

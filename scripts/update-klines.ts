@@ -21,10 +21,12 @@ import {
 } from '../lib/download/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import {
+  addCounts,
   eachInstrument,
   exitCodeOf,
   findInstruments,
   listInstruments,
+  NOTHING_STORED,
   type StoreCounts,
   sortRuns,
   throwIfOnlyFailure,
@@ -145,36 +147,11 @@ export const script: Script<Options> = {
     const series = done.flatMap((instrument) => instrument.series);
     const failedSeries = done.flatMap((instrument) => instrument.failed);
     const failed = [...failedWhole, ...failedSeries];
-    const isNothing = series.length + failed.length + held.length === 0;
-    if (options.symbols.length > 0 && isNothing) {
-      throw new KlinekeepError(
-        'usage',
-        'Nothing is stored for this symbol yet, so there is nothing to update.',
-        {
-          hint: options.interval
-            ? 'It is no longer traded. fetch loads its history.'
-            : 'Name the series to begin, e.g. --interval 1m.',
-        },
-      );
-    }
-    if (options.symbols.length === 0 && runs.length === 0) {
-      // An empty database is normal. One whose symbols were all delisted may need attention.
-      const [registered] = await listInstruments((await context.database()).sql);
-      const log = registered ? context.log.warn : context.log.info;
-      log('No instrument is followed. Start with fetch or sync.');
-    }
-    if (runs.length > 0 && isNothing) {
-      context.log.warn(
-        `Nothing is stored for the ${runs.length} active instruments. Name the series to begin, e.g. --interval 1m.`,
-      );
-    }
-    const sum = (pick: (each: UpdatedSeries) => number) =>
-      series.reduce((total, each) => total + pick(each), 0);
+    if (series.length + failed.length + held.length === 0)
+      await explainNothing(options, runs.length, context);
     const totals = {
       series: series.length,
-      inserted: sum((each) => each.inserted),
-      revised: sum((each) => each.revised),
-      rejected: sum((each) => each.rejected),
+      ...series.reduce<StoreCounts>((sum, each) => addCounts(sum, each), NOTHING_STORED),
     };
     const lines = [formatTotals(totals), ...describeUndone({ held, failed })];
     const requests = (await context.rest()).totals();
@@ -185,6 +162,30 @@ export const script: Script<Options> = {
     };
   },
 };
+
+/** @throws KlinekeepError (64) when symbols were given */
+async function explainNothing(
+  { symbols, interval }: Options,
+  instruments: number,
+  context: Context,
+): Promise<void> {
+  const nameSeries = 'Name the series to begin, e.g. --interval 1m.';
+  if (symbols.length > 0) {
+    throw new KlinekeepError(
+      'usage',
+      'Nothing is stored for this symbol yet, so there is nothing to update.',
+      { hint: interval ? 'It is no longer traded. fetch loads its history.' : nameSeries },
+    );
+  }
+  if (instruments > 0) {
+    context.log.warn(`Nothing is stored for the ${instruments} active instruments. ${nameSeries}`);
+    return;
+  }
+  // An empty database is normal. One whose symbols were all delisted may need attention.
+  const [registered] = await listInstruments((await context.database()).sql);
+  const log = registered ? context.log.warn : context.log.info;
+  log('No instrument is followed. Start with fetch or sync.');
+}
 
 function formatTotals({
   series,
