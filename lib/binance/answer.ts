@@ -82,8 +82,8 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
   if (status >= 500)
     throw new TransientError(`Binance is overloaded or down (${status} at ${where}).`);
 
-  const code = errorCode(body);
-  if (code === -1121) {
+  const { isJson, errorCode } = readBody(body);
+  if (errorCode === -1121) {
     throw new UnknownSymbolError(
       'data',
       `Binance knows no symbol ${searchParams.get('symbol')} (${where}).`,
@@ -98,22 +98,21 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
       `Binance refused the request (${status} at ${where}): ${body.slice(0, 200)}`,
     );
   }
-  if (code === 'not JSON') {
+  if (!isJson) {
     throw new TransientError(
       `${where} sent something other than data: ${JSON.stringify(body.slice(0, 80))}`,
     );
   }
 }
 
-function errorCode(body: string): number | 'not JSON' | undefined {
+function readBody(body: string): { isJson: boolean; errorCode?: number } {
   // Klines are long arrays. The first and last character show whether one is cut; ccxt parses it.
-  if (body.startsWith('[') && body.endsWith(']')) return undefined;
+  if (body.startsWith('[') && body.endsWith(']')) return { isJson: true };
   try {
-    const parsed = JSON.parse(body);
-    return typeof parsed === 'object' && parsed !== null && 'code' in parsed
-      ? Number(parsed.code)
-      : undefined;
+    const parsed: unknown = JSON.parse(body);
+    const hasCode = typeof parsed === 'object' && parsed !== null && 'code' in parsed;
+    return hasCode ? { isJson: true, errorCode: Number(parsed.code) } : { isJson: true };
   } catch {
-    return 'not JSON';
+    return { isJson: false };
   }
 }
