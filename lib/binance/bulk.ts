@@ -35,7 +35,7 @@ const inflateRaw = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);
 
 /** data.binance.vision, or a stand-in for it. */
 export interface BulkSource {
-  /** Holds a place for each file from its download until it is stored, so that all series share the memory. */
+  /** A place for each file from its download until it is stored: all series share the memory. */
   gate: Gate;
   /**
    * @returns undefined when there is no such file

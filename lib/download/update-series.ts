@@ -24,7 +24,7 @@ export interface UpdateSeriesOptions {
 
 export interface SeriesUpdate {
   counts: StoreCounts;
-  /** Open time, Unix ms: among the latest `limit` candles none before this is missing, but for confirmed gaps. */
+  /** Open time before which none of the latest `limit` candles is missing, except confirmed gaps. Unix ms. */
   completeUntilMs: number;
 }
 

@@ -15,12 +15,13 @@ export interface Klines extends Database {
 }
 
 /**
- * Opens the database of DATABASE_URL, or else the embedded server, and applies pending schema files. Close it when done: `await klines.close()`.
+ * Opens the database of DATABASE_URL, or else the embedded server, and applies pending schema files.
+ * Close it when done: `await klines.close()`.
  * @param name shown in pg_stat_activity after `klinekeep`
  * @param options.connections the most connections that `sql` may open
  * @param options.writes true: fails at once where nothing can be written
- * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or the schema
- * do not fit.
+ * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or
+ * the schema do not fit.
  */
 export async function openKlines(
   name = 'script',
