@@ -1,13 +1,13 @@
 /**
- * 500 perpetuals from nothing (2000 candles each) and brought up to date, as whole processes
- * against the stand-in at 50 ms latency, beside the way it is often done: one request after the
- * other with 0.1 s of sleep, one SELECT and one INSERT a row.
+ * Updates 500 perpetuals from nothing (2000 candles each), then again, then with two processes at
+ * once. Whole processes run against the fake exchange at 50 ms latency, beside the usual way: one
+ * request after the other with 0.1 s of sleep, one SELECT and one INSERT for each row.
  *
  *     just bench update
  *     BENCH_SYMBOLS=100 just bench update
  *
- * The stand-in counts weight by the machine's minutes as Binance does, so from nothing takes
- * minutes: the bound is what the weight alone allows, from the moment at which it began.
+ * The fake exchange counts weight by the clock minute as Binance does, so "from nothing" takes
+ * minutes: the bound is the least time that the weight allows from its beginning.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,6 +20,7 @@ import postgres from 'postgres';
 import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
 import { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from '../lib/binance/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
+import type { Interval } from '../lib/market/mod.ts';
 import type { RawRow } from '../tests/support/fake-binance/candles.ts';
 
 const SYMBOLS = Number(process.env.BENCH_SYMBOLS ?? 500);
@@ -59,20 +60,13 @@ async function main(): Promise<void> {
     await script('sync-instruments', ['--market', 'usdm'], env);
     const rows: Measured[] = [];
     const startedMs = Date.now();
-    const first = await update('from nothing', env, [
-      '--market',
-      'usdm',
-      '--interval',
-      '4h',
-      '--limit',
-      `${CANDLES}`,
-    ]);
+    const first = await update('from nothing', env, ['--market', 'usdm', ...newSeries('4h')]);
     rows.push({ ...first, boundSeconds: leastSeconds(startedMs, first.weight) });
-    await nextMinute();
-    rows.push(await twoAtOnce(sql, env));
     await sql`delete from klines where open_time >= (select max(open_time) from klines) - interval '4 hours'`;
     await nextMinute();
     rows.push(await update('up to date', env, ['--market', 'usdm']));
+    await nextMinute();
+    rows.push(await twoAtOnce(sql, env));
     await nextMinute();
     rows.push(await reference(sql, exchange.url));
     report(rows);
@@ -136,6 +130,11 @@ async function update(
   return { way, seconds, ...json.requests.usdm, refusals, memoryMb: memoryKb / 1024 };
 }
 
+/** The options for a series that begins with `CANDLES` candles. */
+function newSeries(interval: Interval): string[] {
+  return ['--interval', interval, '--limit', String(CANDLES)];
+}
+
 /** Two processes with half of the symbols each: together they must keep to the same bound. */
 async function twoAtOnce(sql: postgres.Sql, env: Record<string, string>): Promise<Measured> {
   const instruments = await sql`select symbol from instruments order by id`;
@@ -144,14 +143,7 @@ async function twoAtOnce(sql: postgres.Sql, env: Record<string, string>): Promis
   const startedMs = Date.now();
   const [one, other] = await Promise.all(
     [symbols.slice(0, middle), symbols.slice(middle)].map((half) =>
-      update('two at once', env, [
-        '--symbol',
-        half.join(','),
-        '--interval',
-        '1h',
-        '--limit',
-        `${CANDLES}`,
-      ]),
+      update('two at once', env, ['--symbol', half.join(','), ...newSeries('1h')]),
     ),
   );
   const weight = one!.weight + other!.weight;
