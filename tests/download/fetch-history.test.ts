@@ -302,12 +302,9 @@ test('fetch: requests a page again that was empty, before it confirms a gap', as
 });
 
 test('fetch: confirms no gap while the exchange sends nothing at all', async () => {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
-  const { sql, url } = await freshDatabase();
-  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
-  const fetch = () =>
-    runScript('fetch-history', [...words, '--source', 'rest'], { DATABASE_URL: url, ...fake.env });
+  const { fake, sql, fetchHistory } = await setUp();
+  const range = ['--since', '2024-01-01', '--until', '2024-03-01', '--source', 'rest'];
+  const fetch = () => fetchHistory('BTC/USDT', '--interval', '1h', ...range);
   await fetch();
   await sql`delete from klines where open_time >= '2024-01-10' and open_time < '2024-01-12'`;
   fake.fail({ kind: 'empty', times: 99 });
@@ -320,34 +317,25 @@ test('fetch: confirms no gap while the exchange sends nothing at all', async () 
 
 test('fetch: confirms no gap of a candle that closed less than a day ago', async () => {
   const mondayMs = Date.UTC(2024, 2, 11);
-  const fake = await startFakeBinance({
+  const gaps = [{ fromMs: mondayMs - 7 * DAY, toMs: mondayMs }];
+  const { fake, sql, fetchHistory } = await setUp({
     nowMs: mondayMs + DAY / 2,
-    symbols: [
-      {
-        ...{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
-        gaps: [{ fromMs: mondayMs - 7 * DAY, toMs: mondayMs }],
-      },
-    ],
+    symbols: [{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT', gaps }],
   });
-  onTestFinished(() => fake.close());
-  const { sql, url } = await freshDatabase();
   const words = ['BTC/USDT', '--interval', '1w', '--since', '2024-01-01', '--source', 'rest'];
-  const fetchHistory = () => runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
-  expect((await fetchHistory()).stdout).toContain('1 not at the exchange');
+  expect((await fetchHistory(...words)).stdout).toContain('1 not at the exchange');
   expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
   fake.nowMs = mondayMs + DAY;
-  await fetchHistory();
+  await fetchHistory(...words);
   expect(await sql`select from_time, to_time from confirmed_gaps`).toEqual([
     { from_time: new Date(mondayMs - 7 * DAY), to_time: new Date(mondayMs) },
   ]);
 });
 
 test('fetch: downloads a symbol once that is given by two names', async () => {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
-  const { url } = await freshDatabase();
+  const { fetchHistory } = await setUp();
   const words = ['BTC/USDT', 'BTCUSDT', '--interval', '1h', '--since', '2024-03-01'];
-  const result = await runScript('fetch-history', words, { DATABASE_URL: url, ...fake.env });
+  const result = await fetchHistory(...words);
   expect(result.exitCode).toBe(EXIT.done);
   expect(result.stdout.trim().split('\n')).toHaveLength(1);
 });
