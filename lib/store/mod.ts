@@ -21,20 +21,18 @@ export {
   storeListedAt,
 } from './instruments.ts';
 export { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-copy.ts';
+export { storePage } from './klines.ts';
+export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
+export { instrumentHolder, lockedTransaction } from './locks.ts';
+export { type Klines, openKlines } from './open.ts';
 export {
   addCounts,
   encoderFor,
-  merge,
   NOTHING_STORED,
   type Page,
   type PageCounts,
   type StoreCounts,
-  stage,
-  storePage,
-} from './klines.ts';
-export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
-export { instrumentHolder, lockedTransaction } from './locks.ts';
-export { type Klines, openKlines } from './open.ts';
+} from './page.ts';
 export { storeRejected } from './rejected-klines.ts';
 export { closeRun, lastRuns, openRun, type Run, type RunResult } from './runs.ts';
 export {
@@ -45,6 +43,7 @@ export {
   type StoredSeries,
   storedSeries,
 } from './series.ts';
+export { merge, stage } from './staging.ts';
 export { ensureTable, findTable, tableExists, tableIn } from './tables.ts';
 export {
   eachInstrument,
