@@ -49,29 +49,17 @@ export async function loadFiles(
   loaded: ReadonlyMap<string, string>,
   missing: readonly TimeRange[],
 ): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
+  const { session, series } = download;
   // On any end, failures included, its files must give back their places in the gate.
   const end = new AbortController();
-  try {
-    const signal = AbortSignal.any([download.signal, end.signal]);
-    return await storeFiles({ ...download, signal }, files, loaded, missing);
-  } finally {
-    end.abort();
-  }
-}
-
-async function storeFiles(
-  download: BulkDownload,
-  files: readonly BulkFile[],
-  loaded: ReadonlyMap<string, string>,
-  missing: readonly TimeRange[],
-): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
-  const { session, series, signal } = download;
+  const signal = AbortSignal.any([download.signal, end.signal]);
+  const sessions = files.length > 1 ? [session, ...(await download.openHelper())] : [session];
   const complete: TimeRange[] = [];
   let counts: StoreCounts = NOTHING_STORED;
   let done = 0;
-  const sessions = files.length > 1 ? [session, ...(await download.openHelper())] : [session];
-  await inParallel(downloadAhead(download, files), sessions.length, async (pending) => {
-    const { file, content, leave } = await pending;
+  const pending = downloadAhead({ ...download, signal }, files);
+  await inParallel(pending, sessions.length, async (next) => {
+    const { file, content, leave } = await next;
     signal.throwIfAborted();
     done += 1;
     if (!content) return leave();
@@ -91,7 +79,7 @@ async function storeFiles(
       counts: stored,
       files: { done, total: files.length },
     });
-  });
+  }).finally(() => end.abort());
   return { counts, complete: complete.sort((a, b) => a.fromMs - b.fromMs) };
 }
 
