@@ -1,13 +1,13 @@
 /**
- * 500 perpetuals from nothing (2000 candles each) and brought up to date, as whole processes
- * against the stand-in at 50 ms latency, beside the way it is often done: one request after the
- * other with 0.1 s of sleep, one SELECT and one INSERT a row.
+ * Updates 500 perpetuals from nothing (2000 candles each), then again, then with two processes at
+ * once. Whole processes run against the fake exchange at 50 ms latency, beside the usual way: one
+ * request after the other with 0.1 s of sleep, one SELECT and one INSERT for each row.
  *
  *     just bench update
  *     BENCH_SYMBOLS=100 just bench update
  *
- * The stand-in counts weight by the machine's minutes as Binance does, so from nothing takes
- * minutes: the bound is what the weight alone allows, from the moment at which it began.
+ * The fake exchange counts weight by the clock minute as Binance does, so "from nothing" takes
+ * minutes: the bound is the least time that the weight allows from its beginning.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -20,6 +20,7 @@ import postgres from 'postgres';
 import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
 import { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from '../lib/binance/mod.ts';
 import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
+import type { Interval } from '../lib/market/mod.ts';
 import type { RawRow } from '../tests/support/fake-binance/candles.ts';
 
 const SYMBOLS = Number(process.env.BENCH_SYMBOLS ?? 500);
@@ -37,6 +38,8 @@ interface Measured {
   weight: number;
   highestMinute: number;
   boundSeconds?: number;
+  /** How often a run had to wait for a 429. */
+  refusals?: number;
   memoryMb?: number;
 }
 
@@ -57,11 +60,13 @@ async function main(): Promise<void> {
     await script('sync-instruments', ['--market', 'usdm'], env);
     const rows: Measured[] = [];
     const startedMs = Date.now();
-    const first = await update('from nothing', env, ['--interval', '4h', '--limit', `${CANDLES}`]);
+    const first = await update('from nothing', env, ['--market', 'usdm', ...newSeries('4h')]);
     rows.push({ ...first, boundSeconds: leastSeconds(startedMs, first.weight) });
     await sql`delete from klines where open_time >= (select max(open_time) from klines) - interval '4 hours'`;
     await nextMinute();
-    rows.push(await update('up to date', env, []));
+    rows.push(await update('up to date', env, ['--market', 'usdm']));
+    await nextMinute();
+    rows.push(await twoAtOnce(sql, env));
     await nextMinute();
     rows.push(await reference(sql, exchange.url));
     report(rows);
@@ -89,7 +94,7 @@ async function script(name: string, words: string[], env: Record<string, string>
   const startedMs = performance.now();
   const child = spawn('node', ['--import', LOADER, file, ...words, '--json', '--quiet'], {
     env: { ...process.env, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   let memoryKb = 0;
   const sampler = setInterval(() => {
@@ -97,10 +102,16 @@ async function script(name: string, words: string[], env: Record<string, string>
       memoryKb = Math.max(memoryKb, kb);
     });
   }, 200);
-  const [out, [code]] = await Promise.all([text(child.stdout), once(child, 'exit')]);
+  const [out, log, [code]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
+  ]);
   clearInterval(sampler);
-  if (code !== 0) throw new Error(`${name} ended with ${code}: ${out.slice(0, 500)}`);
-  return { json: JSON.parse(out), seconds: (performance.now() - startedMs) / 1000, memoryKb };
+  if (code !== 0) throw new Error(`${name} ended with ${code}: ${log}${out.slice(0, 500)}`);
+  const refusals = [...log.matchAll(/\b429\b/g)].length;
+  const seconds = (performance.now() - startedMs) / 1000;
+  return { json: JSON.parse(out), seconds, memoryKb, refusals };
 }
 
 async function residentKb(pid: number): Promise<number> {
@@ -114,13 +125,38 @@ async function update(
   env: Record<string, string>,
   words: string[],
 ): Promise<Measured> {
-  const { json, seconds, memoryKb } = await script(
-    'update-klines',
-    ['--market', 'usdm', ...words],
-    env,
-  );
+  const { json, seconds, memoryKb, refusals } = await script('update-klines', words, env);
   if (json.failed.length > 0) throw new Error(JSON.stringify(json.failed));
-  return { way, seconds, ...json.requests.usdm, memoryMb: memoryKb / 1024 };
+  return { way, seconds, ...json.requests.usdm, refusals, memoryMb: memoryKb / 1024 };
+}
+
+/** The options for a series that begins with `CANDLES` candles. */
+function newSeries(interval: Interval): string[] {
+  return ['--interval', interval, '--limit', String(CANDLES)];
+}
+
+/** Two processes with half of the symbols each: together they must keep to the same bound. */
+async function twoAtOnce(sql: postgres.Sql, env: Record<string, string>): Promise<Measured> {
+  const instruments = await sql`select symbol from instruments order by id`;
+  const symbols: string[] = instruments.map((instrument) => instrument.symbol);
+  const middle = Math.ceil(symbols.length / 2);
+  const startedMs = Date.now();
+  const [one, other] = await Promise.all(
+    [symbols.slice(0, middle), symbols.slice(middle)].map((half) =>
+      update('two at once', env, ['--symbol', half.join(','), ...newSeries('1h')]),
+    ),
+  );
+  const weight = one!.weight + other!.weight;
+  return {
+    way: 'two at once',
+    seconds: Math.max(one!.seconds, other!.seconds),
+    requests: one!.requests + other!.requests,
+    weight,
+    highestMinute: Math.max(one!.highestMinute, other!.highestMinute),
+    boundSeconds: leastSeconds(startedMs, weight),
+    refusals: one!.refusals! + other!.refusals!,
+    memoryMb: one!.memoryMb! + other!.memoryMb!,
+  };
 }
 
 /** How long so much weight takes when each minute allows so much, from that moment on. */
@@ -187,9 +223,10 @@ function report(rows: readonly Measured[]): void {
     String(Math.round(row.requests)),
     String(Math.round(row.weight)),
     row.highestMinute ? String(row.highestMinute) : '',
+    row.refusals === undefined ? '' : String(row.refusals),
     row.memoryMb ? row.memoryMb.toFixed(0) : '',
   ]);
-  const heads = ['way', 'seconds', 'weight allows', 'requests', 'weight', 'minute', 'MB'];
+  const heads = ['way', 'seconds', 'weight allows', 'requests', 'weight', 'minute', '429s', 'MB'];
   process.stdout.write(
     `${formatTable(heads, lines)}\n\n${SYMBOLS} perpetuals, ${CANDLES} candles each; pages of ` +
       `${PAGE_SIZE.usdm}, ${ALLOWANCE} weight a minute allowed; one by one measured on ` +

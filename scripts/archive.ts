@@ -9,7 +9,7 @@ import {
   type Script,
   wholeNumber,
 } from '../lib/cli/mod.ts';
-import { chooseInstruments, type InstrumentChoice } from '../lib/store/mod.ts';
+import { chooseInstruments, type InstrumentFilter } from '../lib/store/mod.ts';
 import {
   MOVE_ARGS,
   type Move,
@@ -21,7 +21,7 @@ import {
   readMove,
 } from './_move.ts';
 
-interface Options extends Move, InstrumentChoice {}
+interface Options extends Move, InstrumentFilter {}
 
 export const script: Script<Options> = {
   name: 'archive',

@@ -11,17 +11,17 @@ import {
 import {
   type AdoptCounts,
   type AdoptWork,
-  claimTable,
+  assertNameIsFree,
   copyCandles,
   FIELD_NAMES,
   type Field,
+  type FieldMap,
   type ForeignTable,
+  findForeignTable,
   findOrRegisterOffline,
-  findSource,
   plannedInstrument,
-  planSource,
+  planRows,
   renameTable,
-  standsInTheWay,
 } from '../lib/download/mod.ts';
 import type { Instrument, Interval, SymbolName } from '../lib/market/mod.ts';
 import { eachInstrument, throwIfOnlyFailure } from '../lib/store/mod.ts';
@@ -30,7 +30,7 @@ interface Options {
   table: string;
   name: SymbolName;
   interval: Interval;
-  map: Partial<Record<Field, string>>;
+  map: FieldMap;
   rename: string | undefined;
   dryRun: boolean;
 }
@@ -40,80 +40,64 @@ interface Adopted {
   /** Under the name that it has now. */
   table: ForeignTable;
   counts: AdoptCounts;
-  /** What a second reading of the table found in the store. */
+  /** What a second reading of the table found; undefined after a dry run. */
   compared: AdoptCounts | undefined;
 }
 
 /** Copies the table's candles under the instrument's lock, then reads it again and compares. */
 export async function adopt(options: Options, context: Context): Promise<Adopted> {
   const database = await context.database();
-  const { interval, map, rename } = options;
-  // Before anything is registered for a table that is not there or cannot be read.
-  const found = await findSource(database.sql, options.table, rename);
-  planSource(found, { instrument: plannedInstrument(options.name), interval }, map);
+  const { interval, map, rename, dryRun } = options;
+  // Nothing is registered for a table that is missing or cannot be read.
+  const found = await findForeignTable(database.sql, options.table, rename);
+  planRows(found.columns, { instrument: plannedInstrument(options.name), interval }, map);
   const { instrument, nowMs } = await findOrRegisterOffline(
     database.sql,
     () => context.rest(),
     options.name,
-    { writes: !options.dryRun, warn: context.log.warn },
+    { writes: !dryRun, warn: context.log.warn },
   );
-  const series = { instrument, interval };
   context.progress.start(0, 'rows');
-  const copy = async (
-    session: AdoptWork['session'],
-    signal: AbortSignal,
-    table: ForeignTable,
-    writes: boolean,
-  ) => {
-    const plan = planSource(table, series, map);
-    if (writes || options.dryRun) for (const note of plan.notes) context.log.info(note);
-    const reader = database.openSession();
-    try {
-      return await copyCandles({
-        ...{ session, reader, series, source: table, plan, nowMs, signal, writes },
-        listener: {
-          onRows: (rows, untilMs) => {
-            context.progress.extend(rows);
-            context.progress.advance(rows, `${instrument.symbol} ${formatShort(untilMs)}`);
-          },
-        },
-      });
-    } finally {
-      await reader.end({ timeout: 5 });
-    }
-  };
+  const read = (work: Pick<AdoptWork, 'session' | 'signal' | 'table' | 'writes' | 'onNote'>) =>
+    copyCandles({
+      ...work,
+      database,
+      series: { instrument, interval },
+      map,
+      nowMs,
+      onRows: (rows, untilMs) => {
+        context.progress.extend(rows);
+        context.progress.advance(rows, `${instrument.symbol} ${formatShort(untilMs)}`);
+      },
+    });
+  const onNote = context.log.info;
 
-  if (options.dryRun) {
-    await standsInTheWay(database.sql, series, found, rename);
+  if (dryRun) {
+    await assertNameIsFree(database.sql, instrument, found, rename);
     const session = database.openSession();
-    try {
-      const counts = await copy(session, context.signal, found, false);
-      return { instrument, table: found, counts, compared: undefined };
-    } finally {
-      await session.end({ timeout: 5 });
-    }
+    const work = { session, signal: context.signal, table: found, writes: false, onNote };
+    const counts = await read(work).finally(() => session.end({ timeout: 5 }));
+    return { instrument, table: found, counts, compared: undefined };
   }
-  const runs = await eachInstrument(
+  const [run] = await eachInstrument(
     database,
     [instrument],
     { concurrency: 1, signal: context.signal },
     async ({ session, signal }): Promise<Adopted> => {
-      const table = await claimTable(session, series, options.table, rename);
-      const counts = await copy(session, signal, table, true);
-      const compared = await copy(session, signal, table, false);
+      let table = await findForeignTable(session, options.table, rename);
+      await assertNameIsFree(session, instrument, table, rename);
+      if (rename !== undefined) table = await renameTable(session, table, rename);
+      const counts = await read({ session, signal, table, writes: true, onNote });
+      const compared = await read({ session, signal, table, writes: false });
       assertArrived(counts, compared, table);
-      const renamed = rename === undefined ? table : await renameTable(session, table, rename);
-      return { instrument, table: renamed, counts, compared };
+      return { instrument, table, counts, compared };
     },
   );
-  throwIfOnlyFailure(runs);
-  const [run] = runs;
-  if (run?.state !== 'done') {
-    throw new KlinekeepError('later', `Another run works on ${instrument.symbol}.`, {
-      hint: 'Run it again when the other run has ended.',
-    });
-  }
-  return run.result;
+  if (run) throwIfOnlyFailure([run]);
+  if (run?.state === 'done') return run.result;
+  throw new KlinekeepError('later', `Another run works on ${instrument.symbol}.`, {
+    hint: 'Run it again when the other run has ended.',
+  });
 }
 
 function assertArrived(counts: AdoptCounts, compared: AdoptCounts, table: ForeignTable): void {
@@ -122,22 +106,22 @@ function assertArrived(counts: AdoptCounts, compared: AdoptCounts, table: Foreig
       'data',
       `No row of ${table.quoted} is a candle: ${counts.reasons[0]}.`,
       {
-        hint: 'They are in rejected_klines, with the reason. --map names columns that are called otherwise.',
+        hint: 'They are in rejected_klines, with the reason. Use --map for columns with other names.',
       },
     );
   }
   if (compared.missing === 0 && compared.different <= counts.different) return;
   throw new KlinekeepError(
     'failed',
-    `Read again, ${compared.missing} candles of ${table.quoted} are not stored, and ${compared.different} differ; ` +
-      `wanted 0 and ${counts.different}.`,
+    `The second reading found ${compared.missing} candles of ${table.quoted} that are not stored, and ` +
+      `${compared.different} that differ; wanted 0 and ${counts.different}.`,
     { hint: 'Another program may be writing to that table. Run it again.' },
   );
 }
 
 export const script: Script<Options> = {
   name: 'db adopt',
-  summary: 'Copies the candles of a table that another program made, and compares both at the end',
+  summary: "Copies the candles of another program's table, then compares both",
   examples: [
     'btc_usdt --symbol BTC/USDT --interval 1m --rename btc_usdt_old',
     'old_bot.candles --symbol BTC/USDT --interval 1h --map open_time=ts,open_price=o --dry-run',
@@ -145,21 +129,21 @@ export const script: Script<Options> = {
   args: {
     table: {
       type: 'positional',
-      description: 'The table, with its schema if need be',
+      description: 'The table, with its schema if that is not on search_path',
       required: true,
     },
-    symbol: { type: 'string', description: 'Whose candles they are, such as BTC/USDT' },
-    interval: { type: 'string', description: 'How long a candle is: 1m … 1M' },
+    symbol: { type: 'string', description: 'The symbol of the candles, such as BTC/USDT' },
+    interval: { type: 'string', description: 'The length of a candle: 1m … 1M' },
     market: { type: 'string', description: 'For symbols such as BTCUSDT: spot or usdm' },
     map: {
       type: 'string',
       valueHint: 'field=column,…',
-      description: `Columns that are called otherwise. Fields: ${FIELD_NAMES.join(' ')}`,
+      description: `Columns with other names. Fields: ${FIELD_NAMES.join(' ')}`,
     },
     rename: {
       type: 'string',
       valueHint: 'name',
-      description: 'Rename the old table; needed where it has the name of the new one',
+      description: 'Rename the old table first; needed where it has the name of the new one',
     },
     'dry-run': { type: 'boolean', description: 'Read, check and compare; store nothing' },
   },
@@ -184,14 +168,14 @@ export const script: Script<Options> = {
       const names = readSymbols([options.symbol], options.market, context);
       if (names.length > 1) refuse(`!${options.symbol} is more than one symbol; wanted one`);
       const map: Partial<Record<Field, string>> = {};
-      for (const pair of (options.map ?? '').split(',').filter((each) => each !== '')) {
+      for (const pair of options.map?.split(',') ?? []) {
         const [, field, column] = /^(\w+)=(.+)$/.exec(pair) ?? [];
         const known = FIELD_NAMES.find((name) => name === field);
-        if (known === undefined || column === undefined)
+        if (known && column) map[known] = column;
+        else
           refuse(
             `!--map has ${JSON.stringify(pair)}; wanted field=column, with one of ${FIELD_NAMES.join(' ')}`,
           );
-        else map[known] = column;
       }
       return {
         table: options._[0] as string,
@@ -204,63 +188,59 @@ export const script: Script<Options> = {
     }),
   writes: ({ dryRun }) => !dryRun,
   async run(options, context) {
-    const { instrument, table, counts, compared } = await adopt(options, context);
+    const adopted = await adopt(options, context);
     context.progress.stop();
-    const { symbol, market } = instrument;
+    const { instrument, table, counts, compared } = adopted;
     return {
       exitCode: EXIT.done,
       json: {
         dryRun: options.dryRun,
-        ...{ symbol, market, interval: options.interval, table: table.quoted },
+        symbol: instrument.symbol,
+        market: instrument.market,
+        interval: options.interval,
+        table: table.quoted,
         ...toJson(counts),
         compared: compared && { equal: compared.equal, different: compared.different },
       },
-      text: formatAdopted(options, symbol, table, counts, compared),
+      text: formatAdopted(options, adopted),
     };
   },
 };
 
-function toJson({ firstDifferentMs, missing, ...counts }: AdoptCounts) {
-  return {
-    ...counts,
-    missing,
-    firstDifferent:
-      firstDifferentMs === undefined ? null : new Date(firstDifferentMs).toISOString(),
-  };
+function toJson({ firstDifferentMs, ...counts }: AdoptCounts) {
+  const firstDifferent =
+    firstDifferentMs === undefined ? null : new Date(firstDifferentMs).toISOString();
+  return { ...counts, firstDifferent };
 }
 
-function formatAdopted(
-  options: Options,
-  symbol: string,
-  table: ForeignTable,
-  counts: AdoptCounts,
-  compared: AdoptCounts | undefined,
-): string {
+function formatAdopted({ interval, dryRun }: Options, adopted: Adopted): string {
+  const { instrument, table, counts, compared } = adopted;
   const { rows, equal, different, duplicates, rejected, forming, firstDifferentMs } = counts;
-  const added = options.dryRun ? counts.missing : counts.inserted;
-  const since =
-    firstDifferentMs === undefined ? '' : `, the first at ${formatShort(firstDifferentMs)}`;
-  const would = options.dryRun ? 'would be ' : '';
-  return [
-    `${symbol} ${options.interval}: ${formatCount(rows)} rows read, ${formatCount(added)} candles ${would}added`,
-    ...(equal > 0 ? [`${formatCount(equal)} were stored already`] : []),
-    ...(different > 0
-      ? [`${formatCount(different)} DIFFER from what is stored, which stays${since}`]
-      : []),
-    ...(duplicates > 0 ? [`${formatCount(duplicates)} rows repeat a time; the latest counts`] : []),
-    ...(rejected > 0
-      ? [
-          `${formatCount(rejected)} rejected${options.dryRun ? '' : ' (see rejected_klines)'}: ${counts.reasons[0]}`,
-        ]
-      : []),
-    ...(forming > 0 ? [`${formatCount(forming)} have not closed yet and are left out`] : []),
-    ...(compared
-      ? [
-          `Read again and compared: ${formatCount(compared.equal)} equal, ${formatCount(compared.different)} different. ` +
-            `The old table is ${table.quoted}.`,
-        ]
-      : []),
-  ].join('\n');
+  const lines = [
+    `${instrument.symbol} ${interval}: ${formatCount(rows)} rows read, ` +
+      (dryRun
+        ? `${formatCount(counts.missing)} candles would be added`
+        : `${formatCount(counts.inserted)} candles added`),
+  ];
+  if (equal > 0) lines.push(`${formatCount(equal)} were stored already`);
+  if (firstDifferentMs !== undefined)
+    lines.push(
+      `${formatCount(different)} DIFFER from what is stored, which stays, ` +
+        `the first at ${formatShort(firstDifferentMs)}`,
+    );
+  if (duplicates > 0)
+    lines.push(`${formatCount(duplicates)} rows repeat a time; the latest counts`);
+  if (rejected > 0) {
+    const where = dryRun ? '' : ' (see rejected_klines)';
+    lines.push(`${formatCount(rejected)} rejected${where}: ${counts.reasons[0]}`);
+  }
+  if (forming > 0) lines.push(`${formatCount(forming)} have not closed yet and are left out`);
+  if (compared)
+    lines.push(
+      `Read again and compared: ${formatCount(compared.equal)} equal, ` +
+        `${formatCount(compared.different)} different. The old table is ${table.quoted}.`,
+    );
+  return lines.join('\n');
 }
 
 await main(import.meta, script);

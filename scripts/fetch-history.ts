@@ -68,7 +68,7 @@ export async function fetchHistory(options: Options, context: Context) {
 
 export const script: Script<Options> = {
   name: 'fetch',
-  summary: 'Fetches years of candles; never asks for what is stored or archived already',
+  summary: 'Fetches years of candles; never downloads what is stored or archived already',
   examples: [
     'BTC/USDT',
     'BTC/USDT ETH/USDT --since 2020-01-01',
@@ -95,13 +95,13 @@ export const script: Script<Options> = {
     },
     refresh: {
       type: 'boolean',
-      description: 'Load bulk files again that were published anew since',
+      description: 'Load bulk files again that were republished since',
     },
     'recheck-gaps': {
       type: 'boolean',
-      description: 'Ask again for what the exchange did not have',
+      description: 'Request confirmed gaps again',
     },
-    concurrency: { type: 'string', description: 'Symbols at the same time', default: '2' },
+    concurrency: { type: 'string', description: 'Symbols fetched at the same time', default: '2' },
   },
   options: z
     .object({
@@ -132,7 +132,7 @@ export const script: Script<Options> = {
     const runs = await fetchHistory(options, context);
     throwIfOnlyFailure(runs);
     const { done, busy, failed } = sortResults(runs);
-    const lines = [...done.map(showFetched), ...formatUndone({ busy, failed })];
+    const lines = [...done.map(formatFetched), ...formatUndone({ busy, failed })];
     return {
       exitCode: chooseExitCode(runs),
       json: { series: done, busy, failed },
@@ -147,7 +147,7 @@ const ABSENT: Record<Source, string> = {
   bulk: 'not in the bulk files',
 };
 
-function showFetched(series: FetchedSeries): string {
+function formatFetched(series: FetchedSeries): string {
   const span = `${formatShort(Date.parse(series.from))} to ${formatShort(Date.parse(series.to))}`;
   const extra = [
     series.revised > 0 ? `${formatCount(series.revised)} corrected` : '',

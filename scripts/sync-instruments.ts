@@ -1,6 +1,6 @@
 import { z } from '../lib/base/mod.ts';
 import { type Context, flag, main, marketOption, type Script } from '../lib/cli/mod.ts';
-import { applySync, planSync, type SyncChanges } from '../lib/download/mod.ts';
+import { type SyncChanges, syncMarket } from '../lib/download/mod.ts';
 import type { Market } from '../lib/market/mod.ts';
 import { listInstruments } from '../lib/store/mod.ts';
 
@@ -10,29 +10,21 @@ interface Options {
   'dry-run': boolean;
 }
 
-/** Holds the registry against exchangeInfo, one market after the other. */
-export async function syncInstruments(options: Options, context: Context) {
+/** Syncs one market after the other: the given one, or else those that have instruments. */
+export async function syncInstruments(options: Options, context: Context): Promise<SyncChanges[]> {
   const { sql } = await context.database();
   const source = await context.rest();
-  const registered = await listInstruments(sql);
   const markets = options.market
     ? [options.market]
-    : [...new Set(registered.map((each) => each.market))];
-
-  const changes: (SyncChanges & { market: Market; active: number })[] = [];
+    : new Set((await listInstruments(sql)).map((instrument) => instrument.market));
+  const changes: SyncChanges[] = [];
   for (const market of markets) {
-    const listed = await source.symbols(market);
-    const exchangeTimeMs = await source.serverTimeMs(market);
-    const ours = registered.filter((instrument) => instrument.market === market);
-    const plan = planSync(ours, listed, options.market && { quote: options.quote });
-    if (!options['dry-run']) await sql.begin((tx) => applySync(tx, market, plan, exchangeTimeMs));
-    const { registered: added, delisted, relisted } = plan.changes;
-    const wasActive = ours.filter((instrument) => instrument.status === 'active').length;
-    changes.push({
-      market,
-      ...plan.changes,
-      active: wasActive + added.length + relisted.length - delisted.length,
-    });
+    changes.push(
+      await syncMarket(sql, source, market, {
+        register: options.market && { quote: options.quote },
+        dryRun: options['dry-run'],
+      }),
+    );
   }
   return changes;
 }
@@ -40,7 +32,7 @@ export async function syncInstruments(options: Options, context: Context) {
 export const script: Script<Options> = {
   name: 'sync',
   summary:
-    'Keeps the registry of symbols: registers those of a market, or refreshes who is still traded',
+    'Keeps the registry of symbols: registers those of a market, or refreshes which are still traded',
   examples: ['', '--market usdm', '--market spot --quote USDT', '--market spot --dry-run'],
   args: {
     market: {
@@ -48,7 +40,7 @@ export const script: Script<Options> = {
       description: 'Register every active symbol of this market: spot, or usdm (perpetuals)',
     },
     quote: { type: 'string', description: 'With --market: only symbols of this quote, e.g. USDT' },
-    'dry-run': { type: 'boolean', description: 'Say what would change, change nothing' },
+    'dry-run': { type: 'boolean', description: 'Report what would change, and change nothing' },
   },
   options: z
     .object({
@@ -71,7 +63,7 @@ export const script: Script<Options> = {
     const lines = changes.map(
       ({ market, active, registered, delisted, relisted }) =>
         `${market}: ${registered.length} ${would}registered, ${relisted.length} ${would}active again, ` +
-        `${delisted.length} ${would}delisted${showNames(delisted)}; ${active} active`,
+        `${delisted.length} ${would}delisted${formatNames(delisted)}; ${active} active`,
     );
     return {
       json: { dryRun: options['dry-run'], markets: changes },
@@ -82,7 +74,7 @@ export const script: Script<Options> = {
   },
 };
 
-function showNames(symbols: readonly string[]): string {
+function formatNames(symbols: readonly string[]): string {
   if (symbols.length === 0) return '';
   return ` (${symbols.slice(0, 10).join(', ')}${symbols.length > 10 ? ', …' : ''})`;
 }

@@ -15,16 +15,18 @@ import {
   DEFAULT_LIMIT,
   findDownMarkets,
   findOrRegister,
-  refreshDoubted,
+  refreshMarkets,
   type UpdatedSeries,
   updateInstrument,
 } from '../lib/download/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import {
+  addCounts,
   chooseExitCode,
   eachInstrument,
   findInstruments,
   listInstruments,
+  NOTHING_STORED,
   type StoreCounts,
   sortResults,
   throwIfOnlyFailure,
@@ -38,7 +40,7 @@ interface Options extends Filter {
   concurrency: number;
 }
 
-/** Another update needs seconds for an instrument; what takes longer is left to the next run. */
+/** Another update needs seconds for an instrument. A longer lock is left to the next run. */
 const PATIENCE_MS = 5_000;
 
 /** Updates the series of each instrument; one that fails never stops the others. */
@@ -49,9 +51,10 @@ export async function updateKlines(options: Options, context: Context) {
   const registered = await chooseInstruments(options, context);
   const down = await findDownMarkets(registered, source);
   for (const [market, error] of down) context.log.error(`${market}: ${describeError(error)}`);
-  const changes = await refreshDoubted(database.sql, source, registered, [...down.keys()]);
+  const changes = await refreshMarkets(database.sql, source, registered, [...down.keys()]);
   for (const { delisted, relisted } of changes) {
-    for (const symbol of delisted) context.log.warn(`${symbol} is not traded any more: delisted`);
+    for (const symbol of delisted)
+      context.log.warn(`${symbol} is no longer traded: marked as delisted`);
     for (const symbol of relisted) context.log.info(`${symbol} is traded again`);
   }
   const instruments = changes.length > 0 ? await chooseInstruments(options, context) : registered;
@@ -68,7 +71,7 @@ export async function updateKlines(options: Options, context: Context) {
       onBusy: ({ symbol }, index) =>
         context.log.info(`${place(index)} ${symbol}: skipped, another run works on it`),
       onFailed: ({ symbol, market }, index, error) => {
-        // Said once, of the market: it is the same of each.
+        // Already logged once for the market.
         if (error === down.get(market)) return;
         context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`);
       },
@@ -79,7 +82,7 @@ export async function updateKlines(options: Options, context: Context) {
       const updateOptions = { ...options, startedMs: clock?.now.getTime() };
       return await updateInstrument(source, turn, updateOptions, {
         onDone: (series) => {
-          context.log.info(`${place(turn.index)} ${showSeries(series)}`);
+          context.log.info(`${place(turn.index)} ${formatSeries(series)}`);
           if (series.isStalled)
             context.log.warn(`${series.symbol} ${series.interval}: the exchange sends nothing new`);
         },
@@ -95,7 +98,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
   if (options.symbols.length === 0) {
     return await listInstruments(sql, { market: options.market, onlyFollowed: true });
   }
-  // Without an interval there is nothing to begin: only what is registered has series.
+  // Without an interval no new series can begin, so the symbols must be registered.
   return options.interval
     ? await findOrRegister(sql, await context.rest(), options.symbols)
     : await findInstruments(sql, options.symbols);
@@ -103,7 +106,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
 
 export const script: Script<Options> = {
   name: 'update',
-  summary: 'Brings stored series up to the last closed candle: one symbol, or every active one',
+  summary: 'Updates stored series to the last closed candle: one symbol, or all active ones',
   examples: [
     '',
     '--symbol BTC/USDT --interval 1m',
@@ -114,7 +117,7 @@ export const script: Script<Options> = {
     ...FILTER_ARGS,
     limit: {
       type: 'string',
-      description: 'How many of the latest candles must be there',
+      description: 'How many of the latest candles must be stored',
       default: String(DEFAULT_LIMIT),
     },
     force: {
@@ -144,38 +147,13 @@ export const script: Script<Options> = {
     const series = done.flatMap((instrument) => instrument.series);
     const failedSeries = done.flatMap((instrument) => instrument.failed);
     const failed = [...failedWhole, ...failedSeries];
-    const isNothing = series.length + failed.length + busy.length === 0;
-    if (options.symbols.length > 0 && isNothing) {
-      throw new KlinekeepError(
-        'usage',
-        'Nothing is stored of this symbol yet, so there is nothing to update.',
-        {
-          hint: options.interval
-            ? 'It is not traded any more: fetch loads its history.'
-            : 'Say which series to begin, e.g. --interval 1m.',
-        },
-      );
-    }
-    if (options.symbols.length === 0 && runs.length === 0) {
-      // An empty database is no fault; one in which everything has left the exchange may be.
-      const [registered] = await listInstruments((await context.database()).sql);
-      const say = registered ? context.log.warn : context.log.info;
-      say('No instrument is followed. Start with fetch or sync.');
-    }
-    if (runs.length > 0 && isNothing) {
-      context.log.warn(
-        `Nothing is stored of the ${runs.length} active instruments. Say which series to begin, e.g. --interval 1m.`,
-      );
-    }
-    const sum = (pick: (each: UpdatedSeries) => number) =>
-      series.reduce((total, each) => total + pick(each), 0);
+    if (series.length + failed.length + busy.length === 0)
+      await explainNothing(options, runs.length, context);
     const totals = {
       series: series.length,
-      inserted: sum((each) => each.inserted),
-      revised: sum((each) => each.revised),
-      rejected: sum((each) => each.rejected),
+      ...series.reduce<StoreCounts>((sum, each) => addCounts(sum, each), NOTHING_STORED),
     };
-    const lines = [showTotals(totals), ...formatUndone({ busy, failed })];
+    const lines = [formatTotals(totals), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
       exitCode: failedSeries.length > 0 ? EXIT.failed : chooseExitCode(runs),
@@ -185,7 +163,31 @@ export const script: Script<Options> = {
   },
 };
 
-function showTotals({
+/** @throws KlinekeepError (64) when symbols were given */
+async function explainNothing(
+  { symbols, interval }: Options,
+  instruments: number,
+  context: Context,
+): Promise<void> {
+  const nameSeries = 'Name the series to begin, e.g. --interval 1m.';
+  if (symbols.length > 0) {
+    throw new KlinekeepError(
+      'usage',
+      'Nothing is stored for this symbol yet, so there is nothing to update.',
+      { hint: interval ? 'It is no longer traded. fetch loads its history.' : nameSeries },
+    );
+  }
+  if (instruments > 0) {
+    context.log.warn(`Nothing is stored for the ${instruments} active instruments. ${nameSeries}`);
+    return;
+  }
+  // An empty database is normal. One whose symbols were all delisted may need attention.
+  const [registered] = await listInstruments((await context.database()).sql);
+  const log = registered ? context.log.warn : context.log.info;
+  log('No instrument is followed. Start with fetch or sync.');
+}
+
+function formatTotals({
   series,
   inserted,
   revised,
@@ -198,7 +200,7 @@ function showTotals({
   );
 }
 
-function showSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
+function formatSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
   const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
   return `${symbol} ${interval}: +${inserted}${more}`;
 }

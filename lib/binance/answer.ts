@@ -6,10 +6,10 @@ export interface HttpAnswer {
   body: string;
 }
 
-/** A 429 is over with the next minute. Who is told to wait longer than this comes back later. */
+/** A 429 normally ends with the minute. For a longer wait than this, the run ends and is run again later. */
 export const MAX_WAIT_MS = 10 * 60_000;
 
-/** Binance says to wait: nothing on this market may be asked for `pauseMs`. */
+/** 429: no request may be sent to this market for `pauseMs`. */
 export class RateLimitedError extends Error {
   readonly pauseMs: number;
   constructor(pauseMs: number) {
@@ -18,17 +18,17 @@ export class RateLimitedError extends Error {
   }
 }
 
-/** Worth asking again: no connection, overload, a page instead of data, half an answer. */
+/** Worth a retry: no connection, overload, HTML instead of data, half an answer. */
 export class TransientError extends KlinekeepError {
   constructor(message: string, cause?: unknown) {
     super('unavailable', message, {
-      hint: 'Nothing is lost. Look at the network, HTTPS_PROXY and the BINANCE_…_URL settings, or run it again later.',
+      hint: 'No candle is lost. Check the network, HTTPS_PROXY and the BINANCE_…_URL settings, or run it again later.',
       cause,
     });
   }
 }
 
-/** Binance serves nothing to this address, now or ever: the whole run ends. */
+/** Binance serves nothing to this address, now or ever, so the whole run ends. */
 export class ShutOutError extends KlinekeepError {}
 
 /** Whether an error ends the whole run. */
@@ -36,14 +36,14 @@ export function isShutOut(error: unknown): boolean {
   return error instanceof ShutOutError;
 }
 
-/** Binance answers 418, or a 429 that lasts. */
+/** A 418, or a 429 with a long wait. */
 export class BannedError extends ShutOutError {
   readonly untilMs: number;
   /** @param untilMs by this machine's clock, Unix ms */
-  constructor(untilMs: number, where = 'told to an earlier request') {
+  constructor(untilMs: number, where = 'in answer to an earlier request') {
     const until = formatTime(Math.ceil(untilMs / 1000) * 1000);
     super('later', `Binance has banned this IP address until ${until} (${where}).`, {
-      hint: `Ask nothing before then, from any program on this address. Run it again after ${until}.`,
+      hint: `Send no request from this address before then, with any program. Run it again after ${until}.`,
     });
     this.untilMs = untilMs;
   }
@@ -53,10 +53,10 @@ export class BannedError extends ShutOutError {
 export class UnknownSymbolError extends KlinekeepError {}
 
 /**
- * Lets a good answer through and says what a bad one means.
+ * Accepts a good answer, and throws what a bad one means.
  * @param path for the message, e.g. `/api/v3/klines`
  * @param nowMs this machine's clock, Unix ms: Retry-After counts from it
- * @throws RateLimitedError on 429; TransientError on 5xx and on what is not JSON; BannedError 75 on
+ * @throws RateLimitedError on 429; TransientError on 5xx and when the body is not JSON; BannedError 75 on
  * 418; ShutOutError 69 on 403 and 451; UnknownSymbolError 65; KlinekeepError 1 on any other refusal.
  */
 export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): void {
@@ -71,24 +71,24 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
-      `Binance refuses to serve this place or address (${status} at ${where}).`,
+      `Binance refuses requests from this location or address (${status} at ${where}).`,
       {
         hint:
-          'Trying again does not help. Spot candles are also served by https://data-api.binance.vision:\n' +
-          'set BINANCE_SPOT_URL to it. For futures use a network from which Binance may be used.',
+          'A retry does not help. https://data-api.binance.vision serves spot candles too: set BINANCE_SPOT_URL\n' +
+          'to it. For futures, use a network that Binance serves.',
       },
     );
   }
   if (status >= 500)
     throw new TransientError(`Binance is overloaded or down (${status} at ${where}).`);
 
-  const code = errorCode(body);
-  if (code === -1121) {
+  const { isJson, errorCode } = readBody(body);
+  if (errorCode === -1121) {
     throw new UnknownSymbolError(
       'data',
       `Binance knows no symbol ${searchParams.get('symbol')} (${where}).`,
       {
-        hint: 'Look for the exact name: base and quote as Binance writes them, --market usdm for perpetuals.',
+        hint: 'Check the name: base and quote as Binance writes them, --market usdm for perpetuals.',
       },
     );
   }
@@ -98,22 +98,21 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
       `Binance refused the request (${status} at ${where}): ${body.slice(0, 200)}`,
     );
   }
-  if (code === 'not JSON') {
+  if (!isJson) {
     throw new TransientError(
-      `${where} answered something other than data: ${JSON.stringify(body.slice(0, 80))}`,
+      `${where} sent something other than data: ${JSON.stringify(body.slice(0, 80))}`,
     );
   }
 }
 
-function errorCode(body: string): number | 'not JSON' | undefined {
-  // Klines are long arrays: their first and last characters show a cut one; ccxt parses the rest.
-  if (body.startsWith('[') && body.endsWith(']')) return undefined;
+function readBody(body: string): { isJson: boolean; errorCode?: number } {
+  // Klines are long arrays. The first and last character show whether one is cut; ccxt parses it.
+  if (body.startsWith('[') && body.endsWith(']')) return { isJson: true };
   try {
-    const parsed = JSON.parse(body);
-    return typeof parsed === 'object' && parsed !== null && 'code' in parsed
-      ? Number(parsed.code)
-      : undefined;
+    const parsed: unknown = JSON.parse(body);
+    const hasCode = typeof parsed === 'object' && parsed !== null && 'code' in parsed;
+    return hasCode ? { isJson: true, errorCode: Number(parsed.code) } : { isJson: true };
   } catch {
-    return 'not JSON';
+    return { isJson: false };
   }
 }

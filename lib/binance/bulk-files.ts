@@ -3,13 +3,13 @@ import type { Interval, Market, TimeRange } from '../market/mod.ts';
 
 /** One file of data.binance.vision: the candles that open in a month or on a day. */
 export interface BulkFile {
-  /** `BTCUSDT-1m-2023-02.zip`; with the market it names the file for good. */
+  /** `BTCUSDT-1m-2023-02.zip`; unique within its market. */
   name: string;
   market: Market;
   period: 'monthly' | 'daily';
   /** Below the address of data.binance.vision. */
   path: string;
-  /** The open times that it is for. */
+  /** The open times that it covers. */
   range: TimeRange;
 }
 
@@ -20,30 +20,34 @@ export interface BulkOwner {
 
 const FOLDERS: Record<Market, string> = { spot: 'spot', usdm: 'futures/um' };
 
-/** Daily files are there for intervals up to a day. */
+/** Whether daily files exist: only for intervals up to a day. */
 export function hasDailyFiles(interval: Interval): boolean {
   return !['3d', '1w', '1M'].includes(interval);
 }
 
-/** The file of the month around a time (Unix ms). */
-export function monthFile(of: BulkOwner, interval: Interval, timeMs: number): BulkFile {
+/** The file of the month that contains a time (Unix ms). */
+export function monthFile(owner: BulkOwner, interval: Interval, timeMs: number): BulkFile {
   const fromMs = startOfMonth(toUtc(timeMs)).getTime();
   const range = { fromMs, toMs: addMonths(toUtc(fromMs), 1).getTime() };
-  return describeFile(of, interval, 'monthly', range);
+  return describeFile(owner, interval, 'monthly', range);
 }
 
-/** The file of the day around a time (Unix ms). */
-export function dayFile(of: BulkOwner, interval: Interval, timeMs: number): BulkFile {
+/** The file of the day that contains a time (Unix ms). */
+export function dayFile(owner: BulkOwner, interval: Interval, timeMs: number): BulkFile {
   const fromMs = startOfDay(timeMs);
-  return describeFile(of, interval, 'daily', { fromMs, toMs: fromMs + DAY_MS });
+  return describeFile(owner, interval, 'daily', { fromMs, toMs: fromMs + DAY_MS });
 }
 
-/** The file of that name; undefined: it is none of this series. */
-export function fileNamed(of: BulkOwner, interval: Interval, name: string): BulkFile | undefined {
+/** The file of a name; undefined when the series has no such file. */
+export function fileNamed(
+  owner: BulkOwner,
+  interval: Interval,
+  name: string,
+): BulkFile | undefined {
   const date = /-(\d{4}-\d{2}(-\d{2})?)\.zip$/.exec(name);
   if (!date) return undefined;
   const describe = date[2] ? dayFile : monthFile;
-  const file = describe(of, interval, Date.parse(date[1] as string));
+  const file = describe(owner, interval, Date.parse(date[1] as string));
   return file.name === name ? file : undefined;
 }
 

@@ -3,10 +3,11 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import yauzl from 'yauzl';
-import { createSemaphore, type Env, KlinekeepError, retry, type Semaphore } from '../base/mod.ts';
+import { createSemaphore, type Env, KlinekeepError, type Semaphore } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
 import type { BulkFile } from './bulk-files.ts';
 import { createDispatcher, httpGetBytes } from './http.ts';
+import { retryTransient } from './retry.ts';
 
 /** A file whose checksum was right. */
 export interface BulkContent {
@@ -15,26 +16,26 @@ export interface BulkContent {
   sha256: string;
 }
 
-/** A file that must not be loaded, and why. The next rung may have its candles. */
+/** A file that must not be loaded, and why. Other sources may have its candles. */
 export class BadFileError extends KlinekeepError {
   constructor(file: BulkFile, found: string) {
-    super('data', `${file.name}: ${found}`, { hint: 'Nothing of it was stored.' });
+    super('data', `${file.name}: ${found}`, { hint: 'Nothing of the file was stored.' });
   }
 }
 
-/** A month of 1m is 7 MB of CSV and 2 MB zipped; what is ten times larger is no such file. */
+/** A month of 1m is 7 MB of CSV and 2 MB zipped. A file ten times as large cannot be one. */
 const MAX_ZIP_BYTES = 32 * 1024 * 1024;
 const MAX_CHECKSUM_BYTES = 4096;
-/** About 10 MB each: as many as one series makes use of. */
+/** About 10 MB each. One series does not use more. */
 const FILES_AT_ONCE = 6;
 
 const MAX_CSV_BYTES = 64 * 1024 * 1024;
 
 const inflateRaw = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);
 
-/** data.binance.vision, or what stands in for it. */
+/** data.binance.vision, or a stand-in for it. */
 export interface BulkSource {
-  /** Through it goes each file, from its download until it is stored: all series share the memory. */
+  /** A place for each file from its download until it is stored: all series share the memory. */
   semaphore: Semaphore;
   /**
    * @returns undefined when there is no such file
@@ -51,27 +52,22 @@ interface Site {
   dispatcher: Dispatcher;
 }
 
-/** @param onWait told before each new try */
+/** @param onWait called before each retry */
 export function createBulkSource(env: Env, onWait: (message: string) => void): BulkSource {
   const site: Site = { baseUrl: env.bulkUrl, dispatcher: createDispatcher(env.httpsProxy) };
-  const persistently = <T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> =>
-    retry(work, {
-      signal,
-      isTransient: (error) => error instanceof TransientError,
-      onRetry: (error, delayMs) =>
-        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
-    });
   return {
     semaphore: createSemaphore(FILES_AT_ONCE),
-    download: (file, signal) => persistently(signal, () => downloadFile(site, file, signal)),
-    checksum: (file, signal) => persistently(signal, () => publishedChecksum(site, file, signal)),
+    download: (file, signal) =>
+      retryTransient(() => downloadFile(site, file, signal), { signal, onWait }),
+    checksum: (file, signal) =>
+      retryTransient(() => publishedChecksum(site, file, signal), { signal, onWait }),
     close: () => site.dispatcher.destroy(),
   };
 }
 
 /**
- * Downloads a file and holds it against its checksum before it is opened. Both are fetched once
- * more when they do not agree: after a re-publication the checksum can be the older one.
+ * Downloads a file and verifies its checksum before it is opened. On a mismatch both are fetched once
+ * more: after a republication the checksum can still be the old one.
  * @returns undefined when there is no such file
  * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
  */
@@ -91,7 +87,7 @@ async function downloadFile(
       return { csv: withoutHeader(await unzip(zip, file)), sha256 };
     }
     if (attempt === 2)
-      throw new BadFileError(file, 'its content does not agree with its CHECKSUM, twice');
+      throw new BadFileError(file, 'its content does not match its CHECKSUM, twice');
   }
 }
 
@@ -121,16 +117,16 @@ async function getBytes(
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
-      `Binance's bulk files are refused to this place (${status} at ${url}).`,
+      `Binance refuses bulk files to this location (${status} at ${url}).`,
       {
-        hint: 'Trying again does not help. --source rest asks the other interface; or use another network.',
+        hint: 'A retry does not help. Use --source rest, or another network.',
       },
     );
   }
   throw new TransientError(`${new URL(url).host} answered ${status} for ${file.name}.`);
 }
 
-/** Exactly one member, of the name that the file's own name promises. */
+/** Unzips the file's only member, whose name must match the file's. */
 async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
   const wanted = file.name.replace(/\.zip$/, '.csv');
   try {
@@ -146,7 +142,7 @@ async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
     const size = entry.uncompressedSize;
     const open = promisify(archive.openReadStream.bind(archive) as unknown as OpenEntry);
     const raw = await readAll(await open(entry, { decodeFileData: false }), entry.compressedSize);
-    // In one piece and off this thread: a stream would come back to it for every 16 KiB.
+    // In one piece and on another thread: a stream would return to this one for every 16 KiB.
     const csv =
       entry.compressionMethod === 0
         ? raw
@@ -154,11 +150,11 @@ async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
     if (csv.length !== size) throw new Error(`${csv.length} bytes, its directory says ${size}`);
     return csv;
   } catch (error) {
-    throw new BadFileError(file, `not the zip it should be: ${(error as Error).message}`);
+    throw new BadFileError(file, `not a valid zip: ${(error as Error).message}`);
   }
 }
 
-/** Its types are older than the option. */
+/** yauzl's types do not have the option yet. */
 type OpenEntry = (
   entry: yauzl.Entry,
   options: { decodeFileData: false },
@@ -172,14 +168,14 @@ async function readAll(stream: AsyncIterable<Buffer>, size: number): Promise<Buf
 }
 
 function firstEntry(archive: yauzl.ZipFile): Promise<yauzl.Entry> {
-  return new Promise((settle, reject) => {
-    archive.once('entry', settle);
+  return new Promise((resolve, reject) => {
+    archive.once('entry', resolve);
     archive.once('error', reject);
     archive.readEntry();
   });
 }
 
-/** USDT-M files have a header in newer ones only: candles begin with a digit. */
+/** Newer USDⓈ-M files begin with a header. Candles begin with a digit. */
 function withoutHeader(csv: Buffer): Buffer {
   const first = csv[0] ?? 0;
   if (first >= 48 && first <= 57) return csv;

@@ -10,7 +10,7 @@ export interface ListedSymbol {
   isTrading: boolean;
 }
 
-/** What is read of it. */
+/** The fields that are read. */
 interface ExchangeInfoSymbol {
   symbol: string;
   status: string;
@@ -20,13 +20,13 @@ interface ExchangeInfoSymbol {
   contractType?: string;
 }
 
-/** An exchange without a single symbol is a broken answer: it would delist everything. */
+/** An answer without symbols counts as broken: it would delist everything. */
 export function isExchangeInfo(body: unknown): body is { symbols: ExchangeInfoSymbol[] } {
   const symbols = (body as { symbols?: unknown } | null | undefined)?.symbols;
   return Array.isArray(symbols) && symbols.length > 0 && symbols.every(isSymbol);
 }
 
-/** One that cannot be read must not be left out: it would be taken for delisted. */
+/** A symbol that cannot be read must not be skipped: it would count as delisted. */
 function isSymbol(symbol: Partial<Record<keyof ExchangeInfoSymbol, unknown>> | null): boolean {
   const isText = (value: unknown) => typeof value === 'string';
   const isTextOrNone = (value: unknown) => value === undefined || isText(value);
@@ -36,9 +36,9 @@ function isSymbol(symbol: Partial<Record<keyof ExchangeInfoSymbol, unknown>> | n
   );
 }
 
-/** @returns nothing for a contract that ends */
+/** @returns no symbol for a contract with an end date */
 export function readListed(market: Market, symbol: ExchangeInfoSymbol): ListedSymbol[] {
-  // Quarterly contracts end; TRADIFI_PERPETUAL (stocks, metals) does not.
+  // TRADIFI_PERPETUAL (stocks, metals) has no end date either.
   if (market === 'usdm' && !symbol.contractType?.endsWith('PERPETUAL')) return [];
   const { baseAsset: base, quoteAsset: quote, marginAsset = quote } = symbol;
   return [

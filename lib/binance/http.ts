@@ -10,11 +10,11 @@ import {
 import { describeError, KlinekeepError } from '../base/mod.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
-/** Connects, asks and gives up after this long without an answer. */
+/** Time limit for connecting, and for a whole answer. */
 const TIMEOUT_MS = 15_000;
 const FILE_TIMEOUT_MS = 120_000;
 
-/** Connections for Binance: kept alive, all of them through the proxy where one is set. */
+/** Connections to Binance: kept alive, and through the proxy if one is set. */
 export function createDispatcher(proxy: string | undefined): Dispatcher {
   const options = { connections: 32, connect: { timeout: TIMEOUT_MS } };
   if (proxy === undefined) return new Agent(options);
@@ -27,8 +27,8 @@ export function createDispatcher(proxy: string | undefined): Dispatcher {
 }
 
 /**
- * A proxy that closes the connection fails the request. undici 7.29 takes that for a failure of a
- * used connection and connects again at once, without end.
+ * Makes a request fail when the proxy closes the connection. undici 7.29 takes that for a failure of
+ * a connection in use, and reconnects at once, without end.
  */
 function createPool(origin: URL | string, options: Pool.Options): Pool {
   const { connect } = options;
@@ -118,7 +118,7 @@ async function get<T>(
   }
 }
 
-/** undici takes no notice of a signal while a request waits for a connection. */
+/** undici ignores a signal while a request waits for a connection. */
 async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   let stop = () => {};
   const aborted = new Promise<never>((_, reject) => {
@@ -132,13 +132,13 @@ async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T
   }
 }
 
-/** Whether the server ended a connection that had served before. A GET may be sent again. */
+/** Whether the server closed a connection that had served before. Then a GET may be sent again. */
 function hadBeenIdle(error: unknown): boolean {
   if (!(error instanceof errors.SocketError)) return false;
   return error.message === 'other side closed' && (error.socket?.bytesRead ?? 0) > 0;
 }
 
-/** Whether our own side has closed the connections: Binance has nothing to do with it. */
+/** Whether this process has closed the connections itself. */
 function isClosed(error: unknown): boolean {
   return error instanceof errors.ClientDestroyedError || error instanceof errors.ClientClosedError;
 }

@@ -3,6 +3,6 @@ export { isShutOut, ShutOutError, TransientError, UnknownSymbolError } from './a
 export { BadFileError, type BulkContent, type BulkSource, createBulkSource } from './bulk.ts';
 export { type BulkFile, dayFile, fileNamed, hasDailyFiles, monthFile } from './bulk-files.ts';
 export type { ListedSymbol } from './exchange-info.ts';
-export { createPrivateLedger, type RequestLedger } from './ledger.ts';
+export type { Pause, SharedPauses } from './pauses.ts';
 export { createRestSource, type RawKline, type RestSource } from './rest.ts';
 export { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from './weights.ts';

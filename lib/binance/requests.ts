@@ -1,4 +1,4 @@
-import { type Env, retry } from '../base/mod.ts';
+import type { Env } from '../base/mod.ts';
 import type { Market } from '../market/mod.ts';
 import {
   BannedError,
@@ -9,50 +9,52 @@ import {
 } from './answer.ts';
 import { type Budget, type BudgetTotals, createBudget } from './budget.ts';
 import { createDispatcher, httpGet } from './http.ts';
-import type { RequestLedger } from './ledger.ts';
+import type { SharedPauses } from './pauses.ts';
+import { retryTransient } from './retry.ts';
 import { WEIGHT_PER_MINUTE } from './weights.ts';
 
 export interface RequestOptions {
-  ledger: RequestLedger;
+  /** Undefined where nothing can be written: then this run keeps its pauses to itself. */
+  pauses: SharedPauses | undefined;
   signal: AbortSignal;
-  /** Told when Binance makes us wait and before each new try. */
+  /** Called when Binance makes the run wait, and before each retry. */
   onWait: (message: string) => void;
 }
 
-/** Requests to Binance: each within the budget, over kept connections, asked again where that helps. */
+/** Requests to Binance: within the budget, over connections that are kept, retried where that helps. */
 export interface Requests {
   /**
-   * One good answer. A 429 is waited for, by all runs together, and asked again.
-   * @throws what checkAnswer and httpGet throw, but for RateLimitedError
+   * One good answer. After a 429 all runs wait, then the request is sent again.
+   * @throws what checkAnswer and httpGet throw, except RateLimitedError
    */
   get(market: Market, url: string, weight: number): Promise<HttpAnswer>;
-  /** One good answer as JSON; asked again, with growing waits, while it is not `isGood`. */
+  /** One good answer as JSON; requested again, with growing waits, until `isGood`. */
   getJson<T>(
     market: Market,
     path: string,
     weight: number,
     isGood: (body: unknown) => body is T,
   ): Promise<T>;
-  /** Does it again, with growing waits, while it fails with a TransientError. */
-  persistently<T>(work: () => Promise<T>): Promise<T>;
+  /** Calls `work` again, with growing waits, while it fails with a TransientError. */
+  retry<T>(work: () => Promise<T>): Promise<T>;
   /** @param offsetMs what to add to performance.now() for the exchange's clock, Unix ms */
   setClock(market: Market, offsetMs: number): void;
   totals(): Partial<Record<Market, BudgetTotals>>;
   close(): Promise<void>;
 }
 
-export function createRequests(env: Env, { ledger, signal, onWait }: RequestOptions): Requests {
+export function createRequests(env: Env, { pauses, signal, onWait }: RequestOptions): Requests {
   const dispatcher = createDispatcher(env.httpsProxy);
   const clockOffsetsMs = new Map<Market, number>();
   const budgets = new Map<Market, Budget>();
 
-  const budgetOf = (market: Market): Budget => {
+  const budgetFor = (market: Market): Budget => {
     let budget = budgets.get(market);
     if (!budget) {
       budget = createBudget({
         market,
         allowance: Math.floor((WEIGHT_PER_MINUTE[market] * env.weightPercent) / 100),
-        ledger,
+        pauses,
         nowMs: () => (clockOffsetsMs.get(market) ?? performance.timeOrigin) + performance.now(),
         signal,
         onWait,
@@ -63,35 +65,28 @@ export function createRequests(env: Env, { ledger, signal, onWait }: RequestOpti
   };
 
   const get: Requests['get'] = async (market, url, weight) => {
-    const budget = budgetOf(market);
+    const budget = budgetFor(market);
     while (true) {
-      const settle = await budget.spend(weight);
-      let usedWeight: number | undefined;
+      const reportUsed = await budget.spend(weight);
       try {
         const answer = await httpGet(url, dispatcher, signal, env.timeoutMs);
-        usedWeight = Number(answer.headers['x-mbx-used-weight-1m']) || undefined;
+        const usedWeight = Number(answer.headers['x-mbx-used-weight-1m']);
+        if (usedWeight > 0) reportUsed(usedWeight);
         checkAnswer(answer, url, Date.now());
         return answer;
       } catch (error) {
-        if (error instanceof BannedError) await budget.pause(error.untilMs - Date.now(), true);
+        if (error instanceof BannedError)
+          await budget.pause({ pauseMs: error.untilMs - Date.now(), isBan: true });
         if (!(error instanceof RateLimitedError)) throw error;
-        await budget.pause(error.pauseMs, false);
-      } finally {
-        settle(usedWeight);
+        await budget.pause({ pauseMs: error.pauseMs, isBan: false });
       }
     }
   };
 
-  const persistently: Requests['persistently'] = (work) =>
-    retry(work, {
-      signal,
-      isTransient: (error) => error instanceof TransientError,
-      onRetry: (error, delayMs) =>
-        onWait(`${(error as Error).message} Trying again in ${(delayMs / 1000).toFixed(1)} s`),
-    });
+  const retry: Requests['retry'] = (work) => retryTransient(work, { signal, onWait });
 
   const getJson: Requests['getJson'] = (market, path, weight, isGood) =>
-    persistently(async () => {
+    retry(async () => {
       const { body } = await get(market, `${baseUrl(env, market)}/${path}`, weight);
       const parsed = parseJson(body);
       if (isGood(parsed)) return parsed;
@@ -103,7 +98,7 @@ export function createRequests(env: Env, { ledger, signal, onWait }: RequestOpti
   return {
     get,
     getJson,
-    persistently,
+    retry,
     setClock: (market, offsetMs) => clockOffsetsMs.set(market, offsetMs),
     totals: () =>
       Object.fromEntries([...budgets].map(([market, budget]) => [market, budget.totals])),
@@ -111,7 +106,7 @@ export function createRequests(env: Env, { ledger, signal, onWait }: RequestOpti
   };
 }
 
-/** @returns undefined when it is no JSON */
+/** @returns undefined when it is not JSON */
 function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);

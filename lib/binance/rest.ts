@@ -8,22 +8,22 @@ import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.t
 import { baseUrl, createRequests, type RequestOptions } from './requests.ts';
 import { EXCHANGE_INFO_WEIGHT, klinesWeight, TIME_WEIGHT } from './weights.ts';
 
-/** A kline as Binance sends it: 12 fields, decimals as strings. Not checked yet. */
+/** A kline as Binance sends it, not checked: 12 fields, decimals as strings. */
 export type RawKline = readonly unknown[];
 
 export interface RestSource {
-  /** The exchange's own clock, Unix ms. Asked once a market, then carried on from there. */
+  /** The exchange's clock, Unix ms. Requested once for each market, then continued by ours. */
   serverTimeMs(market: Market): Promise<number>;
-  /** Everything listed on the market (usdm: perpetuals only), or the one symbol that is named. */
+  /** All symbols listed on the market (usdm: perpetuals only), or only the given one. */
   symbols(market: Market, exchangeSymbol?: string): Promise<ListedSymbol[]>;
   /** When the first 1m candle of a symbol opened, Unix ms; undefined: there is none yet. */
   firstOpenMs(market: Market, exchangeSymbol: string): Promise<number | undefined>;
   /**
-   * One page: candles that open in `range`, oldest first, `limit` at most. The last one may be
-   * still forming.
+   * One page: candles that open in `range`, oldest first, at most `limit`. The last one may still
+   * be forming.
    */
   klines(page: KlinesPage): Promise<RawKline[]>;
-  /** What was asked of each market so far. */
+  /** What was spent on each market so far. */
   totals(): Partial<Record<Market, BudgetTotals>>;
   close(): Promise<void>;
 }
@@ -34,11 +34,11 @@ export interface KlinesPage {
   interval: Interval;
   range: TimeRange;
   limit: number;
-  /** Before each request, repeated ones too. */
+  /** Called before each request, retries included. */
   onRequest?: (() => void) | undefined;
 }
 
-/** ccxt's raw endpoints with decimals left as strings, over our own transport and error rules. */
+/** ccxt's raw endpoints, which leave decimals as strings, over our own transport and error rules. */
 export function createRestSource(env: Env, options: RequestOptions): RestSource {
   const requests = createRequests(env, options);
   const exchanges = new Map<Market, binance>();
@@ -118,7 +118,7 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
         endTime: range.toMs - 1,
         limit,
       };
-      const ask = async (): Promise<RawKline[]> => {
+      const request = async (): Promise<RawKline[]> => {
         onRequest?.();
         const exchange = exchangeFor(market);
         const rows = await (market === 'spot'
@@ -128,12 +128,12 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
       };
-      return await requests.persistently(async () => {
+      return await requests.retry(async () => {
         try {
-          return await ask();
+          return await request();
         } catch (error) {
-          // Whoever asks is registered: before it is given up, the exchange may say so twice.
-          if (error instanceof UnknownSymbolError) return await ask();
+          // The symbol is registered, so one such answer is not believed.
+          if (error instanceof UnknownSymbolError) return await request();
           throw error;
         }
       });
@@ -145,11 +145,11 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
 
 type Fetch = (url: string) => Promise<unknown>;
 
-/** ccxt takes 0.4 s to load: only here, and through require, which is twice as fast as import. */
+/** ccxt takes 0.4 s to load, so it is loaded only here, by require, which is twice as fast as import. */
 function createExchange(env: Env, fetchImplementation: Fetch): binance {
   const { binance: Binance } = createRequire(import.meta.url)('ccxt') as typeof import('ccxt');
   const exchange = new Binance({
-    // Our own budget counts what other runs and programs spend too.
+    // Our budget also counts what other programs spend.
     enableRateLimit: false,
     maxRetriesOnFailure: 0,
   });

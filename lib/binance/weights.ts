@@ -14,7 +14,7 @@ export const WEIGHT_PER_MINUTE: Record<Market, number> = { spot: 6000, usdm: 240
  */
 export const PAGE_SIZE: Record<Market, number> = { spot: 1000, usdm: 499 };
 
-/** What a page of so many candles costs. */
+/** The weight of a page of `limit` candles. */
 export function klinesWeight(market: Market, limit: number): number {
   if (market === 'spot') return 2;
   if (limit < 100) return 1;
@@ -22,6 +22,6 @@ export function klinesWeight(market: Market, limit: number): number {
   return limit <= 1000 ? 5 : 10;
 }
 
-/** What the lists and the clock cost. */
+/** The weight of the clock and the symbol lists. */
 export const TIME_WEIGHT = 1;
 export const EXCHANGE_INFO_WEIGHT: Record<Market, number> = { spot: 20, usdm: 1 };

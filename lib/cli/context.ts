@@ -3,7 +3,7 @@ import type { BulkSource, RestSource } from '../binance/mod.ts';
 import type { Database } from '../postgres/mod.ts';
 import {
   closeRun,
-  createRequestLedger,
+  createSharedPauses,
   type Klines,
   openKlines,
   openRun,
@@ -75,10 +75,10 @@ export function createContext(
   });
   const rest = once(async () => {
     const { sql, notesRuns } = await database.get();
-    const { createPrivateLedger, createRestSource } = await import('../binance/mod.ts');
+    const { createRestSource } = await import('../binance/mod.ts');
     return createRestSource(env, {
-      // A role that can only read cannot share the request budget.
-      ledger: notesRuns ? createRequestLedger(sql) : createPrivateLedger(),
+      // A role that only reads cannot share pauses.
+      pauses: notesRuns ? createSharedPauses(sql) : undefined,
       signal: signals.signal,
       onWait: log.warn,
     });

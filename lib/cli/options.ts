@@ -10,7 +10,7 @@ import {
   parseSymbol,
   type SymbolName,
 } from '../market/mod.ts';
-import type { InstrumentChoice } from '../store/mod.ts';
+import type { InstrumentFilter } from '../store/mod.ts';
 
 const text = z.string();
 
@@ -61,10 +61,10 @@ export function readSymbols(
   const symbols: SymbolName[] = [];
   for (const word of words.flatMap((each) => each.split(','))) {
     const parsed = parseSymbol(word.trim(), market);
-    if (typeof parsed === 'string') {
+    if ('wanted' in parsed) {
       context.addIssue({
         code: 'custom',
-        message: `${JSON.stringify(word)} is not a symbol; wanted ${parsed}`,
+        message: `${JSON.stringify(word)} is not a symbol; wanted ${parsed.wanted}`,
       });
     } else if (!symbols.some((s) => s.market === parsed.market && anyName(s) === anyName(parsed))) {
       symbols.push(parsed);
@@ -88,7 +88,7 @@ export const filterOptions = {
   interval: intervalOption.optional(),
 };
 
-export interface Filter extends InstrumentChoice {
+export interface Filter extends InstrumentFilter {
   interval: Interval | undefined;
 }
 

@@ -1,35 +1,33 @@
 /** Copies the candles of another program's table into the store. */
 import type postgres from 'postgres';
 import { KlinekeepError } from '../base/mod.ts';
-import type { Series } from '../market/mod.ts';
-import { runSql, type Session, SqlText, streamSql } from '../postgres/mod.ts';
 import {
-  encoderFor,
-  ensureTable,
-  type KlineEncoder,
-  lockedTransaction,
-  type Page,
-  stage,
-  storeRejected,
-} from '../store/mod.ts';
-import type { RowSource } from './adopt-columns.ts';
-import type { ForeignTable } from './adopt-source.ts';
-import { assertSpacing } from './adopt-spacing.ts';
+  addSteps,
+  INTERVALS,
+  type Interval,
+  rangeValues,
+  type Series,
+  type TimeRange,
+} from '../market/mod.ts';
+import { type Database, runSql, type Session, SqlText, streamSql } from '../postgres/mod.ts';
+import { encoderFor, ensureTable, lockedTransaction, stage, storeRejected } from '../store/mod.ts';
+import { type FieldMap, planRows } from './adopt-columns.ts';
+import type { ForeignTable } from './adopt-table.ts';
 
-/** Binance's first candle opened in 2017: what is older is no time in ms or µs. */
+/** Binance's first candle opened in 2017: an earlier number is not a time in ms or µs. */
 const FIRST_MS = Date.UTC(2017, 0, 1);
 const ROWS_PER_PAGE = 20_000;
 const ROWS_PER_BATCH = 2_000;
-/** Rejected rows that are kept of one table: enough to see what is wrong with it. */
-const MAX_KEPT = 10_000;
+/** Rejected rows that are stored of one table: enough to see what is wrong with it. */
+const MAX_REJECTED = 10_000;
 
 export interface AdoptCounts {
   /** Rows of the table that belong to the series. */
   rows: number;
   inserted: number;
-  /** Stored already, with the same values. */
+  /** Stored before, with the same values. */
   equal: number;
-  /** Stored already, with other values: what is stored stays. */
+  /** Stored before, with other values, which stay. */
   different: number;
   /** Rows with the open time of another row; the latest counts. */
   duplicates: number;
@@ -37,7 +35,7 @@ export interface AdoptCounts {
   rejected: number;
   /** Rows whose candle has not closed yet: left out. */
   forming: number;
-  /** Only in the comparison: neither tier has the candle. */
+  /** Candles that neither tier had before. */
   missing: number;
   /** Open time of the first candle that differs, Unix ms. */
   firstDifferentMs: number | undefined;
@@ -45,160 +43,167 @@ export interface AdoptCounts {
   reasons: string[];
 }
 
-export interface AdoptListener {
-  onRows?: (rows: number, untilMs: number) => void;
-}
-
 export interface AdoptWork {
-  /** Holds the instrument's lock, or is to compare only. */
+  database: Database;
+  /** Holds the instrument's lock, unless it only compares. */
   session: Session;
-  /** A connection of its own: the rows are read while the page before is stored. */
-  reader: postgres.Sql;
   series: Series;
-  source: ForeignTable;
-  plan: RowSource;
+  table: ForeignTable;
+  map: FieldMap;
   /** The exchange's clock, Unix ms: candles that close later are left out. */
   nowMs: number;
   signal: AbortSignal;
-  /** Store candles; false: compare with what is stored. */
+  /** True: stores candles. False: compares with what is stored. */
   writes: boolean;
-  listener?: AdoptListener;
+  onNote?: (note: string) => void;
+  onRows: (rows: number, untilMs: number) => void;
 }
 
 /**
- * Reads the whole table through the reader that every candle goes through, page by page, and stores
- * what neither tier has, or only compares. Each page is a transaction: a run that is killed is run again.
- * @throws KlinekeepError (65) when the table has no rows, or candles of another interval
+ * Reads the whole table, page by page, through the reader of all candles, and stores those that
+ * neither tier has, or only compares. Each page is one transaction, so a run that is killed can be
+ * run again.
+ * @throws KlinekeepError (65) when the table has no rows, candles of another interval, or columns
+ * that cannot be read
  */
 export async function copyCandles(work: AdoptWork): Promise<AdoptCounts> {
-  const total = noCounts();
-  for await (const { csv, rows } of readPages(work)) {
-    work.signal.throwIfAborted();
-    const page: Page = {
-      asked: { fromMs: FIRST_MS, toMs: Math.max(FIRST_MS, work.nowMs) },
-      csv,
-      askedAtMs: work.nowMs,
-      source: `table ${work.source.quoted}`,
-    };
-    const counts = await takePage(work, page, total.rejected);
-    total.rows += rows;
-    total.forming += rows - counts.read - counts.rejected;
-    for (const name of ['inserted', 'equal', 'different', 'duplicates', 'missing'] as const)
-      total[name] += counts[name];
-    total.rejected += counts.rejected;
-    total.firstDifferentMs ??= counts.firstDifferentMs;
-    total.reasons = [...new Set([...total.reasons, ...counts.reasons])].slice(0, 3);
-    work.listener?.onRows?.(rows, counts.untilMs);
-  }
-  if (total.rows === 0) {
-    throw new KlinekeepError('data', `${work.source.quoted} has no rows to copy.`, {
-      hint: work.plan.notes.join('\n'),
-    });
-  }
-  return total;
-}
-
-function noCounts(): AdoptCounts {
-  return {
-    ...{ rows: 0, inserted: 0, equal: 0, different: 0, duplicates: 0 },
-    ...{ rejected: 0, forming: 0, missing: 0, firstDifferentMs: undefined, reasons: [] },
+  const { table, series, map, signal, onNote, onRows } = work;
+  const plan = planRows(table.columns, series, map);
+  for (const note of plan.notes) onNote?.(note);
+  const total: AdoptCounts = {
+    rows: 0,
+    inserted: 0,
+    equal: 0,
+    different: 0,
+    duplicates: 0,
+    rejected: 0,
+    forming: 0,
+    missing: 0,
+    firstDifferentMs: undefined,
+    reasons: [],
   };
+  // On a connection of its own, so that rows are read while the page before is stored.
+  const reader = work.database.openSession();
+  try {
+    const values = { ...plan.values, table: new SqlText(table.quoted) };
+    for await (const lines of readPages(reader, values, series.interval)) {
+      signal.throwIfAborted();
+      onRows(lines.length, await takePage(work, lines, total));
+    }
+  } finally {
+    await reader.end({ timeout: 5 });
+  }
+  if (total.rows > 0) return total;
+  throw new KlinekeepError('data', `${table.quoted} has no rows to copy.`, {
+    hint: plan.notes.join('\n'),
+  });
 }
 
-/** Pages of rows; rows of one open time are never parted. */
-async function* readPages({ reader, series, source, plan }: AdoptWork) {
-  const batches = streamSql<{ open_time_text: string; line: string }>(
-    reader,
-    'download/adopted_rows.sql',
-    { ...rowValues(plan), table: new SqlText(source.quoted) },
-    ROWS_PER_BATCH,
-  );
+/** Pages of lines. Rows of one open time stay on one page, unless they are very many. */
+async function* readPages(
+  reader: postgres.Sql,
+  values: Record<string, SqlText>,
+  interval: Interval,
+): AsyncGenerator<string[]> {
+  const file = 'download/adopted_rows.sql';
+  type Row = { open_time_text: string; line: string };
   let lines: string[] = [];
-  let last: string | undefined;
-  let isFirst = true;
-  const page = () => ({ csv: Buffer.from(lines.join('\n')), rows: lines.length });
-  for await (const rows of batches) {
-    if (isFirst)
+  let lastTime: string | undefined;
+  for await (const rows of streamSql<Row>(reader, file, values, ROWS_PER_BATCH)) {
+    if (lastTime === undefined)
       assertSpacing(
         rows.map((row) => Number(row.open_time_text)),
-        series.interval,
+        interval,
       );
-    isFirst = false;
     for (const { open_time_text: time, line } of rows) {
-      if (lines.length >= ROWS_PER_PAGE && (time !== last || lines.length >= 2 * ROWS_PER_PAGE)) {
-        yield page();
+      const isFull = lines.length >= ROWS_PER_PAGE;
+      if (isFull && (time !== lastTime || lines.length >= 2 * ROWS_PER_PAGE)) {
+        yield lines;
         lines = [];
       }
       lines.push(line);
-      last = time;
+      lastTime = time;
     }
   }
-  if (lines.length > 0) yield page();
+  if (lines.length > 0) yield lines;
 }
 
-function rowValues({ open_time, line, filter, order, newest }: RowSource) {
-  return { open_time, line, filter, order, newest };
+/**
+ * Checks that rows are as far apart as candles of the interval: 1m candles stored as 1h would
+ * look like candles off the grid.
+ * @param openTimes of the first rows, in order, Unix ms
+ * @throws KlinekeepError (65) when most of them are as far apart as those of another interval
+ */
+function assertSpacing(openTimes: readonly number[], interval: Interval): void {
+  const times = [...new Set(openTimes)].filter(Number.isFinite);
+  const countNeighbours = (each: Interval) =>
+    times.filter((time, index) => times[index + 1] === addSteps(each, time, 1)).length;
+  const found = INTERVALS.find((each) => countNeighbours(each) * 2 > times.length - 1);
+  if (found === undefined || found === interval) return;
+  throw new KlinekeepError('data', `Its candles are ${found} apart; --interval says ${interval}.`, {
+    hint: `Give --interval ${found}, or the table that holds ${interval}.`,
+  });
 }
 
-interface PageResult extends Omit<AdoptCounts, 'rows' | 'forming'> {
-  /** Rows that are closed candles. */
-  read: number;
-  untilMs: number;
-}
-
-async function takePage(work: AdoptWork, page: Page, rejectedBefore: number): Promise<PageResult> {
-  const { session, series, writes } = work;
-  const encoder = encoderFor(series, page);
-  const take = async (tx: postgres.TransactionSql) => {
-    // The planner knows nothing of rows that have just come, and would compare each with each.
+/** Stores or compares one page, and adds its counts to `total`. @returns its last open time, Unix ms */
+async function takePage(
+  { session, series, table, nowMs, writes }: AdoptWork,
+  lines: readonly string[],
+  total: AdoptCounts,
+): Promise<number> {
+  const source = `table ${table.quoted}`;
+  const encoder = encoderFor(series, {
+    asked: { fromMs: FIRST_MS, toMs: Math.max(FIRST_MS, nowMs) },
+    csv: Buffer.from(lines.join('\n')),
+    askedAtMs: nowMs,
+    source,
+  });
+  const mergePage = async (tx: postgres.TransactionSql) => {
+    // The planner has no statistics of the staged rows, and would compare each with each.
     await tx`set local enable_nestloop = off`;
     await runSql(tx, 'store/create_staging.sql');
     await stage(tx, encoder);
     if (writes) {
-      const kept = encoder.rejected.slice(0, Math.max(0, MAX_KEPT - rejectedBefore));
-      await storeRejected(tx, series, page.source, kept);
+      const stored = encoder.rejected.slice(0, Math.max(0, MAX_REJECTED - total.rejected));
+      await storeRejected(tx, series, source, stored);
     }
-    return await merge(tx, series, writes);
+    return await mergeStaged(tx, series, writes);
   };
   if (writes) await ensureTable(session, series.instrument);
   const merged = writes
-    ? await lockedTransaction(session, series.instrument.id, '', take)
-    : ((await session.begin(take)) as Awaited<ReturnType<typeof merge>>);
-  return { ...merged, ...describeRead(encoder) };
+    ? await lockedTransaction(session, series.instrument.id, '', mergePage)
+    : ((await session.begin(mergePage)) as Merged | undefined);
+
+  total.rows += lines.length;
+  total.rejected += encoder.rejectedCount;
+  total.forming += lines.length - encoder.count - encoder.rejectedCount;
+  const reasons = encoder.rejected.slice(0, 100).map(({ reason }) => reason);
+  total.reasons = [...new Set([...total.reasons, ...reasons])].slice(0, 3);
+  if (!merged) return 0;
+  for (const name of ['inserted', 'equal', 'different', 'duplicates', 'missing'] as const)
+    total[name] += merged.counts[name];
+  total.firstDifferentMs ??= merged.counts.first_different?.getTime();
+  return merged.range.toMs;
 }
 
-function describeRead(encoder: KlineEncoder) {
-  return {
-    read: encoder.count,
-    rejected: encoder.rejectedCount,
-    reasons: [...new Set(encoder.rejected.slice(0, 100).map(({ reason }) => reason))],
+interface Merged {
+  counts: Record<'inserted' | 'equal' | 'different' | 'duplicates' | 'missing', number> & {
+    first_different: Date | null;
   };
+  range: TimeRange;
 }
 
-async function merge(
+/** @returns undefined when no candle is staged */
+async function mergeStaged(
   tx: postgres.TransactionSql,
-  { instrument, interval }: Series,
+  series: Series,
   writes: boolean,
-) {
-  const [range] = await tx`
+): Promise<Merged | undefined> {
+  const [staged] = await tx`
     select min(open_time) as from_time, max(open_time) as to_time from staged_klines`;
-  const none = { inserted: 0, missing: 0, equal: 0, different: 0, duplicates: 0 };
-  if (!range?.from_time) return { ...none, firstDifferentMs: undefined, untilMs: 0 };
-  const [row] = await runSql<typeof none & { first_different: Date | null }>(
-    tx,
-    'download/merge_adopted.sql',
-    {
-      instrument_id: instrument.id,
-      interval,
-      from_time: range.from_time,
-      to_time: range.to_time,
-      writes: String(writes),
-    },
-  );
-  const { first_different, ...counts } = row ?? { ...none, first_different: null };
-  return {
-    ...counts,
-    firstDifferentMs: first_different?.getTime(),
-    untilMs: range.to_time.getTime() as number,
-  };
+  if (!staged?.from_time) return undefined;
+  const range = { fromMs: staged.from_time.getTime(), toMs: staged.to_time.getTime() };
+  const values = { ...rangeValues(series, range), writes: String(writes) };
+  const [counts] = await runSql<Merged['counts']>(tx, 'download/merge_adopted.sql', values);
+  return counts && { counts, range };
 }

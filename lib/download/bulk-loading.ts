@@ -15,31 +15,33 @@ import {
 } from '../market/mod.ts';
 import type { Session } from '../postgres/mod.ts';
 import {
+  addCounts,
   leftAlone,
+  NOTHING_STORED,
   type PageCounts,
   recordLoadedFile,
   type StoreCounts,
   storePage,
 } from '../store/mod.ts';
-import { addCounts, type Download } from './pages.ts';
+import type { Download } from './pages.ts';
 
 export interface BulkDownload extends Download {
   bulk: BulkSource;
-  /** Opens a second session that writes under the same lock, if there is room for one. */
+  /** Opens a second session that writes under the same lock; none if no connection is free. */
   openHelper: () => Promise<Session[]>;
-  /** Told of each file that is there and was not loaded, or not all of it, and why. */
+  /** Called for each published file that was not loaded, or not in full, with the reason. */
   onBadFile: (error: Error) => void;
 }
 
-/** Files of a series that are downloaded while one is being stored. */
+/** Files of a series that are downloaded while one is stored. */
 const AHEAD = 3;
 
 /**
- * Stores files, each in one transaction, while the next ones are downloaded. Two at a time: one
- * server process takes a file about as fast as this one reads it.
- * @param loaded those that were loaded before, by name
- * @param missing what is to be settled by them
- * @returns `complete`: the ranges of which every candle is stored now
+ * Stores files, each in one transaction, while the next ones are downloaded. Two at a time, because
+ * a server process stores a file about as fast as this one reads it.
+ * @param loaded SHA-256 of files that were loaded before, by name
+ * @param missing the ranges for which the files are loaded
+ * @returns `complete`: ranges in which every candle is stored now
  */
 export async function loadFiles(
   download: BulkDownload,
@@ -47,39 +49,27 @@ export async function loadFiles(
   loaded: ReadonlyMap<string, { sha256: string }>,
   missing: readonly TimeRange[],
 ): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
-  // Whatever ends this, a failure too, gives back the places that its files hold in the gate.
+  const { session, series } = download;
+  // On any end, failures included, its files must give back their places in the gate.
   const end = new AbortController();
-  try {
-    const signal = AbortSignal.any([download.signal, end.signal]);
-    return await storeFiles({ ...download, signal }, files, loaded, missing);
-  } finally {
-    end.abort();
-  }
-}
-
-async function storeFiles(
-  download: BulkDownload,
-  files: readonly BulkFile[],
-  loaded: ReadonlyMap<string, { sha256: string }>,
-  missing: readonly TimeRange[],
-): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
-  const { session, series, signal } = download;
+  const signal = AbortSignal.any([download.signal, end.signal]);
+  const sessions = files.length > 1 ? [session, ...(await download.openHelper())] : [session];
   const complete: TimeRange[] = [];
-  let counts: StoreCounts = { inserted: 0, revised: 0, rejected: 0 };
+  let counts: StoreCounts = NOTHING_STORED;
   let done = 0;
-  const lanes = files.length > 1 ? [session, ...(await download.openHelper())] : [session];
-  await inParallel(downloadAhead(download, files), lanes.length, async (arrival) => {
-    const { file, content, leave } = await arrival;
+  const pending = downloadAhead({ ...download, signal }, files);
+  await inParallel(pending, sessions.length, async (next) => {
+    const { file, content, leave } = await next;
     signal.throwIfAborted();
     done += 1;
     if (!content) return leave();
-    const lane = lanes.pop() as Session;
+    const free = sessions.pop() as Session;
     const wanted = sinceListing(series, file.range);
     const stored = await storeFile(
-      { ...download, session: lane },
+      { ...download, session: free },
       { file, wanted, content, before: loaded.get(file.name)?.sha256 },
     );
-    lanes.push(lane);
+    sessions.push(free);
     leave();
     counts = addCounts(counts, stored);
     if (stored.isComplete) complete.push(wanted);
@@ -89,21 +79,20 @@ async function storeFiles(
       counts: stored,
       files: { done, total: files.length },
     });
-  });
+  }).finally(() => end.abort());
   return { counts, complete: complete.sort((a, b) => a.fromMs - b.fromMs) };
 }
 
-/** Without what opens before the listing: there is none, whatever a file says. */
+/** The range from the listing on: no candle opened before it, even if a file has some. */
 function sinceListing({ instrument, interval }: Series, range: TimeRange): TimeRange {
   const listedMs = floorToGrid(interval, instrument.listedAtMs ?? 0);
   return { fromMs: Math.min(Math.max(range.fromMs, listedMs), range.toMs), toMs: range.toMs };
 }
 
 /**
- * Stores a file and writes down that it is loaded. One that was published anew is not written
- * down as long as some of its candles are archived: those stay as they are, and it is to be asked
- * for again when they are restored.
- * @param before SHA-256 of what was loaded of it before
+ * Stores a file and records it as loaded. A republished file is not recorded while some of its
+ * candles are archived: these stay unchanged, and the file must be loaded again once they are restored.
+ * @param before SHA-256 of the version that was loaded before
  */
 async function storeFile(
   { session, series, source, onBadFile }: BulkDownload,
@@ -122,56 +111,56 @@ async function storeFile(
     askedAtMs: await source.serverTimeMs(series.instrument.market),
     source: file.name,
     alongside: async (tx, rows, isStaged) => {
-      const isNew = before !== undefined && before !== content.sha256;
+      const isRepublished = before !== undefined && before !== content.sha256;
       const left =
-        isNew && isStaged ? await leftAlone(tx, series, file) : { archived: 0, lacking: 0 };
+        isRepublished && isStaged ? await leftAlone(tx, series, file) : { archived: 0, lacking: 0 };
       if (left.lacking > 0)
-        notes.push(`lacks ${formatCount(left.lacking)} candles that are stored; they stay`);
+        notes.push(`${formatCount(left.lacking)} stored candles are missing in it; they stay`);
       if (left.archived > 0)
         notes.push(
-          `${formatCount(left.archived)} candles of its range are archived and stay as they were; ` +
-            'restore them and --refresh again',
+          `${formatCount(left.archived)} candles of its range are archived and stay unchanged; ` +
+            'restore them and run --refresh again',
         );
       else await recordLoadedFile(tx, series, file, content.sha256, rows);
     },
   });
   for (const note of notes)
-    onBadFile(new KlinekeepError('data', `${file.name}, published anew: ${note}.`));
+    onBadFile(new KlinekeepError('data', `${file.name} was republished: ${note}.`));
   return counts;
 }
 
-interface Arrival {
+interface DownloadedFile {
   file: BulkFile;
   content: BulkContent | undefined;
-  /** To be called when the file is stored. */
+  /** Must be called when the file is stored. */
   leave: () => void;
 }
 
-/** Downloads files in their order, some of them ahead of who takes them. */
+/** Downloads files in their order, some of them ahead. */
 function* downloadAhead(
   download: BulkDownload,
   files: readonly BulkFile[],
-): Generator<Promise<Arrival>> {
-  const ahead: Promise<Arrival>[] = [];
+): Generator<Promise<DownloadedFile>> {
+  const ahead: Promise<DownloadedFile>[] = [];
   for (const file of files) {
-    const arrival = arriveOf(download, file);
-    arrival.catch(() => {});
-    ahead.push(arrival);
-    if (ahead.length > AHEAD) yield ahead.shift() as Promise<Arrival>;
+    const pending = enterAndDownload(download, file);
+    pending.catch(() => {});
+    ahead.push(pending);
+    if (ahead.length > AHEAD) yield ahead.shift() as Promise<DownloadedFile>;
   }
   yield* ahead;
 }
 
 /**
- * Files enter the gate in their order, so the one that is stored next is never behind another of
- * its own series: no series waits for what only another one can give.
+ * Files enter the gate in their order, so the file that is stored next never waits behind another
+ * one of its series, and no two series wait for each other.
  */
-async function arriveOf(download: BulkDownload, file: BulkFile): Promise<Arrival> {
+async function enterAndDownload(download: BulkDownload, file: BulkFile): Promise<DownloadedFile> {
   const leave = await download.bulk.semaphore.acquire(download.signal);
   return { file, content: await downloadOrSkip(download, file), leave };
 }
 
-/** A file that is not there, or not as it should be, leaves its candles to others. */
+/** @returns undefined when the file is missing, or was reported as bad: other sources may have its candles */
 export async function downloadOrSkip(
   { bulk, signal, onBadFile }: BulkDownload,
   file: BulkFile,

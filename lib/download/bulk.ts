@@ -5,23 +5,25 @@ import {
   countAllSlots,
   countSlots,
   type Interval,
+  type Series,
   subtractRanges,
   type TimeRange,
 } from '../market/mod.ts';
-import { fetchableRanges, loadedFiles, type StoreCounts } from '../store/mod.ts';
+import { addCounts, loadedFiles, NOTHING_STORED, type StoreCounts } from '../store/mod.ts';
 import { type BulkDownload, loadFiles } from './bulk-loading.ts';
-import { addCounts } from './pages.ts';
+import { findFetchable } from './download.ts';
 
-/** What bulk files brought, and what they left. */
+/** The result of loading bulk files. */
 export interface BulkResult {
   counts: StoreCounts;
+  /** Still missing, oldest first. */
   missing: TimeRange[];
 }
 
 /**
- * Fills what is missing from bulk files: months first, then the days that are still short. What
- * no file has is left for REST. A file is stored whole, also what of it was not asked for: so one
- * that is written down as loaded has nothing more for anyone.
+ * Loads missing candles from bulk files: months first, then the days that still miss some. A file is
+ * always stored in full, even where only a part was requested, so that a file recorded as loaded
+ * never needs to be read again.
  * @param missing ranges of the grid, oldest first
  */
 export async function loadBulk(
@@ -32,28 +34,22 @@ export async function loadBulk(
   const { instrument, interval } = series;
   const todayMs = startOfDay(await source.serverTimeMs(instrument.market));
   const loaded = await loadedFiles(session, series);
-  let result: BulkResult = {
-    counts: { inserted: 0, revised: 0, rejected: 0 },
-    missing: [...missing],
-  };
-
-  for (const rung of [monthsShort, daysShort]) {
-    const files = rung(download, result.missing, todayMs).filter(
-      // A file that was loaded has no more for us, unless most of it is gone since.
-      (file) => !loaded.has(file.name) || isMostlyMissing(interval, result.missing, file.range),
+  let counts: StoreCounts = NOTHING_STORED;
+  let left = [...missing];
+  for (const findFiles of [findMonthFiles, findDayFiles]) {
+    const files = findFiles(series, left, todayMs).filter(
+      // A loaded file has no more candles, unless most of its candles were deleted since.
+      (file) => !loaded.has(file.name) || isMostlyMissing(interval, left, file.range),
     );
     if (files.length === 0) continue;
-    const { counts, complete } = await loadFiles(download, files, loaded, result.missing);
-    const left: TimeRange[] = [];
-    for (const range of subtractRanges(result.missing, complete)) {
-      for (const each of await fetchableRanges(session, series, range)) left.push(each);
-    }
-    result = { counts: addCounts(result.counts, counts), missing: left };
+    const result = await loadFiles(download, files, loaded, left);
+    counts = addCounts(counts, result.counts);
+    left = await findFetchable(download, subtractRanges(left, result.complete));
   }
-  return result;
+  return { counts, missing: left };
 }
 
-/** Loads those files again, whole, whose published checksum is another one by now. */
+/** Loads files again, in full, whose published checksum has changed. */
 export async function refreshBulk(download: BulkDownload, range: TimeRange): Promise<StoreCounts> {
   const { session, series, bulk, signal } = download;
   const changed: BulkFile[] = [];
@@ -67,43 +63,37 @@ export async function refreshBulk(download: BulkDownload, range: TimeRange): Pro
   return (await loadFiles(download, changed, loaded, [])).counts;
 }
 
-/** Month files: where most of a month is missing and the month is over. */
-function monthsShort(
-  { series }: BulkDownload,
+/** The files of past months of which most is missing. */
+function findMonthFiles(
+  { instrument, interval }: Series,
   missing: readonly TimeRange[],
   todayMs: number,
 ): BulkFile[] {
-  const { instrument, interval } = series;
-  const files: BulkFile[] = [];
-  for (const monthMs of startsIn(missing, startOfMonthMs, nextMonthMs)) {
-    const file = monthFile(instrument, interval, monthMs);
-    if (file.range.toMs <= todayMs && isMostlyMissing(interval, missing, file.range))
-      files.push(file);
-  }
-  return files;
+  return listStarts(missing, startOfMonthMs, nextMonthMs)
+    .map((monthMs) => monthFile(instrument, interval, monthMs))
+    .filter((file) => file.range.toMs <= todayMs && isMostlyMissing(interval, missing, file.range));
 }
 
-/** Day files: where anything of a day is missing. Those of today and yesterday may not be out yet. */
-function daysShort(
-  { series }: BulkDownload,
+/** The files of days that miss any candle. Those of today and yesterday may not be published yet. */
+function findDayFiles(
+  { instrument, interval }: Series,
   missing: readonly TimeRange[],
   todayMs: number,
 ): BulkFile[] {
-  const { instrument, interval } = series;
   if (!hasDailyFiles(interval)) return [];
-  return startsIn(missing, startOfDay, (dayMs) => dayMs + DAY_MS)
+  return listStarts(missing, startOfDay, (dayMs) => dayMs + DAY_MS)
     .filter((dayMs) => dayMs < todayMs - DAY_MS)
     .map((dayMs) => dayFile(instrument, interval, dayMs));
 }
 
-function startsIn(
+function listStarts(
   ranges: readonly TimeRange[],
-  startOf: (timeMs: number) => number,
+  findStart: (timeMs: number) => number,
   next: (startMs: number) => number,
 ): number[] {
   const starts = new Set<number>();
   for (const range of ranges) {
-    for (let startMs = startOf(range.fromMs); startMs < range.toMs; startMs = next(startMs))
+    for (let startMs = findStart(range.fromMs); startMs < range.toMs; startMs = next(startMs))
       starts.add(startMs);
   }
   return [...starts];

@@ -8,18 +8,20 @@ import {
   type TimeRange,
 } from '../market/mod.ts';
 import {
+  addCounts,
   confirmedGaps,
   confirmGaps,
   fetchableRanges,
   forgetGaps,
   missingRanges,
+  NOTHING_STORED,
   settledUntilMs,
   type Task,
   tableExists,
 } from '../store/mod.ts';
 import { type BulkResult, loadBulk, refreshBulk } from './bulk.ts';
 import type { BulkDownload } from './bulk-loading.ts';
-import { addCounts, type Downloaded, downloadTwice, listedAtMs, trueGaps } from './pages.ts';
+import { type Downloaded, downloadTwice, listedAtMs, trueGaps } from './download.ts';
 
 export const SOURCES = ['auto', 'bulk', 'rest'] as const;
 export type Source = (typeof SOURCES)[number];
@@ -31,32 +33,34 @@ export interface FetchOptions {
   until: number;
   /** `auto`: bulk files first, REST for the rest. */
   source: Source;
-  /** Load bulk files again whose checksum changed. */
+  /** Load bulk files again if their checksum has changed. */
   refresh: boolean;
-  /** Ask again for what the exchange did not have. */
+  /** Request confirmed gaps again. */
   recheckGaps: boolean;
 }
 
-/** REST pages asked for at the same time. */
+/** REST pages requested at the same time. */
 const PAGE_CONCURRENCY = 4;
 
 export interface FetchedSeries {
   symbol: string;
   interval: Interval;
-  /** The range that was looked at: from the listing at the earliest, to the last closed candle. */
+  /** The range that was checked: from the listing at the earliest, to the last closed candle. */
   from: string;
   to: string;
   inserted: number;
   revised: number;
   rejected: number;
   source: Source;
-  /** Missing still: `source` does not have them. */
+  /** Still missing: `source` does not have them. */
   missing: number;
 }
 
 /**
- * Downloads what is missing of one series in the range, hot and archived candles together. What
- * the exchange does not have becomes a confirmed gap.
+ * Downloads the candles of one series that neither tier has in the range. What the exchange does not
+ * have becomes a confirmed gap.
+ * @throws KlinekeepError (65) when Binance sent rows that are no candles, twice; (78) when something
+ * else has the name of the instrument's table; otherwise what the sources throw
  */
 export async function fetchSeries(
   options: FetchOptions,
@@ -65,7 +69,7 @@ export async function fetchSeries(
   listener: {
     onPage: NonNullable<BulkDownload['onPage']>;
     onBadFile: BulkDownload['onBadFile'];
-    /** Told how many candles are missing, before the first is asked for. */
+    /** Called with the number of missing candles, before the first request. */
     onMissing: (candles: number) => void;
   },
 ): Promise<FetchedSeries> {
@@ -79,12 +83,11 @@ export async function fetchSeries(
     series,
     signal,
     concurrency: PAGE_CONCURRENCY,
-    onPage: listener.onPage,
-    onBadFile: listener.onBadFile,
+    ...listener,
   };
-  // Before anything is downloaded that could not be stored.
+  // Fails before anything is downloaded that could not be stored.
   await tableExists(session, instrument, 'klines');
-  const nowMs = await download.source.serverTimeMs(instrument.market);
+  const nowMs = await sources.rest.serverTimeMs(instrument.market);
   const listedMs = (await listedAtMs(download)) ?? since;
   const range: TimeRange = {
     fromMs: Math.max(floorToGrid(interval, since), floorToGrid(interval, listedMs)),
@@ -94,43 +97,42 @@ export async function fetchSeries(
   const fetchable = await fetchableRanges(session, series, range);
   listener.onMissing(countAllSlots(interval, fetchable));
 
-  const filled = await fillFrom(options, download, range, fetchable);
-  const { counts, missing } = filled;
+  const filled = await fill(options, download, range, fetchable);
   const settledMs = settledUntilMs(interval, nowMs);
   await confirmGaps(session, series, await trueGaps(download, filled, settledMs));
-  // A gap that was confirmed once may have been filled since.
+  // A confirmed gap may have been filled since.
   const gaps: TimeRange[] = [];
   for (const gap of clipRanges(await confirmedGaps(session, series), range)) {
     for (const each of await missingRanges(session, series, gap)) gaps.push(each);
   }
-  const stillMissing = [...subtractRanges(missing, gaps), ...gaps];
+  const stillMissing = [...subtractRanges(filled.missing, gaps), ...gaps];
   return {
     symbol: instrument.symbol,
     interval,
     from: new Date(range.fromMs).toISOString(),
     to: new Date(Math.max(range.fromMs, range.toMs)).toISOString(),
-    ...counts,
+    ...filled.counts,
     source: options.source,
     missing: countAllSlots(interval, stillMissing),
   };
 }
 
-/** Bulk files first, REST for the rest; `--source` allows only one of them. */
-async function fillFrom(
-  options: FetchOptions,
+/** Bulk files first, then REST for what they do not have, unless `source` allows only one of them. */
+async function fill(
+  { source, refresh }: FetchOptions,
   download: BulkDownload,
   range: TimeRange,
   fetchable: TimeRange[],
 ): Promise<Downloaded> {
-  let result: BulkResult = { counts: { inserted: 0, revised: 0, rejected: 0 }, missing: fetchable };
-  if (options.source !== 'rest') {
-    const refreshed = options.refresh ? await refreshBulk(download, range) : result.counts;
-    result = await loadBulk(download, fetchable);
-    result.counts = addCounts(result.counts, refreshed);
+  let result: BulkResult = { counts: NOTHING_STORED, missing: fetchable };
+  if (source !== 'rest') {
+    const refreshed = refresh ? await refreshBulk(download, range) : NOTHING_STORED;
+    const loaded = await loadBulk(download, fetchable);
+    result = { ...loaded, counts: addCounts(loaded.counts, refreshed) };
   }
-  if (options.source === 'bulk' || result.missing.length === 0)
-    return { ...result, lackedTwice: [], hasSent: false };
+  if (source === 'bulk' || result.missing.length === 0)
+    return { ...result, missingTwice: [], hasCandles: false };
 
-  const asked = await downloadTwice(download, result.missing);
-  return { ...asked, counts: addCounts(result.counts, asked.counts) };
+  const fromRest = await downloadTwice(download, result.missing);
+  return { ...fromRest, counts: addCounts(result.counts, fromRest.counts) };
 }

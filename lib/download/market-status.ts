@@ -2,11 +2,11 @@ import type postgres from 'postgres';
 import { describeError, EXIT, KlinekeepError } from '../base/mod.ts';
 import type { RestSource } from '../binance/mod.ts';
 import type { Instrument, Market } from '../market/mod.ts';
-import { refreshMarket, type SyncChanges } from './sync.ts';
+import { type SyncChanges, syncMarket } from './sync.ts';
 
 /**
- * The markets that cannot be asked, and why: their instruments fail, the others' do not.
- * @throws the reason when there is no other market: it is one error, not one for each instrument
+ * The markets that cannot be reached, and why. Only their instruments fail.
+ * @throws the reason when no market can be reached: one error, not one for each instrument
  */
 export async function findDownMarkets(
   instruments: readonly Instrument[],
@@ -15,15 +15,15 @@ export async function findDownMarkets(
   const markets = [...new Set(instruments.map((instrument) => instrument.market))];
   const down = new Map<Market, Error>();
   for (const market of markets) {
-    await source.serverTimeMs(market).catch((error) => down.set(market, notShutOut(error)));
+    await source.serverTimeMs(market).catch((error) => down.set(market, asMarketError(error)));
   }
   const [first] = down.values();
   if (first && down.size === markets.length) throw first.cause;
   return down;
 }
 
-/** One market that serves no one here is no reason to end the run. */
-function notShutOut(error: unknown): Error {
+/** Not a ShutOutError, which would end the whole run. */
+function asMarketError(error: unknown): Error {
   const isBanned = error instanceof KlinekeepError && error.exitCode === EXIT.later;
   return new KlinekeepError(isBanned ? 'later' : 'unavailable', describeError(error), {
     cause: error,
@@ -31,27 +31,27 @@ function notShutOut(error: unknown): Error {
 }
 
 /**
- * Looks up who is still traded where an earlier run came to doubt it, and once an hour where
- * somebody was delisted in the last week: a halt looks the same and may be over.
- * @param except markets that cannot be asked
- * @returns what changed, one entry for each market that was looked up
+ * Looks up which symbols are still traded: in markets where an earlier run marked one, and once an
+ * hour where one was delisted in the last week, since a trading halt looks the same.
+ * @param except markets that cannot be reached
+ * @returns the changes of each market that was looked up
  */
-export async function refreshDoubted(
+export async function refreshMarkets(
   sql: postgres.Sql,
   source: RestSource,
   instruments: readonly Instrument[],
   except: readonly Market[],
 ): Promise<SyncChanges[]> {
-  const doubted = instruments.filter((each) => each.isDoubted && each.status === 'active');
+  const marked = instruments.filter((each) => each.needsCheck && each.status === 'active');
   const changes: SyncChanges[] = [];
-  const markets = [...doubted.map((each) => each.market), ...(await marketsToLookAt(sql))];
+  const markets = [...marked.map((each) => each.market), ...(await marketsToLookUp(sql))];
   for (const market of new Set(markets)) {
-    if (!except.includes(market)) changes.push(await refreshMarket(sql, source, market));
+    if (!except.includes(market)) changes.push(await syncMarket(sql, source, market));
   }
   return changes;
 }
 
-async function marketsToLookAt(sql: postgres.Sql): Promise<Market[]> {
+async function marketsToLookUp(sql: postgres.Sql): Promise<Market[]> {
   const rows = await sql<{ market: Market }[]>`
     select i.market
     from instruments i

@@ -1,16 +1,15 @@
 /** From the exchange into the store: register, sync, fetch, update, adopt. */
 export { type AdoptCounts, type AdoptWork, copyCandles } from './adopt.ts';
-export { FIELD_NAMES, type Field } from './adopt-columns.ts';
+export { FIELD_NAMES, type Field, type FieldMap, planRows } from './adopt-columns.ts';
 export {
-  claimTable,
+  assertNameIsFree,
   type ForeignTable,
-  findSource,
-  planSource,
+  findForeignTable,
   renameTable,
-  standsInTheWay,
-} from './adopt-source.ts';
+} from './adopt-table.ts';
 export { loadBulk } from './bulk.ts';
 export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
+export { downloadTwice, trueGaps } from './download.ts';
 export {
   type FetchedSeries,
   type FetchOptions,
@@ -18,9 +17,8 @@ export {
   SOURCES,
   type Source,
 } from './fetch.ts';
-export { findDownMarkets, refreshDoubted } from './market-status.ts';
-export { type Download, downloadTwice, forEachPage, trueGaps } from './pages.ts';
-export { findOrRegister } from './register.ts';
-export { findOrRegisterOffline, plannedInstrument } from './register-offline.ts';
-export { applySync, planSync, type SyncChanges } from './sync.ts';
+export { findDownMarkets, refreshMarkets } from './market-status.ts';
+export { type Download, forEachPage } from './pages.ts';
+export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
+export { type SyncChanges, syncMarket } from './sync.ts';
 export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';

@@ -4,83 +4,93 @@ import type { Instrument, Market } from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
 import { listInstruments, registerInstruments } from '../store/mod.ts';
 
+/** Unified symbols whose registration changed. */
 export interface SyncChanges {
+  market: Market;
   registered: string[];
   delisted: string[];
   relisted: string[];
+  /** How many symbols of the market are active now. */
+  active: number;
+}
+
+export interface SyncOptions {
+  /** Also register new active symbols, only of this quote if one is given. */
+  register?: { quote?: string | undefined } | undefined;
+  /** Report the changes without storing them. */
+  dryRun?: boolean;
 }
 
 /**
- * What exchangeInfo would change in the registry of one market. TRADING is active; everything
- * else, and what has vanished, is delisted. Nothing is ever deleted.
- * @param register also register active symbols that are new, of this quote where one is given
+ * Compares the registry of one market with exchangeInfo, and stores the changes in one transaction.
+ * Symbols that are TRADING are active; all others, and those that are missing, are delisted. None is
+ * ever deleted.
  */
-export function planSync(
-  registered: readonly Instrument[],
-  listed: readonly ListedSymbol[],
-  register: { quote?: string | undefined } | undefined,
-): { changes: SyncChanges; toRegister: ListedSymbol[] } {
-  const trading = new Set(
-    listed.filter((symbol) => symbol.isTrading).map((symbol) => symbol.exchangeSymbol),
-  );
-  const known = new Set(registered.map((instrument) => instrument.exchangeSymbol));
-  const toRegister = register
-    ? listed.filter(
-        (symbol) =>
-          symbol.isTrading &&
-          !known.has(symbol.exchangeSymbol) &&
-          (register.quote === undefined || symbol.quote === register.quote),
-      )
-    : [];
-  const isTrading = (instrument: Instrument) => trading.has(instrument.exchangeSymbol);
-  const symbols = (instruments: Instrument[]) => instruments.map((instrument) => instrument.symbol);
-  return {
-    toRegister,
-    changes: {
-      registered: toRegister.map((symbol) => symbol.symbol),
-      delisted: symbols(registered.filter((each) => each.status === 'active' && !isTrading(each))),
-      relisted: symbols(registered.filter((each) => each.status === 'delisted' && isTrading(each))),
-    },
-  };
-}
-
-/** Writes what `planSync` found, in one transaction of the caller. */
-export async function applySync(
-  sql: Sql,
-  market: Market,
-  plan: ReturnType<typeof planSync>,
-  exchangeTimeMs: number,
-): Promise<void> {
-  const { delisted, relisted } = plan.changes;
-  if (delisted.length > 0) {
-    await sql`
-      update instruments
-      set status = 'delisted', delisted_at = ${new Date(exchangeTimeMs)}, updated_at = now()
-      where market = ${market} and symbol in ${sql(delisted)}`;
-  }
-  if (relisted.length > 0) {
-    await sql`
-      update instruments
-      set status = 'active', delisted_at = null, ended_at = null, updated_at = now()
-      where market = ${market} and symbol in ${sql(relisted)}`;
-  }
-  await sql`
-    update instruments set doubted_at = null where market = ${market} and doubted_at is not null`;
-  await sql`
-    insert into market_checks (market, looked_up_at) values (${market}, now())
-    on conflict (market) do update set looked_up_at = excluded.looked_up_at`;
-  await registerInstruments(sql, plan.toRegister);
-}
-
-/** Looks up who is still traded of one market, and writes it down. */
-export async function refreshMarket(
+export async function syncMarket(
   sql: postgres.Sql,
   source: RestSource,
   market: Market,
+  { register, dryRun = false }: SyncOptions = {},
 ): Promise<SyncChanges> {
-  const registered = await listInstruments(sql, { market });
-  const plan = planSync(registered, await source.symbols(market), undefined);
+  const known = await listInstruments(sql, { market });
+  const listed = await source.symbols(market);
   const exchangeTimeMs = await source.serverTimeMs(market);
-  await sql.begin((tx) => applySync(tx, market, plan, exchangeTimeMs));
-  return plan.changes;
+  const trading = listed.filter((symbol) => symbol.isTrading);
+  const tradingNames = new Set(trading.map((symbol) => symbol.exchangeSymbol));
+  const knownNames = new Set(known.map((instrument) => instrument.exchangeSymbol));
+  const isTrading = (instrument: Instrument) => tradingNames.has(instrument.exchangeSymbol);
+
+  const active = known.filter((instrument) => instrument.status === 'active');
+  const delisted = listSymbols(active.filter((each) => !isTrading(each)));
+  const relisted = listSymbols(
+    known.filter((each) => each.status === 'delisted' && isTrading(each)),
+  );
+  const added = trading.filter(
+    ({ exchangeSymbol, quote }) =>
+      register !== undefined &&
+      !knownNames.has(exchangeSymbol) &&
+      (register.quote === undefined || quote === register.quote),
+  );
+  if (!dryRun) {
+    await sql.begin((tx) =>
+      storeChanges(tx, market, { delisted, relisted, added, exchangeTimeMs }),
+    );
+  }
+  return {
+    market,
+    registered: listSymbols(added),
+    delisted,
+    relisted,
+    active: active.length + added.length + relisted.length - delisted.length,
+  };
+}
+
+function listSymbols(symbols: readonly { symbol: string }[]): string[] {
+  return symbols.map(({ symbol }) => symbol);
+}
+
+async function storeChanges(
+  tx: Sql,
+  market: Market,
+  {
+    delisted,
+    relisted,
+    added,
+    exchangeTimeMs,
+  }: { delisted: string[]; relisted: string[]; added: ListedSymbol[]; exchangeTimeMs: number },
+): Promise<void> {
+  await tx`
+    update instruments
+    set status = 'delisted', delisted_at = ${new Date(exchangeTimeMs)}, updated_at = now()
+    where market = ${market} and symbol in ${tx(delisted)}`;
+  await tx`
+    update instruments
+    set status = 'active', delisted_at = null, ended_at = null, updated_at = now()
+    where market = ${market} and symbol in ${tx(relisted)}`;
+  await tx`
+    update instruments set doubted_at = null where market = ${market} and doubted_at is not null`;
+  await tx`
+    insert into market_checks (market, looked_up_at) values (${market}, now())
+    on conflict (market) do update set looked_up_at = excluded.looked_up_at`;
+  await registerInstruments(tx, added);
 }

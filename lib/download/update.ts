@@ -3,16 +3,20 @@ import { type RestSource, ShutOutError, UnknownSymbolError } from '../binance/mo
 import { addSteps, countSlots, floorToGrid, type Interval } from '../market/mod.ts';
 import { isLockTableFull } from '../postgres/mod.ts';
 import {
-  doubtInstrument,
-  endInstrument,
+  addCounts,
+  markEnded,
+  markForCheck,
+  NOTHING_STORED,
   recordCheck,
   type StoreCounts,
   type StoredSeries,
   storedSeries,
   type Task,
 } from '../store/mod.ts';
-import { addCounts, type Download } from './pages.ts';
-import { replaceSeries, updateSeries } from './update-series.ts';
+import { formingOpenMs } from './download.ts';
+import type { Download } from './pages.ts';
+import { replaceSeries } from './replace-series.ts';
+import { updateSeries } from './update-series.ts';
 
 export interface UpdateOptions {
   /** Undefined: all that are stored. */
@@ -20,15 +24,15 @@ export interface UpdateOptions {
   /** Undefined: the default, or all with `force`. */
   limit: number | undefined;
   force: boolean;
-  /** By the database's clock, Unix ms: what another run has brought up to date since is done. */
+  /** By the database's clock, Unix ms: series that another run has updated since then are done. */
   startedMs: number;
 }
 
-/** How many of the latest candles a series must have when nobody says. */
+/** How many of the latest candles a series must have by default. */
 export const DEFAULT_LIMIT = 100;
-/** One page is asked for while another one is stored. */
+/** One page is requested while another one is stored. */
 const PAGE_CONCURRENCY = 2;
-/** A series that is behind by more closed candles after an update has stopped. */
+/** After an update, a series that is more closed candles behind has stalled. */
 const STALLED_CANDLES = 2;
 
 export interface UpdatedSeries extends StoreCounts {
@@ -40,12 +44,6 @@ export interface UpdatedSeries extends StoreCounts {
   isStalled: boolean;
 }
 
-const NOTHING = {
-  ...{ inserted: 0, revised: 0, rejected: 0 },
-  ...{ requests: 0, seconds: 0, isStalled: false },
-};
-
-/** What was done of one instrument. */
 export interface UpdatedInstrument {
   series: UpdatedSeries[];
   /** `symbol` names the series: `BTC/USDT 1m`. */
@@ -58,10 +56,10 @@ export interface UpdateListener {
 }
 
 /**
- * Updates the series of one instrument; one that fails does not stop its others. An instrument
- * that was delisted is brought to its last candle, once. One that the exchange does not know any
- * more, or that stands still, is marked for the next run to look up.
- * @throws what went wrong when there is only one series; ShutOutError; the signal's reason
+ * Updates the series of one instrument; one that fails does not stop the others. A delisted
+ * instrument is updated to its last candle, once. One that the exchange no longer knows, or that
+ * has stalled, is marked for the next run to look up.
+ * @throws the failure of the only series; ShutOutError; the signal's reason
  */
 export async function updateInstrument(
   source: RestSource,
@@ -70,6 +68,7 @@ export async function updateInstrument(
   { onDone, onFailed }: UpdateListener,
 ): Promise<UpdatedInstrument> {
   const { session, instrument, signal } = turn;
+  const { symbol } = instrument;
   const isActive = instrument.status === 'active';
   const stored = await storedSeries(session, instrument, options.interval && [options.interval]);
   const intervals =
@@ -82,24 +81,24 @@ export async function updateInstrument(
       updated.series.push(series);
       onDone(series);
     } catch (error) {
-      const isGone = error instanceof UnknownSymbolError;
-      if (isGone && !isActive) {
-        // It went before its last candles were asked for: there is no more to have.
-        updated.series.push({ ...NOTHING, symbol: instrument.symbol, interval });
+      const isUnknown = error instanceof UnknownSymbolError;
+      if (isUnknown && !isActive) {
+        // The exchange dropped it before its last candles were requested: there are no more.
+        const nothing = { ...NOTHING_STORED, requests: 0, seconds: 0, isStalled: false };
+        updated.series.push({ symbol, interval, ...nothing });
         continue;
       }
-      if (isGone) await doubtInstrument(session, instrument);
+      if (isUnknown) await markForCheck(session, instrument);
       if (intervals.length === 1 || signal.aborted || error instanceof ShutOutError) throw error;
       // The whole instrument is tried again.
       if (isLockTableFull(error)) throw error;
-      const name = `${instrument.symbol} ${interval}`;
-      updated.failed.push({ symbol: name, error: describeError(error) });
-      onFailed(name, error);
+      updated.failed.push({ symbol: `${symbol} ${interval}`, error: describeError(error) });
+      onFailed(`${symbol} ${interval}`, error);
     }
   }
-  if (updated.series.some((series) => series.isStalled)) await doubtInstrument(session, instrument);
+  if (updated.series.some((series) => series.isStalled)) await markForCheck(session, instrument);
   if (!isActive && !options.interval && updated.failed.length === 0)
-    await endInstrument(session, instrument);
+    await markEnded(session, instrument);
   return updated;
 }
 
@@ -108,9 +107,9 @@ async function updateOne(
   { session, instrument, signal }: Task,
   interval: Interval,
   stored: StoredSeries | undefined,
-  options: UpdateOptions,
+  { limit, force, startedMs }: UpdateOptions,
 ): Promise<UpdatedSeries> {
-  const startedMs = performance.now();
+  const beginMs = performance.now();
   let requests = 0;
   const download: Download = {
     source,
@@ -122,37 +121,32 @@ async function updateOne(
       requests += 1;
     },
   };
-  const { limit = DEFAULT_LIMIT } = options;
-  const isChecked = (stored?.checkedAtMs ?? 0) > options.startedMs;
-  const replaced =
-    options.force && stored
-      ? await replaceSeries(download, stored, options.limit)
-      : { inserted: 0, revised: 0, rejected: 0 };
+  const isActive = instrument.status === 'active';
+  const isChecked = (stored?.checkedAtMs ?? 0) > startedMs;
+  const replaced = force && stored ? await replaceSeries(download, stored, limit) : NOTHING_STORED;
   const update = await updateSeries(download, stored, {
-    limit,
+    limit: limit ?? DEFAULT_LIMIT,
     isChecked,
-    // Who has left is asked once more, and then never again.
-    asksAgain: options.force || instrument.status !== 'active',
+    // A delisted instrument is updated only once more.
+    retriesGaps: force || !isActive,
   });
   const counts = addCounts(replaced, update.counts);
-  const tookMs = performance.now() - startedMs;
+  const tookMs = performance.now() - beginMs;
   await recordCheck(session, download.series, tookMs, update.completeUntilMs);
-  const seconds = Number((tookMs / 1000).toFixed(3));
-  const isStalled =
-    instrument.status === 'active' &&
-    !isChecked &&
-    counts.inserted === 0 &&
-    stored !== undefined &&
-    (await candlesBehind(download, stored)) > STALLED_CANDLES;
-  return { symbol: instrument.symbol, interval, ...counts, requests, seconds, isStalled };
+  const mayBeStalled = isActive && !isChecked && counts.inserted === 0 && stored !== undefined;
+  return {
+    symbol: instrument.symbol,
+    interval,
+    ...counts,
+    requests,
+    seconds: Number((tookMs / 1000).toFixed(3)),
+    isStalled: mayBeStalled && (await countBehind(download, stored)) > STALLED_CANDLES,
+  };
 }
 
-/** How many candles have closed since the last one that is stored. */
-async function candlesBehind(
-  { source, series: { instrument, interval } }: Download,
-  stored: StoredSeries,
-): Promise<number> {
-  const formingMs = floorToGrid(interval, await source.serverTimeMs(instrument.market));
+/** How many candles have closed since the last stored one. */
+async function countBehind(download: Download, stored: StoredSeries): Promise<number> {
+  const { interval } = download.series;
   const nextMs = addSteps(interval, floorToGrid(interval, stored.lastMs), 1);
-  return nextMs < formingMs ? countSlots(interval, { fromMs: nextMs, toMs: formingMs }) : 0;
+  return countSlots(interval, { fromMs: nextMs, toMs: await formingOpenMs(download) });
 }

@@ -11,12 +11,12 @@ export interface Instrument {
   /** Binance's own: `BTCUSDT`. */
   exchangeSymbol: string;
   status: 'active' | 'delisted';
-  /** The table of its candles; made when the first one comes. */
+  /** The table of its candles, created with the first one. */
   tableName: string;
-  /** Open time of its first 1m candle, Unix ms; undefined until the exchange was asked. */
+  /** Open time of its first 1m candle, Unix ms; undefined until it was looked up. */
   listedAtMs: number | undefined;
-  /** The exchange did not know it, or sent nothing new, when it was last asked. */
-  isDoubted: boolean;
+  /** At its last update the exchange did not know it, or sent nothing new. */
+  needsCheck: boolean;
 }
 
 /** The candles of one instrument in one interval. */
@@ -25,12 +25,12 @@ export interface Series {
   interval: Interval;
 }
 
-/** A series as SQL files name it. */
+/** A series as variables of an SQL file. */
 export function seriesValues({ instrument, interval }: Series) {
   return { instrument_id: instrument.id, interval };
 }
 
-/** A range of a series' open times as SQL files name it. */
+/** A range of a series' open times as variables of an SQL file. */
 export function rangeValues(series: Series, range: TimeRange) {
   return {
     ...seriesValues(series),

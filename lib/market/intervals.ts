@@ -1,8 +1,7 @@
-import { addMonths, spanForSql, startOfMonth, toUtc } from '../base/mod.ts';
+import { addMonths, DAY_MS, spanForSql, startOfMonth, toUtc } from '../base/mod.ts';
 
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
-const DAY_MS = 24 * HOUR_MS;
 
 interface Grid {
   /** Distance between two open times; for months the longest one. */
@@ -42,12 +41,12 @@ export function isInterval(text: string): text is Interval {
   return Object.hasOwn(GRIDS, text);
 }
 
-/** The longest distance between two neighbours on the grid, in ms. More than that is a gap. */
+/** The longest distance between two neighbours on the grid, in ms. A longer one is a gap. */
 export function maxStepMs(interval: Interval): number {
   return GRIDS[interval].stepMs;
 }
 
-/** Whether candles of `part` add up to those of `whole`: each of these opens where one of those does. */
+/** Whether candles of `part` add up to those of `whole`: each of `whole` opens where one of `part` does. */
 export function divides(part: Interval, whole: Interval): boolean {
   const [inner, outer]: Grid[] = [GRIDS[part], GRIDS[whole]];
   if (inner!.calendarMonths) return part === whole;
@@ -56,7 +55,7 @@ export function divides(part: Interval, whole: Interval): boolean {
   return stepMs % inner!.stepMs === 0 && apartMs % inner!.stepMs === 0;
 }
 
-/** The distance between two open times as PostgreSQL writes it; months are those of the calendar. */
+/** The distance between two open times as PostgreSQL writes it; `1M` is a calendar month. */
 export function stepForSql(interval: Interval): string {
   const grid: Grid = GRIDS[interval];
   return grid.calendarMonths ? '1 month' : spanForSql(grid.stepMs);
@@ -82,7 +81,7 @@ export function addSteps(interval: Interval, openMs: number, steps: number): num
   return openMs + steps * grid.stepMs;
 }
 
-/** How many candles apart two open times of the grid are; negative when `toMs` is the earlier one. */
+/** The distance of two open times of the grid, in candles; negative when `toMs` is the earlier one. */
 export function countSteps(interval: Interval, fromMs: number, toMs: number): number {
   const grid: Grid = GRIDS[interval];
   if (!grid.calendarMonths) return (toMs - fromMs) / grid.stepMs;

@@ -24,11 +24,11 @@ const VOLUMES = [
 ] as const;
 
 /**
- * Checks one kline as Binance sent it: 12 fields, open and close time in ms or µs (told apart by
- * size, cut to ms), decimals as strings. What is odd but published (negative volume, close above
- * high, off the grid) passes; what is no candle does not.
- * @param asked the open times that were asked for
- * @returns why it is no candle, or undefined: it is one
+ * Checks one kline as Binance sent it: 12 fields, open and close time in ms or µs (distinguished by
+ * size, truncated to ms), decimals as strings. Odd values that Binance published (negative volume,
+ * close above high, off the grid) pass.
+ * @param asked the open times that were requested
+ * @returns why it is no candle; undefined: it is one
  */
 export function whyRejected(
   raw: readonly string[],
@@ -41,7 +41,7 @@ export function whyRejected(
   const closeMs = readTimeMs(raw[6]);
   if (closeMs === undefined) return `close_time is not a time: ${show(raw[6])}`;
   if (openMs < asked.fromMs || openMs >= asked.toMs) {
-    return `open_time ${formatTime(openMs)} is outside the range asked for`;
+    return `open_time ${formatTime(openMs)} is outside the requested range`;
   }
   if (closeMs < openMs || closeMs > openMs + 2 * maxStepMs(interval)) {
     return `close_time ${formatTime(closeMs)} is not the end of a candle that opens ${formatTime(openMs)}`;
@@ -63,12 +63,12 @@ export function whyRejected(
   return undefined;
 }
 
-/** A candle by the names of its columns, times as ISO text, decimals as they came. */
+/** A candle by column name: times as ISO text, decimals unchanged. */
 export type KlineRecord = Record<string, string>;
 
 /**
- * Reads some lines of 12 fields: the same as KlineEncoder does for many.
- * @returns the closed candles that are wanted, and how many lines are no candles
+ * Reads a few lines of 12 fields, as KlineEncoder does for many.
+ * @returns the closed candles in `wanted`, and how many lines are no candles
  */
 export function readKlines(
   csv: Buffer,

@@ -53,7 +53,7 @@ export function countAllSlots(interval: Interval, ranges: readonly TimeRange[]):
   return ranges.reduce((sum, range) => sum + countSlots(interval, range), 0);
 }
 
-/** The part of each range that lies in `bounds`; what lies outside is left out. */
+/** The part of each range that lies in `bounds`. */
 export function clipRanges(ranges: readonly TimeRange[], bounds: TimeRange): TimeRange[] {
   return ranges
     .map((range) => ({
@@ -63,7 +63,7 @@ export function clipRanges(ranges: readonly TimeRange[], bounds: TimeRange): Tim
     .filter((range) => range.fromMs < range.toMs);
 }
 
-/** What is left of `ranges` without `holes`; both oldest first, the holes may overlap. */
+/** `ranges` without `holes`; both oldest first, holes may overlap. */
 export function subtractRanges(
   ranges: readonly TimeRange[],
   holes: readonly TimeRange[],

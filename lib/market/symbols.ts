@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 export type Market = 'spot' | 'usdm';
 
-/** A symbol as somebody asked for it; base and quote are known when it was written unified. */
+/** A symbol as it was typed; base and quote are known when it was written unified. */
 export interface SymbolName {
   market: Market;
   /** Binance's own: `BTCUSDT`. */
@@ -14,15 +14,18 @@ export interface SymbolName {
 /** With `_archive` a name must stay under the 63 bytes that PostgreSQL keeps of it. */
 const MAX_TABLE_NAME_BYTES = 55;
 
-/** Our own tables; a candle table must not take their names. */
+/** Our own tables, whose names a candle table must not have. */
 const RESERVED = new Set(['klines_archive', 'all_klines', 'archive_runs', 'archive_batches']);
 
 /**
  * Reads `BTC/USDT` (spot), `BTC/USDT:USDT` (perpetual) or Binance's `BTCUSDT`, whatever the case.
- * @param market what `--market` says; spot if it says nothing
- * @returns the symbol, or a sentence saying what was wanted
+ * @param market the value of `--market`; undefined: spot
+ * @returns the symbol, or a description of what was wanted
  */
-export function parseSymbol(text: string, market: Market | undefined): SymbolName | string {
+export function parseSymbol(
+  text: string,
+  market: Market | undefined,
+): SymbolName | { wanted: string } {
   const name = text.toUpperCase();
   const unified = /^([^\s/:,]+)\/([^\s/:,]+?)(?::([^\s/:,]+))?$/u.exec(name);
   if (unified) {
@@ -30,13 +33,13 @@ export function parseSymbol(text: string, market: Market | undefined): SymbolNam
     const written: Market = settle === undefined ? 'spot' : 'usdm';
     if (market && market !== written) {
       return market === 'usdm'
-        ? `a perpetual of --market usdm, such as ${name}:${quote}`
-        : `a symbol of --market spot, such as ${base}/${quote}`;
+        ? { wanted: `a perpetual of --market usdm, such as ${name}:${quote}` }
+        : { wanted: `a symbol of --market spot, such as ${base}/${quote}` };
     }
     return { market: written, exchangeSymbol: `${base}${quote}`, symbol: name };
   }
   if (/^[^\s/:,]{2,}$/u.test(name)) return { market: market ?? 'spot', exchangeSymbol: name };
-  return 'a symbol such as BTC/USDT (spot), BTC/USDT:USDT (perpetual) or BTCUSDT';
+  return { wanted: 'a symbol such as BTC/USDT (spot), BTC/USDT:USDT (perpetual) or BTCUSDT' };
 }
 
 /** `BTC/USDT` on spot, `BTC/USDT:USDT` for a perpetual settled in USDT. */

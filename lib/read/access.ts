@@ -58,7 +58,7 @@ export async function instrumentsByTable(
       exchangeSymbol: '',
       status: 'active',
       listedAtMs: undefined,
-      isDoubted: false,
+      needsCheck: false,
     });
   }
   return found.sort((a, b) => (a.symbol < b.symbol ? -1 : 1));

@@ -74,7 +74,7 @@ export async function* candles(
 ): AsyncGenerator<Candle> {
   const nowMs = Date.now();
   const name = parseSymbol(symbol, undefined);
-  if (typeof name === 'string') throw unparsable(symbol, name);
+  if ('wanted' in name) throw unparsable(symbol, name.wanted);
   const [instrument] = await findInstruments(sql, [name]);
   const range = { fromMs: readTime(from, nowMs), toMs: readTime(to, nowMs), limit };
   const plan = await planCandles(sql, instrument as Instrument, interval, range, nowMs);

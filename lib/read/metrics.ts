@@ -9,7 +9,7 @@ type Sample = [labels: Record<string, string>, value: number];
 
 /** Collects freshness, sizes, runs and request weight in Prometheus' text format. */
 export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<string> {
-  const [stored, runs, dayRuns, ends, rejected, weights] = [
+  const [stored, runs, dayRuns, ends, rejected] = [
     await storeStatus(sql, await readAccess(sql), await listInstruments(sql), nowMs),
     await lastRuns(sql),
     await runSql<{ verb: string; outcome: string; count: number }>(sql, 'read/daily_runs.sql'),
@@ -18,7 +18,6 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
       'read/last_ends.sql',
     ),
     await sql`select count(*)::int as count from rejected_klines`,
-    await spentWeights(sql),
   ];
   const series = stored.flatMap(({ instrument: { market, symbol, status }, series: all }) =>
     all.map((each) => ({
@@ -81,24 +80,7 @@ export async function collectMetrics(sql: postgres.Sql, nowMs: number): Promise<
       'Runs of the last 24 hours by outcome.',
       dayRuns.map(({ verb, outcome, count }) => [{ verb, outcome }, count]),
     ),
-    formatGauge(
-      'klinekeep_request_weight',
-      "Request weight spent in Binance's current minute.",
-      weights,
-    ),
   ].join('');
-}
-
-/** Reads what all scripts spent in the current minute of the exchange, whose clock may be ahead. */
-async function spentWeights(sql: postgres.Sql): Promise<Sample[]> {
-  // The table is unlogged, so it cannot be read on a standby.
-  const [server] = await sql`select pg_is_in_recovery() as is_standby`;
-  if (server?.is_standby) return [];
-  const rows = await sql`
-    select market, case when minute > now() - interval '1 minute' then spent else 0 end as spent
-    from request_budget
-    order by market`;
-  return rows.map((row) => [{ market: row.market }, row.spent]);
 }
 
 function perTier(labels: Sample[0], values: { hot: number; archive: number }): Sample[] {

@@ -2,17 +2,14 @@ import { KlinekeepError } from '../base/mod.ts';
 import { type Instrument, type Market, type SymbolName, tableNameFor } from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
 
-export interface InstrumentFilter {
+export interface ListOptions {
   market?: Market | undefined;
-  /** What update follows: active, or delisted and not brought to its last candle yet. */
+  /** Only those that update follows: active, or delisted and not updated to the last candle yet. */
   onlyFollowed?: boolean;
 }
 
-/** The registry, in the order of market and symbol. */
-export async function listInstruments(
-  sql: Sql,
-  filter: InstrumentFilter = {},
-): Promise<Instrument[]> {
+/** All registered instruments, ordered by market and symbol. */
+export async function listInstruments(sql: Sql, filter: ListOptions = {}): Promise<Instrument[]> {
   const rows = await sql`
     select id, market, symbol, exchange_symbol, status, table_name, listed_at, doubted_at
     from instruments
@@ -27,24 +24,24 @@ export async function listInstruments(
     status: row.status,
     tableName: row.table_name,
     listedAtMs: row.listed_at?.getTime(),
-    isDoubted: row.doubted_at !== null,
+    needsCheck: row.doubted_at !== null,
   }));
 }
 
-/** What a run is narrowed to by `--symbol` and `--market`. */
-export interface InstrumentChoice {
+/** The value of `--symbol` and `--market`. */
+export interface InstrumentFilter {
   /** None: all. */
   symbols: readonly SymbolName[];
   market: Market | undefined;
 }
 
 /**
- * The instruments that a run is about.
+ * The instruments that a run works on.
  * @throws KlinekeepError (65) naming the symbols that are not registered.
  */
-export async function chooseInstruments(sql: Sql, choice: InstrumentChoice): Promise<Instrument[]> {
-  if (choice.symbols.length > 0) return await findInstruments(sql, choice.symbols);
-  return await listInstruments(sql, { market: choice.market });
+export async function chooseInstruments(sql: Sql, filter: InstrumentFilter): Promise<Instrument[]> {
+  if (filter.symbols.length > 0) return await findInstruments(sql, filter.symbols);
+  return await listInstruments(sql, { market: filter.market });
 }
 
 /**
@@ -63,7 +60,7 @@ export async function findInstruments(
       hint: 'fetch, and update with --symbol and --interval, register a symbol; sync --market registers a market.',
     });
   }
-  // The same one may be named in two ways.
+  // One instrument may be given by two names.
   return [...new Set(found as Instrument[])];
 }
 
@@ -80,7 +77,7 @@ export function showName(name: SymbolName): string {
   return name.symbol ?? `${name.exchangeSymbol} (${name.market})`;
 }
 
-/** A symbol to register; the exchange lists it so. */
+/** A symbol to register, as the exchange lists it. */
 export interface NewInstrument {
   market: Market;
   symbol: string;
@@ -111,7 +108,7 @@ export async function registerInstruments(
   }
 }
 
-/** Remembers when the instrument's first candle opened. */
+/** Records when the instrument's first candle opened. */
 export async function storeListedAt(
   sql: Sql,
   instrument: Instrument,
@@ -123,12 +120,12 @@ export async function storeListedAt(
   instrument.listedAtMs = listedAtMs;
 }
 
-/** Has the next update look the instrument's status up. */
-export async function doubtInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+/** Makes the next update look up whether the instrument is still traded. */
+export async function markForCheck(sql: Sql, { id }: Instrument): Promise<void> {
   await sql`update instruments set doubted_at = now() where id = ${id}`;
 }
 
-/** Delisted, and its stored series go up to their last candle: update leaves it alone from now on. */
-export async function endInstrument(sql: Sql, { id }: Instrument): Promise<void> {
+/** Marks a delisted instrument as complete: update leaves it alone from now on. */
+export async function markEnded(sql: Sql, { id }: Instrument): Promise<void> {
   await sql`update instruments set ended_at = now() where id = ${id} and status = 'delisted'`;
 }

@@ -8,7 +8,7 @@ import {
 import { CANDLE_COLUMNS } from '../postgres/mod.ts';
 
 export interface RejectedKline {
-  /** The line as it came. */
+  /** The line as it was sent. */
   raw: string;
   reason: string;
 }
@@ -18,13 +18,13 @@ export interface EncodeOptions {
   interval: Interval;
   /** Open times outside it are rejected. */
   asked: TimeRange;
-  /** Open times outside it are left out. Default: all that was asked for is wanted. */
+  /** Open times outside it are left out. Default: `asked`. */
   wanted?: TimeRange | undefined;
   /** The exchange's clock: candles that close later are still forming, and dropped. Unix ms. */
   closedBeforeMs: number;
 }
 
-/** The columns of a row, in its order: those of klines without the two that have a default. */
+/** The columns of a row, in its order: those of klines except the two with a default. */
 export const COPY_COLUMNS = `(instrument_id, interval, ${CANDLE_COLUMNS.join(', ')})`;
 
 /** PGCOPY signature, no flags, no extension. */
@@ -47,18 +47,18 @@ const NEGATIVE_WITH_8_DECIMALS = (0x4000 << 16) | 8;
 /** 13 columns: 2 + (8 + 6) + 2·12 + 8·30 + 8 bytes at the most. */
 const MAX_ROW_BYTES = 288;
 const COPY_FIELDS = 13;
-/** PostgreSQL stores a chunk while the next one is made. */
+/** PostgreSQL stores a chunk while the next one is encoded. */
 const LINES_PER_CHUNK = 4_000;
-/** No line that is encoded is shorter: two times, ten more fields of a character at least. */
+/** The shortest possible line: two times, and ten more fields of at least one character. */
 const MIN_LINE_BYTES = 32;
 const PG_EPOCH_MS = Date.UTC(2000, 0, 1);
 const FIRST_MICROSECONDS = 1e14;
 const MAX_INT4 = 2_147_483_647;
-/** Of a decimal before the point: numeric(28, 8) holds no more. */
+/** Digits before the decimal point: numeric(28, 8) has no more. */
 const MAX_WHOLE_DIGITS = 20;
-/** Of a time or a count: a double holds them exactly. */
+/** Digits of a time or a count: a double represents them exactly. */
 const MAX_INTEGER_DIGITS = 16;
-/** Rejected lines that are kept of one file: enough to see what is wrong with it. */
+/** Rejected lines that are stored of one file: enough to see what is wrong with it. */
 const MAX_KEPT = 10_000;
 /** Positions of the prices among the eight decimals. */
 const PRICES = 4;
@@ -67,13 +67,12 @@ const PRICES = 4;
  * Reads klines as CSV lines and writes them in PostgreSQL's binary COPY format: cheaper than
  * splitting strings here, and PostgreSQL takes it in two thirds of the time of text.
  *
- * The fast path knows only what a good row looks like; whatever it does not like is given to
- * `whyRejected`, which says why.
+ * The fast path recognises only good rows; all others go to `whyRejected`, which says why.
  */
 export class KlineEncoder {
   /** Candles written so far. */
   count = 0;
-  /** Of those, candles that open off the interval's grid. */
+  /** How many of those open off the interval's grid. */
   offGrid = 0;
   /** Lines that are no candles. */
   rejectedCount = 0;
@@ -109,10 +108,10 @@ export class KlineEncoder {
     interval.copy(this.rowStart, 14);
   }
 
-  /** The data of a COPY … (format binary), piece by piece; to be read once. */
+  /** The data of a COPY … (format binary), in chunks; can be read only once. */
   *chunks(): Generator<Buffer> {
     const { csv } = this;
-    // One piece for a page of REST: each is a write to the server of its own.
+    // One chunk for a REST page: each chunk is a separate write to the server.
     const lines = Math.min(LINES_PER_CHUNK, Math.ceil(csv.length / MIN_LINE_BYTES));
     let start = 0;
     while (true) {
@@ -142,7 +141,7 @@ export class KlineEncoder {
     this.outAt = rowAt;
     const raw = this.csv.toString('utf8', start, end);
     const reason = whyRejected(raw.split(','), this.asked, this.interval);
-    // No reason: it is a candle, but still forming or not wanted.
+    // Without a reason it is a candle, but still forming or not wanted.
     if (reason === undefined) return;
     this.rejectedCount += 1;
     if (this.rejected.length < MAX_KEPT) this.rejected.push({ raw, reason });

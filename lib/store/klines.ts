@@ -1,5 +1,12 @@
 import type postgres from 'postgres';
-import { countSlots, readKlines, type Series, type TimeRange } from '../market/mod.ts';
+import {
+  countSlots,
+  rangeValues,
+  readKlines,
+  type Series,
+  seriesValues,
+  type TimeRange,
+} from '../market/mod.ts';
 import {
   copyIn,
   quoteIdentifier,
@@ -8,44 +15,20 @@ import {
   SQLSTATE,
   sqlState,
 } from '../postgres/mod.ts';
-import { COPY_COLUMNS, KlineEncoder } from './kline-copy.ts';
+import { COPY_COLUMNS } from './kline-copy.ts';
 import { lockedTransaction, runLocked } from './locks.ts';
+import {
+  encoderFor,
+  NOTHING_STORED,
+  type Page,
+  type PageCounts,
+  type StoreCounts,
+} from './page.ts';
 import { storeRejected } from './rejected-klines.ts';
+import { merge, stage } from './staging.ts';
 import { assertTable, ensureTable } from './tables.ts';
 
-/** What became of the klines that a source sent. */
-export interface StoreCounts {
-  inserted: number;
-  /** Stored before with other values, and corrected. */
-  revised: number;
-  /** No candles: kept in rejected_klines with the reason, the first 10,000 of a file. */
-  rejected: number;
-}
-
-export interface PageCounts extends StoreCounts {
-  /** Sure to hold every candle of the grid that was wanted. False: not known. */
-  isComplete?: boolean;
-}
-
-export interface Page {
-  /** The open times that were asked for. */
-  asked: TimeRange;
-  /** The ones to store, within `asked`. Default: all. */
-  wanted?: TimeRange;
-  /** Lines of 12 fields, as in Binance's files. */
-  csv: Buffer;
-  /** The exchange's clock before it was asked: candles that close later are still forming. */
-  askedAtMs: number;
-  /** For rejected_klines: 'rest' or the name of a file. */
-  source: string;
-  /**
-   * More to do in the same transaction, told for how many slots of the grid the page has candles
-   * and whether they are in staged_klines: where nothing was stored before they are not.
-   */
-  alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
-}
-
-/** Some sixty candles: a top-up. */
+/** About sixty candles: a top-up. */
 const FEW_BYTES = 10_000;
 
 /**
@@ -53,10 +36,10 @@ const FEW_BYTES = 10_000;
  *
  * Where nothing is stored yet the candles go straight into their table. Where something may be,
  * or the page holds a candle twice, they are staged and merged.
- * @throws KlinekeepError (75) when the lock was lost to another run; what PostgreSQL says else.
+ * @throws KlinekeepError (75) when the lock was lost to another run; otherwise PostgreSQL's error.
  */
 export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
-  if (page.csv.length === 0 && !page.alongside) return { inserted: 0, revised: 0, rejected: 0 };
+  if (page.csv.length === 0 && !page.alongside) return NOTHING_STORED;
   if (page.csv.length < FEW_BYTES && !page.alongside) {
     const counts = await storeFew(session, series, page);
     if (counts) return counts;
@@ -73,49 +56,41 @@ export async function storePage(session: Session, series: Series, page: Page): P
 
 /**
  * Stores a top-up in one trip to the server.
- * @returns undefined when it takes more: the table is not made yet, or rows are to be rejected
+ * @returns undefined when that is not enough: the table does not exist yet, or rows must be rejected
  */
 async function storeFew(
   session: Session,
-  { instrument, interval }: Series,
+  series: Series,
   page: Page,
 ): Promise<StoreCounts | undefined> {
-  const { candles, rejected } = readKlines(page.csv, { ...page, interval });
+  const { candles, rejected } = readKlines(page.csv, { ...page, interval: series.interval });
   if (rejected > 0) return undefined;
-  if (candles.length === 0) return { inserted: 0, revised: 0, rejected: 0 };
+  if (candles.length === 0) return NOTHING_STORED;
   try {
     const [counts] = await runLocked<{ inserted: number; revised: number }>(
       session,
-      instrument.id,
+      series.instrument.id,
       ['store/create_staging.sql', 'store/stage_few.sql', 'store/merge.sql'],
-      { instrument_id: instrument.id, interval, candles: JSON.stringify(candles) },
+      { ...seriesValues(series), candles: JSON.stringify(candles) },
     );
     return { inserted: counts?.inserted ?? 0, revised: counts?.revised ?? 0, rejected: 0 };
   } catch (error) {
-    // No partition of klines found for the row.
+    // klines has no partition for the row yet.
     if (sqlState(error) === SQLSTATE.checkViolation) return undefined;
     throw error;
   }
 }
 
-async function isEmpty(
-  session: Session,
-  { instrument, interval }: Series,
-  range: TimeRange,
-): Promise<boolean> {
-  const [found] = await runSql<{ is_empty: boolean }>(session, 'store/is_empty.sql', {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
-  });
+async function isEmpty(session: Session, series: Series, range: TimeRange): Promise<boolean> {
+  const values = rangeValues(series, range);
+  const [found] = await runSql<{ is_empty: boolean }>(session, 'store/is_empty.sql', values);
   return found?.is_empty ?? false;
 }
 
 async function insertPage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
   const encoder = encoderFor(series, page);
   const chunks = encoder.chunks();
-  // The table comes with the first candle, not before.
+  // The table is created with the first candle, not before.
   const first: Buffer[] = [];
   for (let next = chunks.next(); !next.done; next = chunks.next()) {
     first.push(next.value);
@@ -130,7 +105,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
         `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`,
         concat(first, chunks),
       );
-      // PostgreSQL keeps the table as it is from here on. This checks that it was not detached or replaced before.
+      // From here on PostgreSQL keeps the table unchanged. It may have been detached or replaced before.
       await assertTable(tx, series.instrument);
     }
     await storeRejected(tx, series, page.source, encoder.rejected);
@@ -185,39 +160,4 @@ async function countFilledSlots(
       and open_time >= ${new Date(range.fromMs)}
       and open_time < ${new Date(range.toMs)}`;
   return found?.slots;
-}
-
-/** Reads a page as candles of a series. */
-export function encoderFor({ instrument, interval }: Series, page: Page): KlineEncoder {
-  return new KlineEncoder(page.csv, {
-    instrumentId: instrument.id,
-    interval,
-    asked: page.asked,
-    wanted: page.wanted,
-    closedBeforeMs: page.askedAtMs,
-  });
-}
-
-/** Adds candles to this session's staging table. */
-export async function stage(
-  sql: Session | postgres.TransactionSql,
-  encoder: KlineEncoder,
-): Promise<void> {
-  await copyIn(
-    sql,
-    `copy staged_klines ${COPY_COLUMNS} from stdin (format binary)`,
-    encoder.chunks(),
-  );
-}
-
-/** Brings the staged candles into klines. */
-export async function merge(
-  tx: postgres.TransactionSql,
-  { instrument, interval }: Series,
-): Promise<Pick<StoreCounts, 'inserted' | 'revised'>> {
-  const [counts] = await runSql<{ inserted: number; revised: number }>(tx, 'store/merge.sql', {
-    instrument_id: instrument.id,
-    interval,
-  });
-  return counts as { inserted: number; revised: number };
 }

@@ -1,11 +1,11 @@
-import type { Series, TimeRange } from '../market/mod.ts';
+import { rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 
-/** A file of candles of one series, as it is remembered. */
+/** A bulk file with candles of one series. */
 export interface LoadedFile {
   /** Unique within its market. */
   name: string;
-  /** The open times that it is for. */
+  /** The open times that it covers. */
   range: TimeRange;
 }
 
@@ -27,7 +27,7 @@ export async function loadedFiles(
   );
 }
 
-/** Writes down that a file was loaded, in the transaction that stores its candles. */
+/** Records that a file was loaded, in the transaction that stores its candles. */
 export async function recordLoadedFile(
   sql: Sql,
   { instrument, interval }: Series,
@@ -46,19 +46,14 @@ export async function recordLoadedFile(
 }
 
 /**
- * What a file that was staged and merged left as it was: the archived candles of its range, and
- * the stored ones, in whichever tier, that the file does not have.
+ * Counts the candles that a merged file left unchanged: the archived ones of its range, and those
+ * of either tier that are missing in the file.
  */
 export async function leftAlone(
   sql: Sql,
-  { instrument, interval }: Series,
+  series: Series,
   { range }: LoadedFile,
 ): Promise<{ archived: number; lacking: number }> {
-  const [found] = await runSql<{ archived: number; lacking: number }>(sql, 'store/left_alone.sql', {
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
-  });
+  const [found] = await runSql(sql, 'store/left_alone.sql', rangeValues(series, range));
   return found as { archived: number; lacking: number };
 }

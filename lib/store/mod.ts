@@ -1,6 +1,14 @@
 /** The tables, one file each, and the locks on them. The only room that writes candles. */
 export { eachInstrument, type Task } from './each-instrument.ts';
-export { confirmedGaps, confirmGaps, forgetGaps, settledUntilMs } from './gaps.ts';
+export { createSharedPauses } from './exchange-pauses.ts';
+export {
+  confirmedGaps,
+  confirmGaps,
+  forgetGaps,
+  recordOpenGaps,
+  restingGaps,
+  settledUntilMs,
+} from './gaps.ts';
 export {
   chooseExitCode,
   type InstrumentResult,
@@ -9,31 +17,30 @@ export {
 } from './instrument-results.ts';
 export {
   chooseInstruments,
-  doubtInstrument,
-  endInstrument,
   findInstruments,
-  type InstrumentChoice,
+  type InstrumentFilter,
   isNamed,
   listInstruments,
+  markEnded,
+  markForCheck,
   registerInstruments,
   showName,
   storeListedAt,
 } from './instruments.ts';
 export { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-copy.ts';
-export {
-  encoderFor,
-  merge,
-  type Page,
-  type PageCounts,
-  type StoreCounts,
-  stage,
-  storePage,
-} from './klines.ts';
+export { storePage } from './klines.ts';
 export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
 export { instrumentHolder, lockedTransaction, runLocked } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
+export {
+  addCounts,
+  encoderFor,
+  NOTHING_STORED,
+  type Page,
+  type PageCounts,
+  type StoreCounts,
+} from './page.ts';
 export { storeRejected } from './rejected-klines.ts';
-export { createRequestLedger } from './request-ledger.ts';
 export { closeRun, lastRuns, openRun, type Run, type RunResult } from './runs.ts';
 export {
   fetchableRanges,
@@ -43,4 +50,5 @@ export {
   type StoredSeries,
   storedSeries,
 } from './series.ts';
+export { merge, stage } from './staging.ts';
 export { ensureTable, findTable, tableExists, tableIn } from './tables.ts';

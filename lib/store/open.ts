@@ -10,18 +10,18 @@ import {
 } from '../postgres/mod.ts';
 
 export interface Klines extends Database {
-  /** Whether this session may note its runs: not on a standby, nor as a role that only reads. */
+  /** Whether this session may record its runs: not on a standby, nor with a role that only reads. */
   notesRuns: boolean;
 }
 
 /**
- * Opens the database that the settings name, the embedded server if they name none, and applies
- * pending schema files. Close it when done: `await klines.close()`.
+ * Opens the database of DATABASE_URL, or else the embedded server, and applies pending schema files.
+ * Close it when done: `await klines.close()`.
  * @param name shown in pg_stat_activity after `klinekeep`
- * @param options.connections how many connections `sql` may have at most
- * @param options.writes fail at once where nothing can be written
- * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or the schema
- * do not fit.
+ * @param options.connections the most connections that `sql` may open
+ * @param options.writes true: fails at once where nothing can be written
+ * @throws KlinekeepError (69) when no server answers, (78) when the settings, the server, the role or
+ * the schema do not fit.
  */
 export async function openKlines(
   name = 'script',

@@ -1,19 +1,18 @@
 import type postgres from 'postgres';
-import type { Series } from '../market/mod.ts';
+import { type Series, seriesValues } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
 import type { RejectedKline } from './kline-copy.ts';
 
-/** Keeps what was refused, once however often it is sent. */
+/** Keeps rejected lines, each once, however often it is sent. */
 export async function storeRejected(
   tx: postgres.TransactionSql,
-  { instrument, interval }: Series,
+  series: Series,
   source: string,
   rejected: readonly RejectedKline[],
 ): Promise<void> {
   if (rejected.length === 0) return;
   await runSql(tx, 'store/store_rejected.sql', {
-    instrument_id: instrument.id,
-    interval,
+    ...seriesValues(series),
     source,
     rejected: JSON.stringify(
       rejected.map(({ raw, reason }) => ({ raw: storable(raw), reason: storable(reason) })),

@@ -13,7 +13,7 @@ export interface RunResult {
   result?: Record<string, unknown> | undefined;
 }
 
-/** A run as it is written down. Times are Unix ms. */
+/** A row of `runs`. Times are Unix ms. */
 export interface Run {
   verb: string;
   host: string;
@@ -31,7 +31,7 @@ const CLOSE_WITHIN_MS = 3_000;
 const MESSAGE_CHARACTERS = 1_000;
 
 /**
- * Writes down that a script begins, and forgets what it did long ago. Never fails: on a read-only
+ * Records that a script has started, and deletes its old rows. Never fails: on a read-only
  * database nothing is written.
  * @returns the run's id, for `closeRun`
  */
@@ -50,17 +50,17 @@ export async function openRun(sql: Sql, verb: string): Promise<string | undefine
   }
 }
 
-/** Writes down how it ended. Never fails, and never waits long for a server that is gone. */
-export async function closeRun(sql: postgres.Sql, runId: string, ending: RunResult): Promise<void> {
+/** Records how a run ended. Never fails, and never waits long for a server that is gone. */
+export async function closeRun(sql: postgres.Sql, runId: string, result: RunResult): Promise<void> {
   if (lossOf(sql).aborted) return;
   const written = sql`
     update runs
     set
       finished_at = now(),
-      exit_code = ${ending.exitCode},
-      outcome = ${nameOf(ending.exitCode)},
-      message = ${ending.message?.slice(0, MESSAGE_CHARACTERS) ?? null},
-      counts = ${JSON.stringify(countsOf(ending.result ?? {}))}::text::jsonb
+      exit_code = ${result.exitCode},
+      outcome = ${nameExitCode(result.exitCode)},
+      message = ${result.message?.slice(0, MESSAGE_CHARACTERS) ?? null},
+      counts = ${JSON.stringify(readCounts(result.result ?? {}))}::text::jsonb
     where id = ${runId}`.catch(() => {});
   await Promise.race([written, sleep(CLOSE_WITHIN_MS, undefined, { ref: false })]);
 }
@@ -86,12 +86,12 @@ export async function lastRuns(sql: Sql): Promise<Run[]> {
     .sort((a, b) => b.startedMs - a.startedMs);
 }
 
-function nameOf(exitCode: number): string {
+function nameExitCode(exitCode: number): string {
   const name = Object.entries(EXIT).find(([, code]) => code === exitCode)?.[0];
   return name ?? 'stopped';
 }
 
-function countsOf(result: Record<string, unknown>): Record<string, number> {
+function readCounts(result: Record<string, unknown>): Record<string, number> {
   return Object.fromEntries(
     Object.entries(result).flatMap(([name, value]) => {
       if (typeof value === 'number') return [[name, value]];

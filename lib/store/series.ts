@@ -7,7 +7,9 @@ import {
   type Interval,
   maxStepMs,
   missingBetween,
+  rangeValues,
   type Series,
+  seriesValues,
   subtractRanges,
   type TimeRange,
 } from '../market/mod.ts';
@@ -19,13 +21,13 @@ export interface StoredSeries {
   interval: Interval;
   firstMs: number;
   lastMs: number;
-  /** The same as `lastMs` when there is but one candle. */
+  /** The same as `lastMs` when there is only one candle. */
   secondLastMs: number;
   /** Undefined: all of it is archived. */
   firstHotMs: number | undefined;
   /** When it was last known to be up to date, by the database's clock, Unix ms. */
   checkedAtMs: number | undefined;
-  /** Open time up to which update has left nothing out, Unix ms. */
+  /** Open time up to which update has left nothing missing, Unix ms. */
   completeUntilMs: number | undefined;
 }
 
@@ -78,27 +80,25 @@ export async function openTimes(
 }
 
 /**
- * Writes down that a series is up to date.
- * @param agoMs as of so long ago: when the exchange was asked
- * @param completeUntilMs open time up to which nothing is missing that could be had, Unix ms
+ * Records that a series is up to date.
+ * @param agoMs how long ago the exchange was asked
+ * @param completeUntilMs open time up to which nothing is missing that the exchange has, Unix ms
  */
 export async function recordCheck(
   sql: Sql,
-  { instrument, interval }: Series,
+  series: Series,
   agoMs: number,
   completeUntilMs: number,
 ): Promise<void> {
   await runSql(sql, 'store/record_check.sql', {
-    instrument_id: instrument.id,
-    interval,
+    ...seriesValues(series),
     ago_ms: agoMs,
     complete_until: new Date(completeUntilMs),
   });
 }
 
 /**
- * What is missing in `range` and may be had: `missingRanges` without the gaps that the exchange
- * has confirmed.
+ * What is missing in `range` and the exchange may have: `missingRanges` without confirmed gaps.
  */
 export async function fetchableRanges(
   sql: Sql,
@@ -115,18 +115,16 @@ export async function fetchableRanges(
  */
 export async function missingRanges(
   sql: Sql,
-  { instrument, interval }: Series,
+  series: Series,
   range: TimeRange,
 ): Promise<TimeRange[]> {
+  const { interval } = series;
   const fromMs = ceilToGrid(interval, range.fromMs);
   const toMs = ceilToGrid(interval, range.toMs);
   if (fromMs >= toMs) return [];
   const pairs = await runSql<{ open_time: Date; next_time: Date }>(sql, 'store/gaps.sql', {
-    instrument_id: instrument.id,
-    interval,
+    ...rangeValues(series, { fromMs, toMs }),
     before_time: new Date(addSteps(interval, fromMs, -1)),
-    from_time: new Date(fromMs),
-    to_time: new Date(toMs),
     max_step: spanForSql(maxStepMs(interval)),
   });
   return missingBetween(

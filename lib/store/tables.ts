@@ -6,12 +6,12 @@ import { describeTaken, type FoundName } from './taken-table.ts';
 
 export type Tier = 'klines' | 'klines_archive';
 
-/** What the name of an instrument's table stands for in one tier. */
+/** What has the name of an instrument's table in one tier. */
 export type CandleTable =
   | { state: 'ready' }
-  /** There is none yet. `home`: the schema of the tier, when a new table would land in another one. */
+  /** There is no table yet. `home`: the tier's schema, if a new table would be created in another one. */
   | { state: 'absent'; home: string | undefined }
-  /** Something else has the name. `hasShape`: it has the columns of klines, so it may hold candles. */
+  /** Another object has the name. `hasShape`: it has the columns of klines, so it may have candles. */
   | { state: 'taken'; problem: KlinekeepError; isTable: boolean; hasShape: boolean };
 
 const known = new WeakSet<Instrument>();
@@ -22,9 +22,9 @@ export function tableIn(tier: Tier, instrument: Instrument): string {
 }
 
 /**
- * Looks up what the name of an instrument's table stands for. Only a partition of the tier that holds
- * this very instrument will do: PostgreSQL would store candles in whatever else has the name, or in a
- * table of another schema, and no reader would ever find them.
+ * Looks up what has the name of an instrument's table. Only the tier's partition for this instrument
+ * is right: PostgreSQL would store candles in any other table of that name, in another schema too,
+ * and no reader would find them.
  */
 export async function findTable(
   sql: Sql,
@@ -52,9 +52,9 @@ export async function findTable(
 }
 
 /**
- * Makes the instrument's table when its first candle comes. In a transaction of its own: tables are
- * attached one after the other, and a page of candles would keep the next one waiting.
- * @throws KlinekeepError (78) when something else has the name of the table
+ * Creates the instrument's table before its first candle is stored. In a transaction of its own:
+ * tables are attached one after the other, and would wait for each other's pages of candles.
+ * @throws KlinekeepError (78) when another object has the name of the table
  */
 export async function ensureTable(session: Session, instrument: Instrument): Promise<void> {
   if (known.has(instrument)) return;
@@ -76,7 +76,7 @@ export async function ensureTable(session: Session, instrument: Instrument): Pro
 
 /**
  * Whether the instrument has a table in a tier.
- * @throws KlinekeepError (78) when something else has its name
+ * @throws KlinekeepError (78) when another object has its name
  */
 export async function tableExists(sql: Sql, instrument: Instrument, tier: Tier): Promise<boolean> {
   const table = await findTable(sql, instrument, tier);
@@ -85,12 +85,16 @@ export async function tableExists(sql: Sql, instrument: Instrument, tier: Tier):
 }
 
 /**
- * That candles copied into the instrument's table are part of klines.
- * @throws KlinekeepError (78) when the table is gone, or something else has its name
+ * Checks that the instrument's table is still a partition of klines.
+ * @throws KlinekeepError (78) when the table was dropped, or another object has its name
  */
 export async function assertTable(sql: Sql, instrument: Instrument): Promise<void> {
   if (await tableExists(sql, instrument, 'klines')) return;
-  throw new KlinekeepError('config', `The table ${instrument.tableName} was dropped meanwhile.`, {
-    hint: 'Run it again: a new one is created.',
-  });
+  throw new KlinekeepError(
+    'config',
+    `The table ${instrument.tableName} was dropped during the run.`,
+    {
+      hint: 'Run it again: a new one is created.',
+    },
+  );
 }

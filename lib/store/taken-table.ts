@@ -1,28 +1,28 @@
 import { KlinekeepError } from '../base/mod.ts';
 import { quote } from '../postgres/mod.ts';
 
-/** A row of sql/store/candle_table.sql; all but `home` is null where the name stands for nothing. */
+/** A row of sql/store/candle_table.sql; all but `home` is null where nothing has the name. */
 export interface FoundName {
   /** The schema of klines. */
   home: string;
-  /** New tables land in another schema. */
+  /** New tables are created in another schema. */
   is_elsewhere: boolean;
   schema: string | null;
   kind: string;
-  /** Its schema comes after that of klines on the search_path, so it hides nothing. */
+  /** Its schema follows that of klines on the search_path, so it hides nothing. */
   comes_later: boolean | null;
   is_partition: boolean;
   holds_instrument: boolean | null;
   bound: string | null;
   parent: string | null;
   has_shape: boolean;
-  /** The partition that holds the instrument, whatever its name. */
+  /** The instrument's partition, whatever its name. */
   partition: string | null;
-  /** A type that is no table has the name in the schema of klines. */
+  /** A type other than a table has the name in the schema of klines. */
   is_type: boolean;
 }
 
-/** Says what has the name of an instrument's table, and what to do about it. */
+/** The error that says what has the name of an instrument's table, and what to do about it. */
 export function describeTaken(
   found: FoundName,
   wanted: { name: string; parent: string; instrument_id: number },

@@ -28,18 +28,6 @@ comment on column runs.outcome is 'the exit code in a word: done, failed, findin
 comment on column runs.message is 'what failed';
 comment on column runs.counts is 'the numbers of its JSON result, and the lengths of its lists';
 
--- Unlogged: after a crash the minute has long passed.
-create unlogged table request_budget (
-  market text primary key check (market in ('spot', 'usdm')),
-  minute timestamptz(0) not null default '-infinity',
-  spent int not null default 0
-) with (fillfactor = 50);
-
-comment on table request_budget is 'the request weight of each market''s current minute, shared by all runs on this database';
-comment on column request_budget.market is 'spot or usdm';
-comment on column request_budget.minute is 'by the exchange''s clock';
-comment on column request_budget.spent is 'weight that our runs reserved, and what the exchange has counted beyond that';
-
 create table exchange_pauses (
   market text primary key check (market in ('spot', 'usdm')),
   until_time timestamptz not null,

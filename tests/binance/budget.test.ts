@@ -1,10 +1,10 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { BannedError } from '../../lib/binance/answer.ts';
 import { createBudget } from '../../lib/binance/budget.ts';
-import type { RequestLedger } from '../../lib/binance/ledger.ts';
+import type { SharedPauses } from '../../lib/binance/pauses.ts';
 import { klinesWeight } from '../../lib/binance/weights.ts';
-import { createRequestLedger } from '../../lib/store/request-ledger.ts';
+import { createSharedPauses } from '../../lib/store/exchange-pauses.ts';
 import { freshDatabase } from '../support/database.ts';
 import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
@@ -12,109 +12,120 @@ import { runScript } from '../support/script.ts';
 const MINUTE = 60_000;
 const BEGIN = Date.UTC(2024, 2, 10, 12, 30);
 
-/** A budget of 100 a minute, on a clock that is set by hand and runs on. */
-function budgetOf(ledger: RequestLedger, allowance = 100) {
+/** A budget on a clock that is set by hand and runs on. */
+function createTestBudget(options: { pauses?: SharedPauses; allowance?: number } = {}) {
   const clock = { offsetMs: BEGIN - Date.now() };
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
-  const said: string[] = [];
+  const messages: string[] = [];
   const budget = createBudget({
     market: 'usdm',
-    allowance,
-    ledger,
+    allowance: options.allowance ?? 100,
+    pauses: options.pauses,
     nowMs: () => Date.now() + clock.offsetMs,
     signal: stop.signal,
-    onWait: (message) => said.push(message),
+    onWait: (message) => messages.push(message),
   });
   const setTo = (timeMs: number) => {
     clock.offsetMs = timeMs - Date.now();
   };
-  /** Spends until it has to wait. @returns how much went through */
+  /** Spends until it has to wait. @returns how much was spent */
   const spendAll = async (weight: number, times: number): Promise<number> => {
     let spent = 0;
     for (let at = 0; at < times; at++) {
       void budget.spend(weight).then(
-        (settle) => {
+        () => {
           spent += weight;
-          settle(undefined);
         },
         () => {},
       );
     }
     for (let before = -1; before !== spent; ) {
       before = spent;
-      await new Promise((settle) => setTimeout(settle, 250));
+      await new Promise((resolve) => setTimeout(resolve, 250));
     }
     return spent;
   };
-  return { budget, setTo, spendAll, said };
+  return { budget, setTo, spendAll, messages };
 }
 
-async function ledger() {
-  const { sql } = await freshDatabase();
-  return { sql, ledger: createRequestLedger(sql) };
-}
+describe('budget', () => {
+  test('spends at once what the minute allows, then waits', async () => {
+    const { spendAll, messages } = createTestBudget();
+    expect(await spendAll(2, 80)).toBe(100);
+    expect(messages).toEqual([
+      expect.stringContaining("This minute's weight is spent: continuing at"),
+    ]);
+  });
 
-test('a burst goes through at once up to what the minute allows, the rest waits', async () => {
-  const { spendAll, said } = budgetOf((await ledger()).ledger);
-  expect(await spendAll(2, 80)).toBe(100);
-  expect(said).toEqual([expect.stringContaining("This minute's weight is spent: going on at")]);
+  test('continues with the next minute of the exchange’s clock', async () => {
+    const { setTo, spendAll } = createTestBudget();
+    setTo(BEGIN + MINUTE - 800);
+    expect(await spendAll(2, 50)).toBe(100);
+    setTo(BEGIN + MINUTE + 5);
+    expect(await spendAll(2, 60)).toBe(100);
+  });
+
+  test('counts what other programs on the address spend', async () => {
+    const { budget, spendAll } = createTestBudget();
+    const reportUsed = await budget.spend(1);
+    reportUsed(90);
+    expect(await spendAll(1, 80)).toBe(10);
+    expect(budget.totals.highestMinute).toBe(100);
+  });
+
+  test('ignores a count of the minute before', async () => {
+    const { budget, setTo, spendAll } = createTestBudget();
+    const reportUsed = await budget.spend(1);
+    setTo(BEGIN + MINUTE + 100);
+    reportUsed(95);
+    expect(await spendAll(1, 120)).toBe(100);
+  });
+
+  test('keeps two runs together within the minute, but for requests under way', async () => {
+    let counted = 0;
+    const connections = 4;
+    const runs = [createTestBudget({ allowance: 200 }), createTestBudget({ allowance: 200 })];
+    const request = async ({ budget }: (typeof runs)[number]): Promise<void> => {
+      while (true) {
+        const reportUsed = await budget.spend(2);
+        counted += 2;
+        const header = counted;
+        await new Promise((resolve) => setTimeout(resolve, 5));
+        reportUsed(header);
+      }
+    };
+    for (const run of runs)
+      for (let at = 0; at < connections; at++) void request(run).catch(() => {});
+    for (let before = -1; before !== counted; ) {
+      before = counted;
+      await new Promise((resolve) => setTimeout(resolve, 250));
+    }
+    expect(counted).toBeGreaterThan(200 - 2 * connections * 2);
+    expect(counted).toBeLessThanOrEqual(200 + 2 * connections * 2);
+  });
+
+  test('pauses all runs on the database; a ban ends them', async () => {
+    const pauses = createSharedPauses((await freshDatabase()).sql);
+    const [one, other] = [createTestBudget({ pauses }), createTestBudget({ pauses })];
+    await one.budget.pause({ pauseMs: 60_000, isBan: false });
+    expect(await other.spendAll(1, 3)).toBe(0);
+    expect(other.messages).toEqual([expect.stringContaining('Binance asks to wait (429)')]);
+    await one.budget.pause({ pauseMs: 3_600_000, isBan: true });
+    await expect(createTestBudget({ pauses }).budget.spend(1)).rejects.toBeInstanceOf(BannedError);
+  });
+
+  test('notices within a second that another run was told to pause', async () => {
+    const pauses = createSharedPauses((await freshDatabase()).sql);
+    const [one, other] = [createTestBudget({ pauses }), createTestBudget({ pauses })];
+    expect(await other.spendAll(1, 3)).toBe(3);
+    await one.budget.pause({ pauseMs: 60_000, isBan: false });
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(await other.spendAll(1, 3)).toBe(0);
+  });
 });
 
-test('with the next minute of the exchange’s clock there is weight again', async () => {
-  const { setTo, spendAll } = budgetOf((await ledger()).ledger);
-  setTo(BEGIN + MINUTE - 800);
-  expect(await spendAll(2, 50)).toBe(100);
-  setTo(BEGIN + MINUTE + 5);
-  expect(await spendAll(2, 60)).toBe(100);
-});
-
-test('two runs on one database together stay within the minute', async () => {
-  const shared = (await ledger()).ledger;
-  const runs = [budgetOf(shared), budgetOf(shared)];
-  const spent = await Promise.all(runs.map((run) => run.spendAll(2, 80)));
-  expect(spent[0]! + spent[1]!).toBeGreaterThan(95);
-  expect(spent[0]! + spent[1]!).toBeLessThanOrEqual(100);
-});
-
-test('what other programs on the address spend counts: the exchange says so with each answer', async () => {
-  const { budget, spendAll } = budgetOf((await ledger()).ledger);
-  const settle = await budget.spend(1);
-  settle(90);
-  const more = await spendAll(1, 80);
-  // What was leased before the answer came may still be spent.
-  expect(more).toBeGreaterThanOrEqual(10);
-  expect(more).toBeLessThanOrEqual(29);
-  expect(budget.totals.highestMinute).toBe(90);
-});
-
-test('a count that was made in the minute before says nothing of this one', async () => {
-  const { budget, setTo, spendAll } = budgetOf((await ledger()).ledger);
-  const settle = await budget.spend(1);
-  setTo(BEGIN + MINUTE + 100);
-  settle(95);
-  expect(await spendAll(1, 120)).toBe(100);
-});
-
-test('a pause is for all runs on the database, a ban ends them', async () => {
-  const shared = await ledger();
-  const [one, other] = [budgetOf(shared.ledger), budgetOf(shared.ledger)];
-  await one.budget.pause(60_000, false);
-  expect(await other.spendAll(1, 3)).toBe(0);
-  expect(other.said).toEqual([expect.stringContaining('Binance asks to wait (429)')]);
-  await one.budget.pause(3_600_000, true);
-  await expect(budgetOf(shared.ledger).budget.spend(1)).rejects.toBeInstanceOf(BannedError);
-});
-
-test('a minute far ahead in the ledger is taken for a mistake, not waited for', async () => {
-  const shared = await ledger();
-  const ahead = budgetOf(shared.ledger);
-  ahead.setTo(BEGIN + 365 * 24 * 60 * MINUTE);
-  expect(await ahead.spendAll(2, 50)).toBe(100);
-  expect(await budgetOf(shared.ledger).spendAll(2, 50)).toBe(100);
-});
-
-test('banned: the run ends with 75, and a later one makes no request at all', async () => {
+test('a ban: ends the run with 75, and later runs send no request', async () => {
   const fake = await startFakeBinance({ nowMs: BEGIN });
   onTestFinished(() => fake.close());
   const { url } = await freshDatabase();
@@ -132,13 +143,13 @@ test('banned: the run ends with 75, and a later one makes no request at all', as
   expect(fake.requests).toEqual([]);
 });
 
-test('BINANCE_WEIGHT_PERCENT must be a percentage', async () => {
+test('BINANCE_WEIGHT_PERCENT: must be a percentage', async () => {
   const result = await runScript('update-klines', [], { BINANCE_WEIGHT_PERCENT: '0' });
   expect(result.exitCode).toBe(EXIT.config);
   expect(result.stderr).toContain('BINANCE_WEIGHT_PERCENT is "0": wanted 1 to 100');
 });
 
-test('pages cost what Binance says they cost', () => {
+test('klinesWeight(): is what Binance says a page costs', () => {
   const costs = (market: 'spot' | 'usdm', ...limits: number[]) =>
     limits.map((limit) => klinesWeight(market, limit));
   expect(costs('usdm', 1, 99, 100, 499, 500, 1000, 1001, 1500)).toEqual([1, 1, 2, 2, 5, 5, 10, 10]);

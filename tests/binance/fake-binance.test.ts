@@ -18,7 +18,7 @@ async function start(options: FakeOptions = {}) {
   return { fake, get };
 }
 
-test('a made-up candle is exactly the roll-up of its 1m candles', () => {
+test('made-up candles: are exactly the roll-up of their 1m candles', () => {
   const candles = new MadeUpCandles('spot TESTUSDT', 12.34);
   const units = (text: string) => BigInt(text.replace('.', ''));
   fc.assert(
@@ -49,7 +49,7 @@ test('a made-up candle is exactly the roll-up of its 1m candles', () => {
   );
 });
 
-test('start and end are inclusive, and without a start the latest candles come, the forming one last', async () => {
+test('klines: has inclusive ends, and returns the latest without a start', async () => {
   const { get } = await start();
   const from = NOW - (NOW % HOUR) - 10 * HOUR;
   const exact = await get(
@@ -63,7 +63,7 @@ test('start and end are inclusive, and without a start the latest candles come, 
   expect(latest.body).toHaveLength(3);
 });
 
-test('each market has its own page limit and refuses what it does not know', async () => {
+test('klines: has a page limit for each market, and refuses bad requests', async () => {
   const { get } = await start();
   const rows = async (path: string) => (await get(path)).body.length;
   expect(await rows('/api/v3/klines?symbol=BTCUSDT&interval=1m&startTime=0&limit=5000')).toBe(1000);
@@ -77,7 +77,7 @@ test('each market has its own page limit and refuses what it does not know', asy
   ).toBe(200);
 });
 
-test('weight is counted by the rules; beyond the limit 429, and who goes on is banned', async () => {
+test('weight: is limited with 429, then with a ban', async () => {
   const { fake, get } = await start();
   await get('/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=99');
   await get('/fapi/v1/klines?symbol=BTCUSDT&interval=1m&limit=499');

@@ -46,10 +46,7 @@ test('a closed source: requests nothing and does not try again', async () => {
   const { url } = await serve(() => (requests += 1));
   const waits: string[] = [];
   const source = createRestSource(loadEnv({ BINANCE_SPOT_URL: url }), {
-    ledger: {
-      reserve: async ({ wanted }) => ({ granted: wanted, pauseMs: 0, isBan: false }),
-      pause: async () => {},
-    },
+    pauses: undefined,
     signal: neverAborted(),
     onWait: (message) => waits.push(message),
   });

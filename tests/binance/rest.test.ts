@@ -34,7 +34,7 @@ test.each([
   expect(result.stderr).toContain('Trying again in');
 });
 
-test('an answer that never comes, or stops in the middle, is given up after a while', async () => {
+test('rest: gives up an answer that never starts, or never ends', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });
   onTestFinished(() => fake.close());
   fake.fail({ kind: 'hang', path: 'time' });
@@ -45,15 +45,15 @@ test('an answer that never comes, or stops in the middle, is given up after a wh
   await dispatcher.destroy();
 });
 
-test('429: it waits as long as it is told, then goes on', async () => {
+test('429: the run waits for Retry-After, then continues', async () => {
   const startedMs = Date.now();
   const result = await fetchDespite({ kind: 429, retryAfterS: 2 });
   expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
-  expect(result.stderr).toContain('Binance asks to wait (429): going on at');
+  expect(result.stderr).toContain('Binance asks to wait (429): continuing at');
   expect(Date.now() - startedMs).toBeGreaterThan(2000);
 });
 
-test('418: it ends at once with 75 and says until when', async () => {
+test('418: the run ends at once with 75, and says until when', async () => {
   const result = await fetchDespite({ kind: 418, retryAfterS: 600, times: 99 });
   expect(result).toMatchObject({ exitCode: EXIT.later, candles: 0 });
   expect(result.stderr).toMatch(/banned this IP address until 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ/);
@@ -61,7 +61,7 @@ test('418: it ends at once with 75 and says until when', async () => {
 });
 
 test.each([451, 403] as const)(
-  '%d: it ends at once with 69 and names the way round',
+  '%d: the run ends at once with 69, and says what to do',
   async (kind) => {
     const result = await fetchDespite({ kind, times: 99, path: 'exchangeInfo' });
     expect(result).toMatchObject({ exitCode: EXIT.unavailable, candles: 0 });
@@ -70,7 +70,7 @@ test.each([451, 403] as const)(
   },
 );
 
-test('an exchange that cannot be reached: 69, naming the address', async () => {
+test('rest: ends with 69 and the address when it cannot connect', async () => {
   const { url } = await freshDatabase();
   const result = await runScript('fetch-history', ['BTC/USDT', '--since', '1d', '--json'], {
     DATABASE_URL: url,
@@ -84,14 +84,14 @@ test('an exchange that cannot be reached: 69, naming the address', async () => {
   });
 });
 
-test('a 429 that wants a wait of days ends the run with 75 instead', async () => {
+test('429: the run ends with 75 when it would wait for days', async () => {
   const result = await fetchDespite({ kind: 429, retryAfterS: 3_000_000, times: 99 });
   expect(result).toMatchObject({ exitCode: EXIT.later, candles: 0 });
   expect(result.fake.klinesRequests()).toHaveLength(1);
 });
 
 test.each(['time', 'exchangeInfo'])(
-  'an answer to %s that is none is asked for again, then 69',
+  'rest: requests a broken answer to %s again, then ends with 69',
   async (path) => {
     expect(await fetchDespite({ kind: 'empty', path, times: 2 })).toMatchObject({
       exitCode: EXIT.done,
@@ -100,7 +100,7 @@ test.each(['time', 'exchangeInfo'])(
   },
 );
 
-test('a damaged first candle is not taken for the listing', async () => {
+test('rest: does not take a damaged first candle for the listing', async () => {
   const broken = (time: unknown): Fault => ({
     kind: 'garbage',
     mutate: (rows) => rows.map((row) => [time, ...row.slice(1)]),
@@ -118,7 +118,7 @@ test.each([
   ['klines', '[null]'],
   ['klines', '[{"0":1}]'],
   ['klines', '[abc]'],
-])('%s answered with %s is asked again', async (path, body) => {
+])('rest: requests %s again when it is answered with %s', async (path, body) => {
   const result = await fetchDespite({ kind: 'body', path, body });
   expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
   expect(result.stderr).toContain('Trying again in');

@@ -85,7 +85,7 @@ async function runVerbs(url: string, exchange: FakeBinance, page: string): Promi
   const watch = postgres(url, { max: 1, onnotice: () => {}, prepare: false });
   const rows: Measured[] = [];
   const run = async (...calls: string[][]) => {
-    await resetWeight(watch, exchange);
+    resetWeight(exchange);
     rows.push(...(await measure(watch, url, exchange.url, calls)));
   };
 
@@ -126,10 +126,8 @@ async function runVerbs(url: string, exchange: FakeBinance, page: string): Promi
 }
 
 /** Resets the request weight, so that a verb does not wait because of the previous one. */
-async function resetWeight(sql: postgres.Sql, exchange: FakeBinance): Promise<void> {
+function resetWeight(exchange: FakeBinance): void {
   exchange.weights.spot.used = 0;
-  const [found] = await sql`select to_regclass('request_budget') is not null as there`;
-  if (found?.there) await sql`delete from request_budget`;
 }
 
 /** Runs scripts as processes, several at once, and samples the locks meanwhile. */

@@ -29,7 +29,7 @@ async function setUp(options: FakeOptions = {}) {
 
 const corrected = (rows: RawRow[]) => rows.map((row) => row.with(5, '777') as typeof row);
 
-test('--refresh of a part corrects the whole file, so nothing of it stays stale', async () => {
+test('--refresh: corrects the whole file when a part was requested', async () => {
   const { fake, load, volumes } = await setUp();
   await publish(fake, '2024-01');
   await load('2024-01-01', '2024-02-01');
@@ -40,7 +40,7 @@ test('--refresh of a part corrects the whole file, so nothing of it stays stale'
   expect((await load('2024-01-01', '2024-02-01', '--refresh')).stdout).not.toContain('corrected');
 });
 
-test('what the newer file lacks stays stored, and is told once', async () => {
+test('--refresh: keeps stored candles that the new file misses, and warns once', async () => {
   const { fake, sql, load } = await setUp();
   await publish(fake, '2024-01');
   await load('2024-01-01', '2024-02-01');
@@ -48,13 +48,13 @@ test('what the newer file lacks stays stored, and is told once', async () => {
   const result = await load('2024-01-01', '2024-02-01', '--refresh');
   expect(result.exitCode).toBe(EXIT.done);
   expect(result.stderr).toContain(
-    'BTCUSDT-1h-2024-01.zip, published anew: lacks 5 candles that are stored; they stay.',
+    'BTCUSDT-1h-2024-01.zip was republished: 5 stored candles are missing in it; they stay.',
   );
   expect(await sql`select 1 from klines`).toHaveLength(744);
   expect((await load('2024-01-01', '2024-02-01', '--refresh')).stderr).toBe('');
 });
 
-test('archived candles are not refreshed: it is said each time, until they are restored', async () => {
+test('--refresh: leaves archived candles, and warns until they are restored', async () => {
   const { fake, env, load, volumes } = await setUp();
   await publish(fake, '2024-01');
   await load('2024-01-01', '2024-02-01');
@@ -62,7 +62,7 @@ test('archived candles are not refreshed: it is said each time, until they are r
   await publish(fake, '2024-01', { edit: corrected });
   const first = await load('2024-01-01', '2024-02-01', '--refresh');
   expect(first.stdout).toContain('504 corrected');
-  const left = '240 candles of its range are archived and stay as they were; restore them';
+  const left = '240 candles of its range are archived and stay unchanged; restore them';
   expect(first.stderr).toContain(left);
   expect((await load('2024-01-01', '2024-02-01', '--refresh')).stderr).toContain(left);
   expect(await volumes()).toBe(504);
@@ -74,7 +74,7 @@ test('archived candles are not refreshed: it is said each time, until they are r
   expect(await volumes()).toBe(744);
 });
 
-test('a day of which only a part was asked for is not short of the rest ever after', async () => {
+test('a daily file: is stored in full when a part was requested', async () => {
   const { fake, load, sql } = await setUp();
   await publish(fake, '2024-01-15');
   await load('2024-01-15', '2024-01-15T18:00Z', '--source', 'bulk');
@@ -83,7 +83,7 @@ test('a day of which only a part was asked for is not short of the rest ever aft
   expect(await sql`select 1 from klines`).toHaveLength(24);
 });
 
-test('a whole file brings nothing from before the listing, and no candle that is still forming', async () => {
+test('a whole file: adds no candle from before the listing, and no forming one', async () => {
   const listedMs = Date.UTC(2024, 0, 15, 6, 20);
   const symbol = { market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' } as const;
   const { fake, sql, env, load } = await setUp({
@@ -112,7 +112,7 @@ test('a whole file brings nothing from before the listing, and no candle that is
   expect(weeks.at(-1)?.open_time).toEqual(new Date('2024-01-22'));
 });
 
-test('several series share the places for files, also when some of them fail', async () => {
+test('several series: share the places for files, also when some fail', async () => {
   const names = ['AAA', 'BBB', 'CCC', 'DDD', 'EEE', 'FFF', 'GGG', 'HHH'];
   const { fake, sql, env } = await setUp({
     symbols: names.map((base) => ({
@@ -140,7 +140,7 @@ test('several series share the places for files, also when some of them fail', a
   expect(await sql`select 1 from loaded_files`).toHaveLength(4 * 9);
 });
 
-test('a gate lets in so many, in order, and takes back the places of those who are stopped', async () => {
+test('createSemaphore(): admits in order, and frees the places of aborted callers', async () => {
   const gate = createSemaphore(2);
   const entered: string[] = [];
   const stop = new AbortController();

@@ -59,7 +59,7 @@ async function expectWholeFiles(sql: postgres.Sql): Promise<number> {
   return files.length;
 }
 
-test('months come from month files, exactly, and REST is not asked for a single page', async () => {
+test('fetch: loads months from month files exactly, without REST', async () => {
   const { fake, sql, load, expectComplete, pages } = await setUp();
   await publish(fake, '2024-01');
   await publish(fake, '2024-02', { header: true });
@@ -77,7 +77,7 @@ test('months come from month files, exactly, and REST is not asked for a single 
   expect(fake.fileRequests()).toEqual([]);
 });
 
-test('a month without a file comes day by day, and a day without one from REST', async () => {
+test('fetch: uses day files for a month without a file, then REST', async () => {
   const { fake, load, expectComplete, pages } = await setUp();
   await publish(fake, '2024-02');
   for (let day = 1; day <= 31; day++) {
@@ -90,7 +90,7 @@ test('a month without a file comes day by day, and a day without one from REST',
   ]);
 });
 
-test('a month file that lacks two days is filled from day files, and from REST where they lack too', async () => {
+test('fetch: fills an incomplete month file from day files, then from REST', async () => {
   const { fake, load, expectComplete, pages } = await setUp();
   const without =
     (...days: number[]) =>
@@ -107,7 +107,7 @@ test('a month file that lacks two days is filled from day files, and from REST w
   ]);
 });
 
-test('what REST does not have either becomes a confirmed gap, and is asked for again only on request', async () => {
+test('fetch: confirms gaps of REST, and requests them again only on demand', async () => {
   const gap = { fromMs: Date.UTC(2024, 0, 5, 3), toMs: Date.UTC(2024, 0, 5, 9) };
   const { fake, sql, load, pages } = await setUp({
     symbols: [{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT', gaps: [gap] }],
@@ -115,7 +115,7 @@ test('what REST does not have either becomes a confirmed gap, and is asked for a
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');
   expect((await load()).stdout).toContain('6 not at the exchange');
-  // Twice, and whether the exchange sends anything at all.
+  // Twice, and once to see whether the exchange sends anything at all.
   expect(pages()).toHaveLength(3);
   expect(await sql`select from_time, to_time from confirmed_gaps`).toEqual([
     { from_time: new Date(gap.fromMs), to_time: new Date(gap.toMs) },
@@ -136,13 +136,13 @@ test.each([
   [
     'a zip that is cut off',
     async (fake: Fake, path: string) => fake.bulk.put(path, fake.bulk.get(path)!.subarray(0, 4000)),
-    'not the zip it should be',
+    'not a valid zip',
   ],
   [
     'a size that is a lie',
     async (fake: Fake) =>
       publish(fake, '2024-01', { members: ([one]) => [{ ...one!, claimedSize: 100 }] }),
-    'not the zip it should be',
+    'not a valid zip',
   ],
   [
     'a size beyond all candles',
@@ -167,27 +167,24 @@ test.each([
   [
     'something that is no zip',
     async (fake: Fake, path: string) => fake.bulk.put(path, Buffer.from('<html>')),
-    'not the zip it should be',
+    'not a valid zip',
   ],
-])(
-  '%s: nothing of the file is stored, it is said, and the next rung has the candles',
-  async (_, damage, said) => {
-    const { fake, sql, load, expectComplete } = await setUp();
-    const path = await publish(fake, '2024-01');
-    await publish(fake, '2024-02');
-    await damage(fake, path);
-    const result = await load();
-    expect(result.exitCode).toBe(EXIT.done);
-    expect(result.stderr).toContain(`BTCUSDT-1h-2024-01.zip: `);
-    expect(result.stderr).toContain(said);
-    await expectComplete();
-    expect(await sql`select name from loaded_files`).toEqual([{ name: 'BTCUSDT-1h-2024-02.zip' }]);
-  },
-);
+])('fetch: stores nothing of a file with %s', async (_, damage, said) => {
+  const { fake, sql, load, expectComplete } = await setUp();
+  const path = await publish(fake, '2024-01');
+  await publish(fake, '2024-02');
+  await damage(fake, path);
+  const result = await load();
+  expect(result.exitCode).toBe(EXIT.done);
+  expect(result.stderr).toContain(`BTCUSDT-1h-2024-01.zip: `);
+  expect(result.stderr).toContain(said);
+  await expectComplete();
+  expect(await sql`select name from loaded_files`).toEqual([{ name: 'BTCUSDT-1h-2024-02.zip' }]);
+});
 
 type Fake = Awaited<ReturnType<typeof startFakeBinance>>;
 
-test('a checksum that is right the second time is enough: both are fetched again', async () => {
+test('fetch: downloads file and checksum again after a mismatch', async () => {
   const { fake, load, expectComplete, pages } = await setUp();
   const path = await publish(fake, '2024-01');
   await publish(fake, '2024-02');
@@ -203,7 +200,7 @@ test('a checksum that is right the second time is enough: both are fetched again
   expect(pages()).toEqual([]);
 });
 
-test('a row twice in a file is stored once; a row outside its month is refused', async () => {
+test('fetch: stores a repeated row once, and rejects a row of another month', async () => {
   const { fake, sql, load, expectComplete } = await setUp();
   await publish(fake, '2024-01', { edit: (rows) => [...rows.slice(0, 50), ...rows.slice(40)] });
   const [foreign] = await fake.candles(
@@ -220,12 +217,12 @@ test('a row twice in a file is stored once; a row outside its month is refused',
   expect(rejected).toEqual([
     {
       source: 'BTCUSDT-1h-2024-02.zip',
-      reason: 'open_time 2024-01-05T00:00:00Z is outside the range asked for',
+      reason: 'open_time 2024-01-05T00:00:00Z is outside the requested range',
     },
   ]);
 });
 
-test('microseconds and milliseconds meet at the new year of 2025', async () => {
+test('fetch: reads milliseconds up to 2024 and microseconds from 2025', async () => {
   const { fake, sql, env } = await setUp({ nowMs: Date.UTC(2025, 2, 10) });
   await publish(fake, '2024-12');
   await publish(fake, '2025-01', { micros: true });
@@ -247,7 +244,7 @@ test('microseconds and milliseconds meet at the new year of 2025', async () => {
   );
 });
 
-test('months as 1mo, names that are not ASCII, usdm: each finds its file', async () => {
+test('fetch: finds files of 1mo, of names that are not ASCII, and of usdm', async () => {
   const { fake, sql, env } = await setUp();
   await publish(fake, '2024-01', { interval: '1M' });
   await publish(fake, '2024-01', { symbol: '币安人生USDT' });
@@ -267,7 +264,7 @@ test('months as 1mo, names that are not ASCII, usdm: each finds its file', async
   ]);
 });
 
-test('--source bulk leaves to REST nothing, --source rest asks for no file', async () => {
+test('--source: bulk sends no REST request, rest loads no file', async () => {
   const { fake, load, expectComplete, pages } = await setUp();
   await publish(fake, '2024-01');
   expect((await load('--source', 'bulk')).stdout).toContain('+744 candles');
@@ -278,7 +275,7 @@ test('--source bulk leaves to REST nothing, --source rest asks for no file', asy
   await expectComplete();
 });
 
-test('--refresh loads a file again when its checksum changed, and only then', async () => {
+test('--refresh: loads a file again only when its checksum has changed', async () => {
   const { fake, load, sql } = await setUp();
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');
@@ -295,7 +292,7 @@ test('--refresh loads a file again when its checksum changed, and only then', as
   ]);
 });
 
-test('archived months are not loaded again', async () => {
+test('fetch: does not load archived months again', async () => {
   const { fake, load, env, expectComplete } = await setUp();
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');
@@ -307,7 +304,7 @@ test('archived months are not loaded again', async () => {
   await expectComplete();
 });
 
-test('killed between files, the next run goes on with those that are not loaded', async () => {
+test('fetch: continues with the remaining files after SIGKILL', async () => {
   const { fake, sql, env, load, expectComplete } = await setUp();
   for (let day = 1; day <= 60; day++) {
     const date = new Date(Date.UTC(2024, 0, day)).toISOString().slice(0, 10);
@@ -326,7 +323,7 @@ test('killed between files, the next run goes on with those that are not loaded'
   await expectComplete();
 });
 
-test('a connection that is lost while a file is stored leaves nothing half-loaded', async () => {
+test('fetch: leaves no file half-loaded when its connection is lost', async () => {
   const { fake, sql, load, expectComplete } = await setUp();
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');
@@ -348,13 +345,14 @@ test('a connection that is lost while a file is stored leaves nothing half-loade
   await expectComplete();
 });
 
-test('a disk that fills up while files are stored leaves whole files and no half ones', async () => {
+test('fetch: leaves no file half-loaded when the disk is full', async () => {
   const fake = await startFakeBinance({ nowMs: NOW });
   onTestFinished(() => fake.close());
   const { sql, url } = await serverWithFullDisk();
-  for (let month = 1; month <= 6; month++)
+  // The fourth month does not fit.
+  for (let month = 1; month <= 4; month++)
     await publish(fake, `2023-0${month}`, { interval: '1m' });
-  const words = ['BTC/USDT', '--since', '2023-01-01', '--until', '2023-07-01', '--source', 'bulk'];
+  const words = ['BTC/USDT', '--since', '2023-01-01', '--until', '2023-05-01', '--source', 'bulk'];
   const { exitCode, stderr } = await runScript('fetch-history', words, {
     ...fake.env,
     DATABASE_URL: url,
@@ -364,7 +362,7 @@ test('a disk that fills up while files are stored leaves whole files and no half
   expect(await expectWholeFiles(sql)).toBeGreaterThan(0);
 });
 
-test('a helper writes only while the session that it helps holds the lock', async () => {
+test('a helper session: writes only while its owner holds the lock', async () => {
   const { openSession } = await freshDatabase();
   const [owner, helper, other] = [openSession(), openSession(), openSession()];
   const write = () => lockedTransaction(helper, 7, '', async (tx) => tx`select 1`);
@@ -373,7 +371,7 @@ test('a helper writes only while the session that it helps holds the lock', asyn
   await withInstrumentLock(owner, 7, write);
   await expect(write()).rejects.toThrow('another run took over');
 
-  // Who takes the instrument next waits until the helper's transaction has ended.
+  // The next holder of the lock waits until the helper's transaction has ended.
   const order: string[] = [];
   let taken: Promise<unknown> = Promise.resolve();
   await withInstrumentLock(owner, 7, () =>
@@ -389,7 +387,7 @@ test('a helper writes only while the session that it helps holds the lock', asyn
   expect(order).toEqual(['helped', 'taken over']);
 });
 
-test('all requests go through the proxy that HTTPS_PROXY names', async () => {
+test('HTTPS_PROXY: all requests go through the proxy', async () => {
   const { fake, env, expectComplete } = await setUp();
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');
@@ -420,7 +418,7 @@ test('all requests go through the proxy that HTTPS_PROXY names', async () => {
   await expectComplete();
 });
 
-test('the bulk path does not load ccxt, which takes longer than many a file', async () => {
+test('fetch: does not load ccxt for bulk files', async () => {
   const { fake, env } = await setUp();
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');

@@ -15,7 +15,7 @@ async function setUp(symbols?: FakeSymbol[]) {
   return { fake, sql, sync };
 }
 
-test('a market is registered: active symbols only, perpetuals only, a name for a table but no table', async () => {
+test('sync: registers active symbols and perpetuals only, and creates no table', async () => {
   const { sql, sync } = await setUp();
   expect((await sync('--market', 'spot')).exitCode).toBe(EXIT.done);
   expect((await sync('--market', 'usdm')).exitCode).toBe(EXIT.done);
@@ -35,7 +35,7 @@ test('a market is registered: active symbols only, perpetuals only, a name for a
   expect(tables!.made).toBe(0);
 });
 
-test('--quote narrows, --dry-run changes nothing', async () => {
+test('sync: --quote selects, --dry-run changes nothing', async () => {
   const { sql, sync } = await setUp([
     { market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
     { market: 'spot', symbol: 'ETHBTC', base: 'ETH', quote: 'BTC' },
@@ -47,7 +47,7 @@ test('--quote narrows, --dry-run changes nothing', async () => {
   expect(await sql`select symbol from instruments`).toEqual([{ symbol: 'ETH/BTC' }]);
 });
 
-test('what stops trading or vanishes is delisted, never deleted, and active again when it comes back', async () => {
+test('sync: delists what stops trading, and never deletes it', async () => {
   const { fake, sql, sync } = await setUp();
   await sync('--market', 'spot');
   const spot = (symbol: string) =>
@@ -68,7 +68,7 @@ test('what stops trading or vanishes is delisted, never deleted, and active agai
   ).toHaveLength(0);
 });
 
-test('without --market new symbols are left alone', async () => {
+test('sync: registers no new symbols without --market', async () => {
   const { fake, sql, sync } = await setUp();
   expect((await sync()).stdout).toContain('Nothing is registered yet');
   await sync('--market', 'spot');
@@ -77,7 +77,7 @@ test('without --market new symbols are left alone', async () => {
   expect(await sql`select 1 from instruments where symbol = 'NEW/USDT'`).toHaveLength(0);
 });
 
-test('an exchange without a single symbol is a broken answer: 69, and nobody is delisted', async () => {
+test('sync: ends with 69 when the exchange lists no symbol, and delists none', async () => {
   const { fake, sql, sync } = await setUp();
   await sync('--market', 'spot');
   fake.symbols = [];

@@ -17,7 +17,7 @@ import {
 const interval = fc.constantFrom(...INTERVALS);
 const timeMs = fc.integer({ min: Date.UTC(2017, 0, 1), max: Date.UTC(2040, 0, 1) });
 
-test('an open time of the grid is its own floor, and nothing of the grid lies between floor and time', () => {
+test('floorToGrid(): is the last open time of the grid', () => {
   fc.assert(
     fc.property(interval, timeMs, (each, time) => {
       const floor = floorToGrid(each, time);
@@ -29,7 +29,7 @@ test('an open time of the grid is its own floor, and nothing of the grid lies be
   );
 });
 
-test('steps forward and back cancel out, and none is longer than the longest step', () => {
+test('addSteps(): forward and back cancel out, within maxStepMs()', () => {
   fc.assert(
     fc.property(interval, timeMs, fc.integer({ min: 0, max: 5000 }), (each, time, steps) => {
       const open = floorToGrid(each, time);
@@ -49,7 +49,7 @@ test.each([
   expect(new Date(floorToGrid(each, Date.parse(time)))).toEqual(new Date(open));
 });
 
-test('windows cover exactly the open times of their ranges, in order, none longer than asked', () => {
+test('splitIntoWindows(): covers exactly the open times, in order', () => {
   fc.assert(
     fc.property(
       interval,
@@ -69,7 +69,7 @@ test('windows cover exactly the open times of their ranges, in order, none longe
   );
 });
 
-test('what is missing between stored candles is exactly the slots that none of them covers', () => {
+test('missingBetween(): is exactly the slots without a candle', () => {
   fc.assert(
     fc.property(
       interval,
@@ -95,7 +95,7 @@ test('what is missing between stored candles is exactly the slots that none of t
   );
 });
 
-test('a candle off the grid covers the slot that it opens in', () => {
+test('missingBetween(): a candle off the grid covers its slot', () => {
   const hour = (text: string) => Date.parse(`2018-02-09T${text}Z`);
   const pairs = [{ beforeMs: hour('07:00:00'), afterMs: hour('10:28:14.789') }];
   expect(missingBetween('1h', pairs)).toEqual([

@@ -20,15 +20,21 @@ test.each([
 });
 
 test.each(['', 'B', 'BTC/', '/USDT', 'BTC/USDT/X', 'BTC USDT', 'BTC/USDT:'])(
-  '%j is no symbol',
+  'parseSymbol(): refuses %j',
   (text) => {
-    expect(parseSymbol(text, undefined)).toMatch(/^a symbol such as/);
+    expect(parseSymbol(text, undefined)).toEqual({
+      wanted: expect.stringMatching(/^a symbol such as/),
+    });
   },
 );
 
-test('a unified symbol that contradicts --market is refused with the one that was meant', () => {
-  expect(parseSymbol('BTC/USDT', 'usdm')).toContain('BTC/USDT:USDT');
-  expect(parseSymbol('BTC/USDT:USDT', 'spot')).toContain('BTC/USDT');
+test('parseSymbol(): suggests the right symbol when --market contradicts', () => {
+  expect(parseSymbol('BTC/USDT', 'usdm')).toEqual({
+    wanted: expect.stringContaining('BTC/USDT:USDT'),
+  });
+  expect(parseSymbol('BTC/USDT:USDT', 'spot')).toEqual({
+    wanted: expect.stringContaining('BTC/USDT'),
+  });
 });
 
 test.each([
@@ -40,7 +46,7 @@ test.each([
   expect(tableNameFor(market, base, quote)).toBe(expected);
 });
 
-test('a name that is too long, or could be taken for another table, ends in a hash and stays within 55 bytes', () => {
+test('tableNameFor(): shortens long and ambiguous names with a hash', () => {
   const names = [
     tableNameFor('spot', 'A'.repeat(80), 'USDT'),
     tableNameFor('spot', '币'.repeat(40), 'USDT'),
@@ -55,7 +61,7 @@ test('a name that is too long, or could be taken for another table, ends in a ha
   expect(new Set(names).size).toBe(names.length);
 });
 
-test('a perpetual is named after what it is settled in', () => {
+test('unifiedSymbol(): ends a perpetual with its settlement asset', () => {
   expect(unifiedSymbol('usdm', 'BTC', 'USDT', 'USDT')).toBe('BTC/USDT:USDT');
   expect(unifiedSymbol('spot', 'BTC', 'USDT', 'USDT')).toBe('BTC/USDT');
 });

@@ -121,7 +121,7 @@ async function readOnlyRole(options = '') {
 
 async function writtenRows(sql: postgres.Sql): Promise<number> {
   const [row] = await sql`
-    select (select count(*) from runs) + (select count(*) from archive_runs) + (select count(*) from request_budget)
+    select (select count(*) from runs) + (select count(*) from archive_runs)
       + (select count(*) from schema_files) + (select count(*) from series_checks) as rows`;
   return Number(row?.rows);
 }

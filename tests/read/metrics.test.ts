@@ -56,17 +56,6 @@ test('metrics: prints freshness, rows, runs and failures for Prometheus', async 
   expect((await metrics()).get(`klinekeep_behind_seconds{${escaped}}`)).toBeGreaterThan(7 * 3600);
 });
 
-test('metrics: prints the request weight of the current minute', async () => {
-  const { sql, metrics } = await setUp();
-  await sql`delete from request_budget`;
-  await sql`
-    insert into request_budget (market, minute, spent) values
-      ('spot', date_trunc('minute', now()) + interval '1 minute', 42), ('usdm', now() - interval '1 hour', 7)`;
-  const found = await metrics();
-  expect(found.get('klinekeep_request_weight{market="spot"}')).toBe(42);
-  expect(found.get('klinekeep_request_weight{market="usdm"}')).toBe(0);
-});
-
 test('metrics --output: replaces the whole file and leaves no other', async () => {
   const { run } = await setUp();
   const folder = await makeFolder();

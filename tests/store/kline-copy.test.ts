@@ -27,7 +27,7 @@ function encodeKlines(text: string, asked: TimeRange, closedBeforeMs: number) {
 
 const encode = (...lines: string[]) => encodeKlines(lines.join('\n'), ASKED, LATER);
 
-test('what is encoded is stored by PostgreSQL to the last digit and the millisecond', async () => {
+test('KlineEncoder: PostgreSQL stores every digit and millisecond', async () => {
   const session = (await freshDatabase()).openSession();
   const decimal = fc
     .tuple(
@@ -75,7 +75,7 @@ test('what is encoded is stored by PostgreSQL to the last digit and the millisec
   );
 });
 
-test('the fast reader and the one that explains agree on every line', () => {
+test('KlineEncoder: rejects exactly the lines that whyRejected() explains', () => {
   const piece = fc.constantFrom(
     ...[
       '',
@@ -129,12 +129,12 @@ test('the fast reader and the one that explains agree on every line', () => {
   );
 });
 
-test("candles that close at the exchange's clock or later are dropped without a word", () => {
+test('KlineEncoder: drops candles that have not closed yet', () => {
   expect(encodeKlines(GOOD, ASKED, OPEN + 41_646)).toMatchObject({ count: 0, rejected: [] });
   expect(encodeKlines(GOOD, ASKED, OPEN + 41_647)).toMatchObject({ count: 1, rejected: [] });
 });
 
-test('microseconds are cut to the millisecond, each row by its own size', async () => {
+test('KlineEncoder: truncates microseconds, row by row', async () => {
   const session = (await freshDatabase()).openSession();
   const micros = replaced(0, `${OPEN}000`).replace(`${OPEN + 41_646}`, `${OPEN + 59_999}999`);
   await runSql(session, 'store/create_staging.sql');
@@ -147,7 +147,7 @@ test('microseconds are cut to the millisecond, each row by its own size', async 
   ]);
 });
 
-test('a close time that cannot be the end of the candle is no candle', () => {
+test('KlineEncoder: rejects an impossible close time', () => {
   for (const closeMs of [0, OPEN - 1, OPEN + 120_001, 4_000_000_000_000]) {
     const line = GOOD.replace(`${OPEN + 41_646}`, `${closeMs}`);
     expect(encode(line)).toMatchObject({
@@ -157,7 +157,7 @@ test('a close time that cannot be the end of the candle is no candle', () => {
   }
 });
 
-test('lines may end in any way, and the last one need not', () => {
+test('KlineEncoder: reads all line endings, and a last line without one', () => {
   expect(encodeKlines(`${GOOD}\r\n${GOOD}\r\n\r\n`, ASKED, LATER)).toMatchObject({
     count: 2,
     rejected: [],
@@ -166,7 +166,7 @@ test('lines may end in any way, and the last one need not', () => {
   expect(encode('')).toMatchObject({ count: 0, rejected: [] });
 });
 
-test('the reader for a few lines keeps and refuses the same lines as the one for many', () => {
+test('readKlines(): keeps and rejects the same lines as KlineEncoder', () => {
   const field = fc.constantFrom('0', '1', '-1.5', '27001.50000001', '1.123456789', 'x', '', '1e3');
   const time = fc.constantFrom(OPEN, OPEN * 1000, OPEN + 59_999, OPEN + 60_000, LATER, 'x');
   const line = fc

@@ -21,7 +21,7 @@ async function setUp() {
   return { fake, ...database, load };
 }
 
-test('a file of nothing but bad lines is counted, its first 10,000 are kept, and REST has the candles', async () => {
+test('a file of bad lines: is counted, and its first 10,000 are stored', async () => {
   const { fake, sql, load } = await setUp();
   await publish(fake, '2024-02', {
     interval: '1m',
@@ -37,7 +37,7 @@ test('a file of nothing but bad lines is counted, its first 10,000 are kept, and
   expect(kept?.last.split(',')[0]).toBe(String(Date.UTC(2024, 1, 1) + 9_999 * 60_000));
 });
 
-test('a NUL byte and half a character in a bad line are kept as U+FFFD, and the rest of the file is stored', async () => {
+test('a bad line: is stored with U+FFFD for NUL and half a character', async () => {
   const { fake, sql, load } = await setUp();
   await publish(fake, '2024-01-15', {
     edit: ([first, second, ...rows]) => [
@@ -57,7 +57,7 @@ test('a NUL byte and half a character in a bad line are kept as U+FFFD, and the 
   expect(rows[1]?.reason).toMatch(/x\ufffd$/);
 });
 
-test('two writers of the same bad lines in another order do not wait for each other', async () => {
+test('two writers of the same bad lines: do not deadlock', async () => {
   const { sql, openSession, load } = await setUp();
   await load('--interval', '1d', '--since', '2024-03-01', '--until', '2024-03-02');
   const [instrument] = await listInstruments(sql);

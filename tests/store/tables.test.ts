@@ -4,7 +4,7 @@ import { withInstrumentLock } from '../../lib/store/locks.ts';
 import { ensureTable, findTable } from '../../lib/store/tables.ts';
 import { freshDatabase } from '../support/database.ts';
 
-test('findTable(): sees no stranger while another session creates the table', async () => {
+test('findTable(): never reports a taken name while the table is created', async () => {
   const database = await freshDatabase();
   const { sql } = database;
   for (let n = 0; n < 20; n += 1) {

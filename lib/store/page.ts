@@ -1,0 +1,58 @@
+/** One answer of a source: its candles, and how they were stored. */
+import type postgres from 'postgres';
+import type { Series, TimeRange } from '../market/mod.ts';
+import { KlineEncoder } from './kline-copy.ts';
+
+/** How the klines of a source were stored. */
+export interface StoreCounts {
+  inserted: number;
+  /** Stored before with other values, and corrected. */
+  revised: number;
+  /** No candles: kept in rejected_klines with the reason, the first 10,000 of a file. */
+  rejected: number;
+}
+
+export const NOTHING_STORED: Readonly<StoreCounts> = { inserted: 0, revised: 0, rejected: 0 };
+
+export function addCounts(a: StoreCounts, b: StoreCounts): StoreCounts {
+  return {
+    inserted: a.inserted + b.inserted,
+    revised: a.revised + b.revised,
+    rejected: a.rejected + b.rejected,
+  };
+}
+
+export interface PageCounts extends StoreCounts {
+  /** True: certainly holds every candle of the grid that was wanted. */
+  isComplete?: boolean;
+}
+
+export interface Page {
+  /** The open times that were requested. */
+  asked: TimeRange;
+  /** The ones to store, within `asked`. Default: all. */
+  wanted?: TimeRange;
+  /** Lines of 12 fields, as in Binance's files. */
+  csv: Buffer;
+  /** The exchange's clock before the request: candles that close later are still forming. */
+  askedAtMs: number;
+  /** For rejected_klines: 'rest' or the name of a file. */
+  source: string;
+  /**
+   * More work in the same transaction. `slots`: for how many slots of the grid the page has
+   * candles. `isStaged`: whether they are in staged_klines, which is so only where candles were
+   * stored before.
+   */
+  alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
+}
+
+/** Reads a page as candles of a series. */
+export function encoderFor({ instrument, interval }: Series, page: Page): KlineEncoder {
+  return new KlineEncoder(page.csv, {
+    instrumentId: instrument.id,
+    interval,
+    asked: page.asked,
+    wanted: page.wanted,
+    closedBeforeMs: page.askedAtMs,
+  });
+}

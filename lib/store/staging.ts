@@ -1,0 +1,27 @@
+/** This session's staging table: candles to be merged into klines. */
+import type postgres from 'postgres';
+import { type Series, seriesValues } from '../market/mod.ts';
+import { copyIn, runSql, type Session } from '../postgres/mod.ts';
+import { COPY_COLUMNS, type KlineEncoder } from './kline-copy.ts';
+import type { StoreCounts } from './page.ts';
+
+/** Adds candles to this session's staging table. */
+export async function stage(
+  sql: Session | postgres.TransactionSql,
+  encoder: KlineEncoder,
+): Promise<void> {
+  await copyIn(
+    sql,
+    `copy staged_klines ${COPY_COLUMNS} from stdin (format binary)`,
+    encoder.chunks(),
+  );
+}
+
+/** Merges the staged candles of a series into klines. */
+export async function merge(
+  tx: postgres.TransactionSql,
+  series: Series,
+): Promise<Pick<StoreCounts, 'inserted' | 'revised'>> {
+  const [counts] = await runSql(tx, 'store/merge.sql', seriesValues(series));
+  return counts as { inserted: number; revised: number };
+}
