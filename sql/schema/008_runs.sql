@@ -32,11 +32,11 @@ create table exchange_pauses (
   market text primary key check (market in ('spot', 'usdm')),
   until_time timestamptz not null,
   is_ban boolean not null,
-  told_at timestamptz not null default now()
+  answered_at timestamptz not null default now()
 );
 
 comment on table exchange_pauses is 'until when no run may send requests, because Binance answered 429, or 418 (a ban)';
 comment on column exchange_pauses.market is 'spot or usdm';
 comment on column exchange_pauses.until_time is 'by the clock of this database';
 comment on column exchange_pauses.is_ban is 'Binance answered 418';
-comment on column exchange_pauses.told_at is 'when Binance last answered so';
+comment on column exchange_pauses.answered_at is 'when Binance last answered so';

@@ -6,4 +6,4 @@ values (:'market', now() + :'pause_ms'::float8 * interval '1 millisecond', :'is_
 on conflict (market) do update set
   until_time = greatest(p.until_time, excluded.until_time),
   is_ban = excluded.is_ban or (p.is_ban and p.until_time > now()),
-  told_at = now();
+  answered_at = now();
