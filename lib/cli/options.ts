@@ -12,10 +12,8 @@ import {
 } from '../market/mod.ts';
 import type { InstrumentFilter } from '../store/mod.ts';
 
-const text = z.string();
-
 function readText<T>(wanted: string, parse: (value: string) => T | undefined) {
-  return text.transform((value, context) => {
+  return z.string({ error: wanted }).transform((value, context) => {
     const parsed = parse(value);
     if (parsed !== undefined) return parsed;
     context.addIssue({ code: 'custom', message: wanted });

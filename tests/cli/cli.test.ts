@@ -49,6 +49,7 @@ test.each([
   ['fetch-history', [''], '"" is not a symbol; wanted a symbol'],
   ['fetch-history', ['B T C'], 'wanted a symbol such as BTC/USDT'],
   ['sync-instruments', ['--quote', 'USDT'], '--quote is given without --market'],
+  ['restore', ['BTC/USDT'], '--from is missing; wanted a date (2023-03-24)'],
   ['db', ['restart'], 'The action is "restart"; wanted one of start stop'],
   ['db', [], 'The action is missing; wanted one of start stop'],
 ] as const)(
