@@ -220,7 +220,7 @@ test('archive --max-runtime: exits with 75, and the next run continues', async (
   await sql.unsafe(`
     create function dawdle() returns trigger language plpgsql as $$ begin perform pg_sleep(0.03); return new; end $$;
     create trigger dawdle after insert on archive_batches for each row execute function dawdle()`);
-  const words = ['30', ...AS_OF, '--batch', '10', '--max-runtime', '1s'];
+  const words = ['30', ...AS_OF, '--batch', '10', '--max-runtime', '2s'];
   const result = await archive(...words, '--json');
   expect(result.exitCode).toBe(EXIT.later);
   const { rows, rowsLeft, stopped } = JSON.parse(result.stdout);
