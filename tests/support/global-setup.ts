@@ -59,7 +59,6 @@ async function startVersion(major: string): Promise<TestServer> {
     const programs = await findVersion(major);
     const templateUrl = await startEmbedded(home, { database: 'template_klines', programs });
     await fillTemplate(templateUrl);
-    // No test pulls the plug of the machine.
     await asAdmin(templateUrl, async (admin) => {
       // No test crashes the operating system.
       await admin`alter system set fsync = off`;
