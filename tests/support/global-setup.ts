@@ -59,11 +59,12 @@ async function startVersion(major: string): Promise<TestServer> {
     const programs = await findVersion(major);
     const templateUrl = await startEmbedded(home, { database: 'template_klines', programs });
     await fillTemplate(templateUrl);
-    // No test pulls the plug of the machine.
     await asAdmin(templateUrl, async (admin) => {
       // No test crashes the operating system.
       await admin`alter system set fsync = off`;
       await admin`alter system set full_page_writes = off`;
+      // A session whose client has gone ends soon, not with its query.
+      await admin`alter system set client_connection_check_interval = '500ms'`;
       await admin`select pg_reload_conf()`;
     });
     return { templateUrl, stop };
