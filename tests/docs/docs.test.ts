@@ -4,13 +4,19 @@
  */
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import { freshDatabase } from '../support/database.ts';
 import { openShell, readRecipes, type Shell } from './commands.ts';
 import { type Block, parseBlocks, parseSteps, replaceBlocks } from './markdown.ts';
 import { bringUpToDate } from './output.ts';
 import { renderTables, replaceTables } from './tables.ts';
+
+/** As wide in the tables that an update writes as on every machine. */
+vi.mock('node:os', async (importOriginal) => ({
+  ...(await importOriginal<typeof import('node:os')>()),
+  hostname: () => 'laptop',
+}));
 
 const isUpdate = Boolean(process.env.KLINEKEEP_UPDATE_DOCS);
 
