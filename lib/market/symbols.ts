@@ -15,7 +15,13 @@ export interface SymbolName {
 const MAX_TABLE_NAME_BYTES = 55;
 
 /** Our own tables, whose names a candle table must not have. */
-const RESERVED = new Set(['klines_archive', 'all_klines', 'archive_runs', 'archive_batches']);
+const RESERVED = new Set([
+  'klines_archive',
+  'all_klines',
+  'both_tiers',
+  'archive_runs',
+  'archive_batches',
+]);
 
 /**
  * Reads `BTC/USDT` (spot), `BTC/USDT:USDT` (perpetual) or Binance's `BTCUSDT`, whatever the case.
