@@ -257,7 +257,7 @@ test('a refused statement: names the privilege and how to grant it', async () =>
   const result = await runScript('candles', ['BTC/USDT', '1m'], env);
   expect(result.exitCode).toBe(EXIT.config);
   expect(result.stderr).toMatch(
-    /Missing: SELECT on series_checks\. .*grant select on table series_checks to role_/,
+    /Missing: SELECT on both_tiers\. .*grant select on table both_tiers to role_/,
   );
   expect(result.stderr).toContain(`grant select on all tables in schema public to ${reader.name};`);
 });
