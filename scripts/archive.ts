@@ -53,8 +53,8 @@ export const script: Script<Options> = {
     .object({
       _: z
         .array(z.string())
-        .min(1, '!DAYS is missing; wanted a whole number of days to keep, such as 365')
-        .max(1, '!More than one DAYS is given; wanted one whole number'),
+        .min(1, 'DAYS is missing; wanted a whole number of days to keep, such as 365')
+        .max(1, 'More than one DAYS is given; wanted one whole number'),
       ...filterOptions,
       'as-of': instantOption.prefault('now'),
       ...moveOptions,
@@ -64,13 +64,13 @@ export const script: Script<Options> = {
       if (!days.success) {
         context.addIssue({
           code: 'custom',
-          message: `!DAYS is ${JSON.stringify(options._[0])}; wanted a whole number from 1 to 36500`,
+          message: `DAYS is ${JSON.stringify(options._[0])}; wanted a whole number from 1 to 36500`,
         });
       }
       if (options['as-of'] > Date.now()) {
         context.addIssue({
           code: 'custom',
-          message: `!--as-of ${formatShort(options['as-of'])} is in the future; wanted now or earlier`,
+          message: `--as-of ${formatShort(options['as-of'])} is in the future; wanted now or earlier`,
         });
       }
       const { interval, ...choice } = readFilter(options, context);

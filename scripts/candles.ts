@@ -104,14 +104,14 @@ export const script: Script<Options> = {
       if (options._.length > 2)
         refuse(`!Surplus argument ${JSON.stringify(options._[2])}; wanted SYMBOL INTERVAL`);
       else if (symbol === undefined)
-        refuse('!SYMBOL and INTERVAL are missing; wanted both, such as BTC/USDT 1h');
+        refuse('SYMBOL and INTERVAL are missing; wanted both, such as BTC/USDT 1h');
       else if (interval === undefined || !isInterval(interval)) {
         const found = interval === undefined ? 'missing' : JSON.stringify(interval);
         refuse(`!INTERVAL is ${found}; wanted one of ${INTERVALS.join(' ')}`);
       } else if (names.length > 1) refuse(`!${symbol} is more than one symbol; wanted one`);
       const { from, to, limit } = options;
       if (from !== undefined && to !== undefined && from >= to)
-        refuse(`!--from ${formatShort(from)} is not before --to ${formatShort(to)}`);
+        refuse(`--from ${formatShort(from)} is not before --to ${formatShort(to)}`);
       return {
         name: names[0] as SymbolName,
         interval: interval as Interval,

@@ -152,7 +152,7 @@ export const script: Script<Options> = {
       _: z
         .array(z.string())
         .min(1, '!No table is given; wanted one, such as btc_usdt')
-        .max(1, '!More than one table is given; wanted one'),
+        .max(1, 'More than one table is given; wanted one'),
       symbol: z.string({ error: 'a symbol such as BTC/USDT' }),
       interval: intervalOption,
       market: marketOption.optional(),
@@ -174,7 +174,7 @@ export const script: Script<Options> = {
         if (known && column) map[known] = column;
         else
           refuse(
-            `!--map has ${JSON.stringify(pair)}; wanted field=column, with one of ${FIELD_NAMES.join(' ')}`,
+            `--map has ${JSON.stringify(pair)}; wanted field=column, with one of ${FIELD_NAMES.join(' ')}`,
           );
       }
       return {

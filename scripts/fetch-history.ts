@@ -121,7 +121,7 @@ export const script: Script<Options> = {
       if (since >= until) {
         context.addIssue({
           code: 'custom',
-          message: `!--since ${formatShort(since)} is not before --until ${formatShort(until)}; wanted the earlier one first`,
+          message: `--since ${formatShort(since)} is not before --until ${formatShort(until)}; wanted the earlier one first`,
         });
       }
       const { source, refresh, 'recheck-gaps': recheckGaps, concurrency } = options;

@@ -51,7 +51,7 @@ export const script: Script<Options> = {
   },
   options: z
     .object({
-      _: z.array(z.string()).min(1, '!SYMBOL is missing; wanted a symbol such as BTC/USDT'),
+      _: z.array(z.string()).min(1, 'SYMBOL is missing; wanted a symbol such as BTC/USDT'),
       market: marketOption.optional(),
       interval: intervalOption.optional(),
       from: instantOption,
@@ -65,13 +65,13 @@ export const script: Script<Options> = {
       if (from >= to) {
         context.addIssue({
           code: 'custom',
-          message: `!--from ${formatShort(from)} is not before --to ${formatShort(to)}`,
+          message: `--from ${formatShort(from)} is not before --to ${formatShort(to)}`,
         });
       }
       if (keepUntilMs <= Date.now()) {
         context.addIssue({
           code: 'custom',
-          message: `!--keep-until ${formatShort(keepUntilMs)} has passed; wanted a date in the future, such as ${formatShort(Math.ceil((Date.now() + KEEP_MS) / DAY_MS) * DAY_MS)}`,
+          message: `--keep-until ${formatShort(keepUntilMs)} has passed; wanted a date in the future, such as ${formatShort(Math.ceil((Date.now() + KEEP_MS) / DAY_MS) * DAY_MS)}`,
         });
       }
       return {

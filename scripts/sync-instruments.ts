@@ -54,7 +54,7 @@ export const script: Script<Options> = {
     })
     .refine((options) => options.quote === undefined || options.market !== undefined, {
       message:
-        '!--quote is given without --market; wanted both, or neither to refresh what is registered',
+        '--quote is given without --market; wanted both, or neither to refresh what is registered',
     }),
   writes: (options) => !options['dry-run'],
   async run(options, context) {

@@ -188,7 +188,7 @@ export const script: Script<Options> = {
       if (fromMs !== undefined && toMs !== undefined && fromMs >= toMs) {
         context.addIssue({
           code: 'custom',
-          message: `!--from ${formatShort(fromMs)} is not before --to ${formatShort(toMs)}; wanted the earlier one first`,
+          message: `--from ${formatShort(fromMs)} is not before --to ${formatShort(toMs)}; wanted the earlier one first`,
         });
       }
       const failOn = options['fail-on'];

@@ -59,7 +59,7 @@ export function readOptions<Options>(
   const parsed = schema.safeParse(values);
   if (parsed.success) return parsed.data;
   const problems = parsed.error.issues.map(({ path: [name = '_'], message }) => {
-    if (name === '_') return message.replace(/^!/, '');
+    if (name === '_') return message;
     const value = values[String(name)];
     const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
     return `--${String(name)} ${found}; wanted ${message}`;

@@ -5,12 +5,16 @@ import {
   cp,
   mkdir,
   mkdtemp,
+<<<<<<< HEAD
   readdir,
   readFile,
+=======
+>>>>>>> embedded
   rm,
   stat,
   writeFile,
 } from 'node:fs/promises';
+
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -46,13 +50,12 @@ export async function startPair(): Promise<Pair> {
   await chmod(second, 0o711);
   const data = join(second, 'pgdata');
   await cp(join(first, 'pgdata'), data, { recursive: true, preserveTimestamps: true });
-  await cp(join(first, 'password'), join(second, 'password'));
   const primaryUrl = new URL(await startEmbedded(first));
-  const password = await readFile(join(first, 'password'), 'utf8');
+  const { port, username, password } = primaryUrl;
   await writeFile(join(data, 'standby.signal'), '');
   await appendFile(
     join(data, 'postgresql.auto.conf'),
-    `primary_conninfo = 'host=127.0.0.1 port=${primaryUrl.port} user=${primaryUrl.username} password=${password}'\n` +
+    `primary_conninfo = 'host=127.0.0.1 port=${port} user=${username} password=${password}'\n` +
       'max_standby_streaming_delay = 0\nhot_standby_feedback = off\n',
   );
   await chownLike(join(first, 'pgdata'), data);
