@@ -102,13 +102,13 @@ export const script: Script<Options> = {
       const [symbol, interval] = options._;
       const names = symbol === undefined ? [] : readSymbols([symbol], options.market, context);
       if (options._.length > 2)
-        refuse(`!Surplus argument ${JSON.stringify(options._[2])}; wanted SYMBOL INTERVAL`);
+        refuse(`Surplus argument ${JSON.stringify(options._[2])}; wanted SYMBOL INTERVAL`);
       else if (symbol === undefined)
         refuse('SYMBOL and INTERVAL are missing; wanted both, such as BTC/USDT 1h');
       else if (interval === undefined || !isInterval(interval)) {
         const found = interval === undefined ? 'missing' : JSON.stringify(interval);
-        refuse(`!INTERVAL is ${found}; wanted one of ${INTERVALS.join(' ')}`);
-      } else if (names.length > 1) refuse(`!${symbol} is more than one symbol; wanted one`);
+        refuse(`INTERVAL is ${found}; wanted one of ${INTERVALS.join(' ')}`);
+      } else if (names.length > 1) refuse(`${symbol} is more than one symbol; wanted one`);
       const { from, to, limit } = options;
       if (from !== undefined && to !== undefined && from >= to)
         refuse(`--from ${formatShort(from)} is not before --to ${formatShort(to)}`);

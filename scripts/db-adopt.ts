@@ -151,7 +151,7 @@ export const script: Script<Options> = {
     .object({
       _: z
         .array(z.string())
-        .min(1, '!No table is given; wanted one, such as btc_usdt')
+        .min(1, 'No table is given; wanted one, such as btc_usdt')
         .max(1, 'More than one table is given; wanted one'),
       symbol: z.string({ error: 'a symbol such as BTC/USDT' }),
       interval: intervalOption,
@@ -166,7 +166,7 @@ export const script: Script<Options> = {
     .transform((options, context) => {
       const refuse = (message: string) => context.addIssue({ code: 'custom', message });
       const names = readSymbols([options.symbol], options.market, context);
-      if (names.length > 1) refuse(`!${options.symbol} is more than one symbol; wanted one`);
+      if (names.length > 1) refuse(`${options.symbol} is more than one symbol; wanted one`);
       const map: Partial<Record<Field, string>> = {};
       for (const pair of options.map?.split(',') ?? []) {
         const [, field, column] = /^(\w+)=(.+)$/.exec(pair) ?? [];

@@ -105,7 +105,7 @@ export const script: Script<Options> = {
   },
   options: z
     .object({
-      _: z.array(z.string()).min(1, '!No symbol is given; wanted one or more, such as BTC/USDT'),
+      _: z.array(z.string()).min(1, 'No symbol is given; wanted one or more, such as BTC/USDT'),
       market: marketOption.optional(),
       interval: intervalOption.prefault('1m'),
       since: instantOption.prefault('5y'),

@@ -1,6 +1,6 @@
 import { describeError, retry } from '../base/mod.ts';
 import type { Instrument } from '../market/mod.ts';
-import { type Database, isConnectionLost, lossOf, type Sql } from '../postgres/mod.ts';
+import { type Database, disconnected, isConnectionLost, type Sql } from '../postgres/mod.ts';
 import { eachInstrument } from '../store/mod.ts';
 import { BatchSizer } from './batch-sizer.ts';
 import { moveInstrument } from './instrument.ts';
@@ -114,7 +114,7 @@ async function closeRun(
 ): Promise<Map<number, BatchSums>> {
   return await retry(
     async () => {
-      const session = lossOf(database.sql).aborted ? database.openSession() : database.sql;
+      const session = disconnected(database.sql).aborted ? database.openSession() : database.sql;
       await endRun(session, runId, outcome, detail);
       return await sumBatches(session, runId);
     },

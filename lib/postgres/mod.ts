@@ -5,7 +5,6 @@ export {
   connectDatabase,
   type Database,
   disconnected,
-  disconnected as lossOf,
   isConnectionLost,
   isWriteAfterLoss,
   type Session,

@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type postgres from 'postgres';
 import { EXIT } from '../base/mod.ts';
-import { lossOf, type Sql } from '../postgres/mod.ts';
+import { disconnected, type Sql } from '../postgres/mod.ts';
 
 /** How a script ended, for the table `runs`. */
 export interface RunResult {
@@ -52,7 +52,7 @@ export async function openRun(sql: Sql, verb: string): Promise<string | undefine
 
 /** Records how a run ended. Never fails, and never waits long for a server that is gone. */
 export async function closeRun(sql: postgres.Sql, runId: string, result: RunResult): Promise<void> {
-  if (lossOf(sql).aborted) return;
+  if (disconnected(sql).aborted) return;
   const written = sql`
     update runs
     set

@@ -1,5 +1,5 @@
 import { wait } from '../base/mod.ts';
-import { type Database, lossOf, type Session } from '../postgres/mod.ts';
+import { type Database, disconnected, type Session } from '../postgres/mod.ts';
 import { helpWith } from './locks.ts';
 
 /** A helper that has not answered after this long is done without. */
@@ -17,7 +17,7 @@ export class TaskSessions {
   constructor(database: Database, owner: Session) {
     this.#database = database;
     this.#owner = owner;
-    this.lost = AbortSignal.any([lossOf(owner), this.#helperLost.signal]);
+    this.lost = AbortSignal.any([disconnected(owner), this.#helperLost.signal]);
   }
 
   /** @returns a new helper; an empty list where the server has no room for one */
@@ -28,7 +28,7 @@ export class TaskSessions {
       return [];
     }
     this.#helpers.push(helper);
-    const loss = lossOf(helper);
+    const loss = disconnected(helper);
     loss.addEventListener('abort', () => this.#helperLost.abort(loss.reason));
     await helpWith(this.#owner, helper);
     return [helper];
@@ -54,5 +54,5 @@ async function answers(session: Session, signal: AbortSignal): Promise<boolean> 
     ),
   ]);
   answered.abort();
-  return isOpen && !lossOf(session).aborted;
+  return isOpen && !disconnected(session).aborted;
 }

@@ -5,16 +5,11 @@ import {
   cp,
   mkdir,
   mkdtemp,
-<<<<<<< HEAD
   readdir,
-  readFile,
-=======
->>>>>>> embedded
   rm,
   stat,
   writeFile,
 } from 'node:fs/promises';
-
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
