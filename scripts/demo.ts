@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
+import { $ } from 'zx';
 import { EXIT, formatTable, KlinekeepError, PROJECT_DIR, z } from '../lib/base/mod.ts';
 import { type Context, main, type Script } from '../lib/cli/mod.ts';
 import { startEmbedded } from '../lib/embedded/mod.ts';
@@ -88,12 +89,12 @@ async function runStep(
   env: NodeJS.ProcessEnv,
 ): Promise<void> {
   const script = resolve(PROJECT_DIR, `scripts/${name}.ts`);
-  const child = spawn(process.execPath, [...LOADER, script, ...words], {
+  const { exitCode } = await $({
     env,
     // The steps are not the result, so they are printed to stderr.
     stdio: ['inherit', process.stderr, 'inherit'],
-  });
-  const [exitCode] = await once(child, 'exit');
+    nothrow: true,
+  })`${process.execPath} ${LOADER} ${script} ${words}`;
   if (exitCode === EXIT.done || exitCode === EXIT.findings) return;
   throw new KlinekeepError('failed', `${name} ended with exit code ${exitCode}.`, {
     hint: 'Its message is above.',
