@@ -160,10 +160,13 @@ test('lib/README.md lists the imports of every room', () => {
 function importsOf(room: string): string[] {
   const folder = resolve(PROJECT_DIR, 'lib', room);
   const files = (readdirSync(folder, { recursive: true }) as string[]).filter(
-    (name) => name.endsWith('.ts') && !existsSync(join(folder, dirname(name), '../mod.ts')),
+    (name) =>
+      name.endsWith('.ts') &&
+      // Not the files of a room inside this one.
+      (dirname(name) === '.' || !existsSync(join(folder, dirname(name), 'mod.ts'))),
   );
   const rooms = files.flatMap((name) =>
-    [...readFileSync(join(folder, name), 'utf8').matchAll(/'(\.\.\/[^']*)\/mod\.ts'/g)].map(
+    [...readFileSync(join(folder, name), 'utf8').matchAll(/'(\.\.(?:\/[^']*)?)\/mod\.ts'/g)].map(
       ([, path]) => relative(resolve(PROJECT_DIR, 'lib'), join(folder, dirname(name), path ?? '')),
     ),
   );
