@@ -7,7 +7,7 @@ import type { Direction } from './log.ts';
 import { type Columns, tablesFor } from './tables.ts';
 
 export interface Batch {
-  /** A UUID. The log has it if the batch was committed. */
+  /** A UUID. The log has it if the batch was committed; see `resolveUnanswered` in instrument.ts. */
   id: string;
   runId: string;
   direction: Direction;

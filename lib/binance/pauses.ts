@@ -8,7 +8,7 @@ export interface Pause {
   isBan: boolean;
 }
 
-/** Pauses that Binance has demanded, shared by all runs on one database. */
+/** Pauses that Binance has demanded, shared by all runs on one database: store/exchange-pauses.ts. */
 export interface SharedPauses {
   /** @returns undefined when requests may be sent */
   read(market: Market): Promise<Pause | undefined>;

@@ -30,7 +30,10 @@ export async function confirmedGaps(
   return rows.map(readRange);
 }
 
-/** Records that the exchange was asked for these ranges and has no candles there. */
+/**
+ * Records that the exchange was asked for these ranges and has no candles there. Who calls this has
+ * proof: `recordHoles` (download/holes.ts) and `trueGaps` (download/download.ts).
+ */
 export async function confirmGaps(
   sql: Sql,
   series: Series,

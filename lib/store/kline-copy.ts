@@ -148,7 +148,8 @@ export class KlineEncoder {
   }
 
   /**
-   * One pass over the line, by hand: this is where the time of a bulk load goes on our side.
+   * One pass over the line, by hand: this is where the time of a bulk load goes on our side. It accepts
+   * what `whyRejected` accepts: change both (tests/store/kline-copy.test.ts compares them).
    * @returns false: not a row to store, what was written of it is to be undone
    */
   private writeRow(start: number, end: number): boolean {

@@ -6,7 +6,10 @@ export type Severity = 'error' | 'warning' | 'info';
 /** Worst first. */
 const SEVERITIES = ['error', 'warning', 'info'] as const satisfies Severity[];
 
-/** Every check, and how severe its findings are. */
+/**
+ * Every check, and how severe its findings are. A check of one candle is a row in
+ * sql/verify/odd_rows.sql, which looks only at candles that are not `is_sound()`.
+ */
 export const CHECKS = {
   /** A slot of the grid has no candle, and Binance may have it. */
   missing: 'error',

@@ -1,5 +1,5 @@
 -- Candles of a longer interval, rolled up from a shorter stored one, both tiers together, oldest first
--- Locks nothing. Can be run again. Steps of months need the setting TimeZone = UTC.
+-- Locks nothing. Can be run again. stored_candles() is in sql/schema/002. Steps of months need the setting TimeZone = UTC.
 -- A nested loop, slot after slot along the indexes: the rows are in order, and the first one is returned at once.
 -- With ORDER BY PostgreSQL would sort, and so compute, everything before the first row.
 

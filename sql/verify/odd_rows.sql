@@ -2,6 +2,7 @@
 -- Locks nothing. Can be run again. A candle is listed once for each check that it fails; the first ones of
 -- each check are listed, all of them counted. is_published: the exchange was asked again and sent the same.
 -- A candle that closes early before a hole is part of the outage, not odd.
+-- A new check of one candle must also make is_sound() false (sql/schema): closed sound candles are not looked at.
 
 with looked_at as (
   select
