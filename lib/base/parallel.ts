@@ -33,15 +33,18 @@ export interface Semaphore {
 }
 
 export function createSemaphore(slots: number): Semaphore {
-  const waiting = new Set<() => void>();
+  const waiting = new Map<() => void, AbortSignal>();
   let free = slots;
 
-  const admitNext = () => {
-    const [admit] = waiting;
-    if (free === 0 || admit === undefined) return;
-    waiting.delete(admit);
-    free -= 1;
-    admit();
+  const admitWaiting = () => {
+    for (const [admit, signal] of waiting) {
+      if (free === 0) return;
+      // Its own listener has not run yet.
+      if (signal.aborted) continue;
+      waiting.delete(admit);
+      free -= 1;
+      admit();
+    }
   };
 
   return {
@@ -54,7 +57,7 @@ export function createSemaphore(slots: number): Semaphore {
           if (!holdsSlot) return;
           holdsSlot = false;
           free += 1;
-          admitNext();
+          admitWaiting();
         };
         const admit = () => {
           holdsSlot = true;
@@ -67,8 +70,8 @@ export function createSemaphore(slots: number): Semaphore {
         };
         allowWaiters(signal);
         signal.addEventListener('abort', onAbort, { once: true });
-        waiting.add(admit);
-        admitNext();
+        waiting.set(admit, signal);
+        admitWaiting();
       }),
   };
 }

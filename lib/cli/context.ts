@@ -32,7 +32,7 @@ export interface Context {
   /** The database, with all pending schema files applied. */
   database(): Promise<Database>;
   /** The database if it was opened, to look up why it refused a statement. */
-  openedDatabase(): Promise<Database> | undefined;
+  openedDatabase(): Promise<Klines> | undefined;
   rest(): Promise<RestSource>;
   bulk(): Promise<BulkSource>;
   /**

@@ -29,11 +29,18 @@ export async function describeFailure(
   return { exitCode: EXIT.failed, text, hint: undefined };
 }
 
+/** A standby also ends a connection that is between two batches of rows when it has to remove them. */
+const STANDBY_HINT =
+  'If this standby keeps ending queries, set hot_standby_feedback = on or a longer max_standby_streaming_delay on it.';
+
 /** Adds what to do if the cause is the server or a privilege of the role. */
 async function explainServer(error: unknown, context: Context | undefined): Promise<unknown> {
   if (isConnectionLost(error) && !(error instanceof KlinekeepError)) {
+    const opened = await context?.openedDatabase()?.catch(() => undefined);
     return new KlinekeepError('unavailable', 'The connection to PostgreSQL was lost', {
-      hint: 'What was committed stays. Run it again when the server is back.',
+      hint:
+        'What was committed stays. Run it again when the server is back.' +
+        (opened?.isStandby ? `\n${STANDBY_HINT}` : ''),
       cause: error,
     });
   }

@@ -12,6 +12,7 @@ import {
 export interface Klines extends Database {
   /** Whether this session may record its runs: not on a standby, nor with a role that only reads. */
   notesRuns: boolean;
+  isStandby: boolean;
 }
 
 /**
@@ -40,7 +41,8 @@ export async function openKlines(
     await migrate(database.sql);
     const home = await findHome(database.sql);
     if (writes) await assertWritable(database.sql, home);
-    return { ...database, notesRuns: await mayNoteRuns(database.sql, home) };
+    const notesRuns = await mayNoteRuns(database.sql, home);
+    return { ...database, notesRuns, isStandby: home.isStandby };
   } catch (error) {
     await database.close();
     throw error;
