@@ -239,7 +239,7 @@ test('restore: exits with 75 when another run works on the instrument', async ()
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1,440 candles left; run it again to continue');
-  expect(result.stdout).toContain('1 skipped, busy with another run: BTC/USDT');
+  expect(result.stdout).toContain('1 skipped, locked by another run: BTC/USDT');
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
 });
 
