@@ -39,7 +39,7 @@ export const script: Script<Options> = {
   args: {
     symbol: {
       type: 'positional',
-      description: 'One or more, such as BTC/USDT (comma-separated)',
+      description: 'One or more, such as BTC/USDT',
       required: true,
     },
     market: { type: 'string', description: 'Market of symbols such as BTCUSDT: spot or usdm' },
@@ -105,7 +105,7 @@ export const script: Script<Options> = {
       });
     }
     const run = await movePlanned(options, plans, context);
-    const kept = `archive leaves them alone until ${formatShort(keepUntilMs)}`;
+    const kept = `archive does not move them before ${formatShort(keepUntilMs)}`;
     return moveOutcome(run, json, (rows) => `${rows} candles ${span} restored; ${kept}`);
   },
 };

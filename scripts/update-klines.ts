@@ -173,7 +173,7 @@ async function explainNothing(
   instruments: number,
   context: Context,
 ): Promise<void> {
-  const nameSeries = 'To start a series, add --symbol and --interval, such as --interval 1m.';
+  const nameSeries = 'To start a series, give --symbol and --interval, such as --interval 1m.';
   if (symbols.length > 0) {
     throw new KlinekeepError(
       'usage',
