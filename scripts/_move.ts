@@ -32,7 +32,7 @@ const BATCH_ROWS = 10_000;
 export const MOVE_ARGS = {
   batch: {
     type: 'string',
-    description: 'Candles in one batch at most; fewer when a batch takes over 200 ms',
+    description: 'Maximum candles per batch; halved after a batch that takes over 200 ms',
     default: String(BATCH_ROWS),
   },
   gentle: {
@@ -43,7 +43,7 @@ export const MOVE_ARGS = {
     type: 'string',
     valueHint: 'span',
     description:
-      'Stop between two batches after this long, such as 10m; the next run moves the rest',
+      'Stop between two batches after this time, such as 10m; the next run moves the rest',
   },
   'dry-run': { type: 'boolean', description: 'Show what would move, but move nothing' },
 } as const satisfies ArgsDef;

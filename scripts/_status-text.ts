@@ -69,7 +69,7 @@ export function formatStale(count: number, stale: readonly StatusLine[], staleMs
   const allowed = formatSpan(staleMs);
   if (stale.length === 0)
     return `${formatCount(count)} series, none behind by more than ${allowed}`;
-  return `${formatCount(stale.length)} of ${formatCount(count)} series are behind by more than ${allowed}:\n\n${formatSeries(stale)}`;
+  return `${formatCount(stale.length)} of ${formatCount(count)} series ${stale.length === 1 ? 'is' : 'are'} behind by more than ${allowed}:\n\n${formatSeries(stale)}`;
 }
 
 function formatSeries(lines: readonly StatusLine[]): string {
@@ -115,6 +115,11 @@ function formatOutcome({ outcome, message, counts }: Run): string {
   if (message !== undefined) return `${outcome}: ${message.split('\n')[0]}`;
   const parts = Object.entries(counts)
     .filter(([, count]) => count > 0)
-    .map(([name, count]) => `${formatCount(count)} ${name}`);
+    .map(([name, count]) => `${formatCount(count)} ${count === 1 ? toSingular(name) : name}`);
   return parts.length === 0 ? outcome : `${outcome}: ${parts.join(', ')}`;
+}
+
+/** `rows` to `row`, `batches` to `batch`; `series` stays. */
+function toSingular(name: string): string {
+  return name === 'series' ? name : name.replace(/(?<=ch)es$|s$/, '');
 }

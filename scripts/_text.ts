@@ -10,7 +10,7 @@ export function formatUndone({
     byError.set(error, [...(byError.get(error) ?? []), symbol]);
   return [
     ...(busy.length > 0
-      ? [`${busy.length} skipped, busy with another run: ${busy.join(', ')}`]
+      ? [`${busy.length} skipped, locked by another run: ${busy.join(', ')}`]
       : []),
     ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
     ...[...byError].map(([error, symbols]) => `  ${symbols.join(', ')}: ${error}`),

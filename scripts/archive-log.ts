@@ -20,15 +20,14 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'archive-log',
-  summary:
-    'Lists the runs of archive and restore: who, when, which window, how many candles, how it ended',
+  summary: 'List the runs of archive and restore: when, by whom, time range, candles and outcome',
   examples: ['', '--limit 100', '--symbol BTC/USDT', '--run 12'],
   args: {
     symbol: {
       type: 'string',
-      description: 'Only runs that moved candles of these symbols; several with commas',
+      description: 'Only runs that moved candles of these symbols (comma-separated)',
     },
-    market: { type: 'string', description: "The market of Binance's own names: spot or usdm" },
+    market: { type: 'string', description: 'Market of symbols such as BTCUSDT: spot or usdm' },
     limit: {
       type: 'string',
       description: 'How many runs to list, the latest first',

@@ -26,7 +26,7 @@ interface Options extends Move, InstrumentFilter {}
 export const script: Script<Options> = {
   name: 'archive',
   summary:
-    'Moves candles older than DAYS days into the archive tables, in batches that are proven before they commit',
+    'Move candles older than DAYS days to the archive tables, in batches that are verified before they commit',
   examples: [
     '365',
     '365 --dry-run',

@@ -68,7 +68,7 @@ async function stream(
 export const script: Script<Options> = {
   name: 'candles',
   summary:
-    'Print candles of any interval from both tiers; one that is not stored is rolled up from a shorter one',
+    'Print candles of any interval from both tiers; an interval that is not stored is computed from a shorter one',
   examples: [
     'BTC/USDT 1h',
     'BTC/USDT 1w --from 2023-01-01 --to 2024-01-01',

@@ -11,7 +11,7 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'completion',
-  summary: 'Print the code with which your shell completes the verbs after just, and their options',
+  summary: 'Print a completion script for your shell, for the verbs of just and their options',
   examples: ['bash > ~/.local/share/bash-completion/completions/just', 'zsh', 'fish'],
   args: { shell: { type: 'positional', description: SHELLS.join(', '), required: true } },
   options: z.object({ _: z.array(z.string()) }).transform(({ _: words }, context) => {

@@ -36,11 +36,11 @@ export const script: Script<Options> = {
     },
     install: {
       type: 'boolean',
-      description: 'Add the lines to your crontab, or replace earlier ones',
+      description: 'Add the lines to your crontab, or replace those of an earlier --install',
     },
     uninstall: {
       type: 'boolean',
-      description: 'Remove the lines from your crontab; others stay unchanged',
+      description: 'Remove these lines from your crontab, and keep all other lines',
     },
   },
   options: z

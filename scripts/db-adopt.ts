@@ -95,9 +95,13 @@ export async function adopt(options: Options, context: Context): Promise<Adopted
   );
   if (run) throwIfOnlyFailure([run]);
   if (run?.state === 'done') return run.result;
-  throw new KlinekeepError('later', `Another run works on ${instrument.symbol}.`, {
-    hint: 'Run it again when the other run has ended.',
-  });
+  throw new KlinekeepError(
+    'later',
+    `Cannot adopt into ${instrument.symbol}: another run has locked it.`,
+    {
+      hint: 'Run it again after the other run has finished.',
+    },
+  );
 }
 
 function assertArrived(counts: AdoptCounts, compared: AdoptCounts, table: ForeignTable): void {
@@ -106,7 +110,7 @@ function assertArrived(counts: AdoptCounts, compared: AdoptCounts, table: Foreig
       'data',
       `No row of ${table.quoted} is a candle: ${counts.reasons[0]}.`,
       {
-        hint: 'They are in rejected_klines, with the reason. Use --map for columns with other names.',
+        hint: 'The rejected rows and the reasons are in rejected_klines. Use --map for columns with other names.',
       },
     );
   }
@@ -121,7 +125,7 @@ function assertArrived(counts: AdoptCounts, compared: AdoptCounts, table: Foreig
 
 export const script: Script<Options> = {
   name: 'db adopt',
-  summary: "Copies the candles of another program's table, then compares both",
+  summary: "Copy the candles of another program's table, then compare both",
   examples: [
     'btc_usdt --symbol BTC/USDT --interval 1m --rename btc_usdt_old',
     'old_bot.candles --symbol BTC/USDT --interval 1h --map open_time=ts,open_price=o --dry-run',
@@ -129,7 +133,7 @@ export const script: Script<Options> = {
   args: {
     table: {
       type: 'positional',
-      description: 'The table, with its schema if that is not on search_path',
+      description: 'The table; with its schema, if search_path does not include it',
       required: true,
     },
     symbol: { type: 'string', description: 'The symbol of the candles, such as BTC/USDT' },
@@ -143,7 +147,7 @@ export const script: Script<Options> = {
     rename: {
       type: 'string',
       valueHint: 'name',
-      description: 'Rename the old table first; needed where it has the name of the new one',
+      description: 'Rename the old table first; required if it has the name of the new one',
     },
     'dry-run': { type: 'boolean', description: 'Read, check and compare; store nothing' },
   },

@@ -15,7 +15,8 @@ interface Options {
 
 export const script: Script<Options> = {
   name: 'db',
-  summary: 'Start, stop or inspect the embedded PostgreSQL, open psql, or print the address',
+  summary:
+    'Start, stop or inspect the embedded PostgreSQL; open psql, or print the address of the database in use',
   examples: ['status', 'url', 'psql', "psql --command 'select count(*) from all_klines'", 'stop'],
   args: {
     action: { type: 'positional', description: ACTIONS.join(', '), required: true },

@@ -97,7 +97,7 @@ async function runStep(
   })`${process.execPath} ${LOADER} ${script} ${words}`;
   if (exitCode === EXIT.done || exitCode === EXIT.findings) return;
   throw new KlinekeepError('failed', `${name} ended with exit code ${exitCode}.`, {
-    hint: 'Its message is above.',
+    hint: 'The error message is printed above.',
   });
 }
 
@@ -138,7 +138,7 @@ function formatHoldings(holdings: readonly Holding[]): string {
 
 export const script: Script<object> = {
   name: 'demo',
-  summary: 'Run sync, fetch, update, archive and verify once, in a separate database',
+  summary: 'Run sync, fetch, update, archive and verify once, in a separate demo database',
   examples: [''],
   args: {},
   options: z.object({}),

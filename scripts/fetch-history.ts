@@ -47,7 +47,7 @@ export async function fetchHistory(options: Options, context: Context) {
       signal: context.signal,
       endsRun: isShutOut,
       onBusy: (instrument) =>
-        context.log.warn(`${instrument.symbol}: skipped, another run works on it`),
+        context.log.warn(`${instrument.symbol}: skipped, another run has locked it`),
       onFailed: (instrument, _, error) => {
         if (instruments.length > 1)
           context.log.error(`${instrument.symbol}: ${describeError(error)}`);
@@ -68,7 +68,7 @@ export async function fetchHistory(options: Options, context: Context) {
 
 export const script: Script<Options> = {
   name: 'fetch',
-  summary: 'Fetches years of candles; never downloads what is stored or archived already',
+  summary: 'Download years of candles, skipping what is already stored or archived',
   examples: [
     'BTC/USDT',
     'BTC/USDT ETH/USDT --since 2020-01-01',
@@ -77,14 +77,14 @@ export const script: Script<Options> = {
   args: {
     symbol: {
       type: 'positional',
-      description: 'BTC/USDT, BTC/USDT:USDT, or BTCUSDT with --market; several if you like',
+      description: 'One or more: BTC/USDT, BTC/USDT:USDT, or BTCUSDT with --market',
       required: true,
     },
     market: { type: 'string', description: 'spot (default) or usdm, for symbols such as BTCUSDT' },
     interval: { type: 'string', description: '1m … 1M', default: '1m' },
     since: {
       type: 'string',
-      description: 'First open time: a date, a time, or a span back such as 400d',
+      description: 'First open time: a date, a time, or a span before now such as 400d',
       default: '5y',
     },
     until: { type: 'string', description: 'Open times before this', default: 'now' },
@@ -95,7 +95,7 @@ export const script: Script<Options> = {
     },
     refresh: {
       type: 'boolean',
-      description: 'Load bulk files again that were republished since',
+      description: 'Reload bulk files whose checksum has changed',
     },
     'recheck-gaps': {
       type: 'boolean',

@@ -47,7 +47,7 @@ async function writeReport(options: Options, context: Context) {
 
 export const script: Script<Options> = {
   name: 'report',
-  summary: 'Write one HTML file: coverage by day, sizes, archive runs, charts',
+  summary: 'Write one HTML file with daily coverage, sizes, archive runs and charts',
   examples: ['', '--symbol BTC/USDT,ETH/USDT --days 90', '--output /var/www/klines.html --quiet'],
   args: {
     ...FILTER_ARGS,
@@ -55,7 +55,7 @@ export const script: Script<Options> = {
       type: 'string',
       description: 'Only this interval (default: the shortest that reaches far back)',
     },
-    days: { type: 'string', description: 'Number of days', default: '365' },
+    days: { type: 'string', description: 'Number of days to show', default: '365' },
     output: {
       type: 'string',
       valueHint: 'file',

@@ -30,22 +30,26 @@ const KEEP_MS = 7 * DAY_MS;
 export const script: Script<Options> = {
   name: 'restore',
   summary:
-    'Moves candles back from the archive into the main tables, where archive leaves them alone until a date',
+    'Move candles from the archive tables back to the main tables; archive does not move them again until --keep-until',
   examples: [
     'BTC/USDT --from 2023-01-01 --to 2023-02-01',
     'BTC/USDT ETH/USDT --from 2023-01-01 --to 2023-02-01 --interval 1m --keep-until 2030-01-01',
     'BTC/USDT --from 2023-01-01 --to 2023-02-01 --dry-run',
   ],
   args: {
-    symbol: { type: 'positional', description: 'BTC/USDT; several with commas', required: true },
-    market: { type: 'string', description: "The market of Binance's own names: spot or usdm" },
+    symbol: {
+      type: 'positional',
+      description: 'One or more, such as BTC/USDT',
+      required: true,
+    },
+    market: { type: 'string', description: 'Market of symbols such as BTCUSDT: spot or usdm' },
     interval: { type: 'string', description: 'Only this interval' },
     from: { type: 'string', valueHint: 'time', description: 'First open time' },
-    to: { type: 'string', valueHint: 'time', description: 'End of the open times, exclusive' },
+    to: { type: 'string', valueHint: 'time', description: 'Open times before this' },
     'keep-until': {
       type: 'string',
       valueHint: 'time',
-      description: 'Until when archive leaves them alone. Default: 7 days from now',
+      description: 'When archive may move them again (default: 7 days from now)',
     },
     ...MOVE_ARGS,
   },
@@ -101,7 +105,7 @@ export const script: Script<Options> = {
       });
     }
     const run = await movePlanned(options, plans, context);
-    const kept = `archive leaves them alone until ${formatShort(keepUntilMs)}`;
+    const kept = `archive does not move them before ${formatShort(keepUntilMs)}`;
     return moveOutcome(run, json, (rows) => `${rows} candles ${span} restored; ${kept}`);
   },
 };

@@ -50,14 +50,15 @@ async function collectStatus(options: Options, context: Context) {
 
 export const script: Script<Options> = {
   name: 'status',
-  summary: 'What is stored, how fresh it is, and how the last runs ended',
+  summary: 'Show what is stored, how fresh it is, and how the last runs ended',
   examples: ['', '--symbol BTC/USDT', '--stale 10m --quiet', '--json'],
   args: {
     ...FILTER_ARGS,
     stale: {
       type: 'string',
       valueHint: 'span',
-      description: 'Show only series that are further behind, such as 10m; exit with 2 if any is',
+      description:
+        'Show only active series that are behind by more than this, such as 10m; exit with 2 if there are any',
     },
   },
   options: z

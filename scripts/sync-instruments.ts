@@ -31,16 +31,18 @@ export async function syncInstruments(options: Options, context: Context): Promi
 
 export const script: Script<Options> = {
   name: 'sync',
-  summary:
-    'Keeps the registry of symbols: registers those of a market, or refreshes which are still traded',
+  summary: 'Register the symbols of a market, or refresh which registered symbols are traded',
   examples: ['', '--market usdm', '--market spot --quote USDT', '--market spot --dry-run'],
   args: {
     market: {
       type: 'string',
       description: 'Register every active symbol of this market: spot, or usdm (perpetuals)',
     },
-    quote: { type: 'string', description: 'With --market: only symbols of this quote, e.g. USDT' },
-    'dry-run': { type: 'boolean', description: 'Report what would change, and change nothing' },
+    quote: {
+      type: 'string',
+      description: 'With --market: only symbols with this quote asset, such as USDT',
+    },
+    'dry-run': { type: 'boolean', description: 'Show what would change, but change nothing' },
   },
   options: z
     .object({

@@ -69,7 +69,7 @@ export async function updateKlines(options: Options, context: Context) {
       endsRun: isShutOut,
       patienceMs: PATIENCE_MS,
       onBusy: ({ symbol }, index) =>
-        context.log.info(`${place(index)} ${symbol}: skipped, another run works on it`),
+        context.log.info(`${place(index)} ${symbol}: skipped, another run has locked it`),
       onFailed: ({ symbol, market }, index, error) => {
         // Already logged once for the market.
         if (error === down.get(market)) return;
@@ -106,7 +106,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
 
 export const script: Script<Options> = {
   name: 'update',
-  summary: 'Updates stored series to the last closed candle: one symbol, or all active ones',
+  summary: 'Update all followed series, or only those selected, to the last closed candle',
   examples: [
     '',
     '--symbol BTC/USDT --interval 1m',
@@ -117,14 +117,18 @@ export const script: Script<Options> = {
     ...FILTER_ARGS,
     limit: {
       type: 'string',
-      description: 'How many of the latest candles must be stored',
+      description: 'Fill holes among this many of the latest candles',
       default: String(DEFAULT_LIMIT),
     },
     force: {
       type: 'boolean',
       description: 'Download the latest --limit candles again (default: all) and replace them',
     },
-    concurrency: { type: 'string', description: 'Instruments at the same time', default: '12' },
+    concurrency: {
+      type: 'string',
+      description: 'Instruments updated at the same time',
+      default: '12',
+    },
   },
   options: z
     .object({
@@ -169,7 +173,7 @@ async function explainNothing(
   instruments: number,
   context: Context,
 ): Promise<void> {
-  const nameSeries = 'Name the series to begin, e.g. --interval 1m.';
+  const nameSeries = 'To start a series, give --symbol and --interval, such as --interval 1m.';
   if (symbols.length > 0) {
     throw new KlinekeepError(
       'usage',

@@ -116,7 +116,7 @@ async function repair(
       concurrency: CONCURRENCY,
       signal: context.signal,
       endsRun: isShutOut,
-      onBusy: ({ symbol }) => context.log.warn(`${symbol}: skipped, another run works on it`),
+      onBusy: ({ symbol }) => context.log.warn(`${symbol}: skipped, another run has locked it`),
       onFailed: ({ symbol }, _, error) => context.log.error(`${symbol}: ${describeError(error)}`),
     },
     async ({ session, instrument, index, signal, openHelper }) => {
@@ -140,7 +140,7 @@ async function repair(
 export const script: Script<Options> = {
   name: 'verify',
   summary:
-    'Checks that candles are complete, unique and possible; exits 2 if not. --repair fixes what Binance can serve',
+    'Check that each series is complete, without duplicates or invalid candles. Exit with 2 if not. --repair fixes what it can',
   examples: [
     '',
     '--from 7d --quiet',
@@ -152,7 +152,7 @@ export const script: Script<Options> = {
     ...FILTER_ARGS,
     from: {
       type: 'string',
-      description: 'Check open times from here on: a date, or a span back such as 7d',
+      description: 'Check open times from this time on: a date, or a span before now such as 7d',
     },
     to: { type: 'string', description: 'Check open times before this' },
     compare: {
@@ -161,7 +161,7 @@ export const script: Script<Options> = {
     },
     repair: {
       type: 'boolean',
-      description: 'Request missing and odd candles again, and store the better ones',
+      description: 'Request missing and odd candles again, and store what Binance sends',
     },
     deep: {
       type: 'boolean',
@@ -169,7 +169,7 @@ export const script: Script<Options> = {
     },
     'fail-on': {
       type: 'string',
-      description: 'Exit 2 at this severity or worse: error or warning',
+      description: 'Exit with 2 for findings of this severity or worse: error or warning',
       default: 'error',
     },
   },

@@ -36,7 +36,7 @@ export function explain({ busy, failed, stopped }: Unfinished, signal: AbortSign
   return [
     ...failed.map(({ symbol, error }) => `${symbol}: ${describeError(error)}`),
     ...stopped.map(({ symbol, reason }) => `${symbol}: ${reason}`),
-    ...busy.map((symbol) => `${symbol}: another run works on it`),
+    ...busy.map((symbol) => `${symbol}: another run has locked it`),
     ...(signal.aborted ? [describeError(signal.reason)] : []),
   ].join('\n');
 }

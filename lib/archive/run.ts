@@ -80,7 +80,7 @@ async function moveInstruments(
       signal: AbortSignal.any([signal, serverGone.signal]),
       onBusy: ({ symbol }) => {
         busy.push(symbol);
-        onMessage('warn', `${symbol}: skipped, another run works on it`);
+        onMessage('warn', `${symbol}: skipped, another run has locked it`);
       },
       onFailed: (instrument, _, error) => {
         addFailure(instrument, error);

@@ -16,7 +16,7 @@ export async function writeWholeFile(path: string, text: string): Promise<void> 
   } catch (error) {
     await rm(temporary, { force: true });
     throw new KlinekeepError('failed', `Cannot write ${path}: ${describeError(error)}`, {
-      hint: 'Wanted: a file in a folder that exists and that you may write to.',
+      hint: 'Expected: a file in a folder that exists and that you may write to.',
       cause: error,
     });
   }

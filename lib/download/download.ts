@@ -37,9 +37,9 @@ export async function downloadTwice(
   if (second.counts.rejected > 0) {
     throw new KlinekeepError(
       'data',
-      `Binance sent ${second.counts.rejected} rows that are no candles, twice.`,
+      `Binance sent ${second.counts.rejected} rows that are not candles, twice.`,
       {
-        hint: 'They are in rejected_klines, with the reason. fetch requests the missing candles again.',
+        hint: 'The rejected rows and the reasons are in rejected_klines. fetch requests the missing candles again.',
       },
     );
   }

@@ -59,7 +59,7 @@ export interface FetchedSeries {
 /**
  * Downloads the candles of one series that neither tier has in the range. What the exchange does not
  * have becomes a confirmed gap.
- * @throws KlinekeepError (65) when Binance sent rows that are no candles, twice; (78) when something
+ * @throws KlinekeepError (65) when Binance sent rows that are not candles, twice; (78) when something
  * else has the name of the instrument's table; otherwise what the sources throw
  */
 export async function fetchSeries(

@@ -33,7 +33,7 @@ export async function startEmbedded(
   // postgres.js takes the name from the address literally, without decoding %20.
   if (!/^[\w-]{1,63}$/.test(database)) {
     throw new KlinekeepError('usage', `Cannot name a database ${JSON.stringify(database)}.`, {
-      hint: 'Wanted: 1 to 63 letters (a-z), digits, _ and -.',
+      hint: 'Expected: 1 to 63 letters (a-z), digits, _ and -.',
     });
   }
   return await explainAccess(home, async (folder) => {
@@ -164,7 +164,7 @@ async function explainAccess<T>(home: string, work: (home: string) => Promise<T>
       `${userName(process.getuid?.() ?? -1)} cannot use ${folder}${whose}: ${describeError(error)}`,
       {
         hint:
-          'Work as the user who started the embedded server first; or set KLINES_HOME to a folder of your own, ' +
+          'Run as the user who first started the embedded server; or set KLINES_HOME to a folder of your own, ' +
           'or DATABASE_URL to a PostgreSQL of your own.',
         cause: error,
       },

@@ -32,7 +32,7 @@ export async function findServerUser(home: string): Promise<ServerUser | undefin
   throw new KlinekeepError(
     'config',
     'PostgreSQL refuses to run as root, and /etc/passwd has no user postgres or nobody.',
-    { hint: 'Work as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.' },
+    { hint: 'Run as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.' },
   );
 }
 
@@ -67,7 +67,7 @@ export async function assertReachable(
       `who cannot enter ${folder} (mode ${mode}) on the way to ${path}.`,
     {
       hint:
-        `Work as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
+        `Run as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
         'or set DATABASE_URL to a PostgreSQL of your own.',
     },
   );

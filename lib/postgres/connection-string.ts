@@ -82,6 +82,6 @@ export function malformed(found: string, hint?: string): KlinekeepError {
   return new KlinekeepError('config', `Cannot read DATABASE_URL: ${found}.`, {
     hint:
       hint ??
-      'Wanted: postgres://user:password@host:5432/database, or any other form that psql takes.',
+      'Expected: postgres://user:password@host:5432/database, or any other form that psql takes.',
   });
 }

@@ -21,7 +21,7 @@ export function readService(
     if (found) return found;
   }
   throw new KlinekeepError('config', `Cannot find the PostgreSQL service "${service}".`, {
-    hint: `Wanted: a section [${service}] in ${files.join(' or ')}.`,
+    hint: `Expected: a section [${service}] in ${files.join(' or ')}.`,
   });
 }
 

@@ -21,7 +21,7 @@ create table instruments (
   unique (exchange, market, exchange_symbol)
 );
 
-comment on table instruments is 'the symbols that klinekeep knows; one that stops trading stays';
+comment on table instruments is 'the symbols that klinekeep knows, including those that are no longer traded';
 comment on column instruments.id is 'never changes; the candles refer to it';
 comment on column instruments.exchange is 'always binance';
 comment on column instruments.market is 'spot, or usdm: USDⓈ-M perpetuals';
@@ -29,12 +29,12 @@ comment on column instruments.symbol is 'unified: BTC/USDT on spot, BTC/USDT:USD
 comment on column instruments.exchange_symbol is 'Binance''s own name: BTCUSDT';
 comment on column instruments.base is 'the currency that is traded: BTC';
 comment on column instruments.quote is 'the currency of the prices: USDT';
-comment on column instruments.status is 'active: traded at the last look-up, and followed by update; or delisted';
+comment on column instruments.status is 'active: traded when klinekeep last looked it up, so update follows it; or delisted';
 comment on column instruments.table_name is 'its candle table; with _archive it must fit into the 63 bytes of a PostgreSQL name';
 comment on column instruments.listed_at is 'open time of the first 1m candle; null: not yet requested';
 comment on column instruments.delisted_at is 'when klinekeep found that it is no longer traded';
-comment on column instruments.doubted_at is 'the exchange did not know it, or sent nothing new: the next update looks its status up';
-comment on column instruments.ended_at is 'it is delisted, and its stored series reach their last candle: update passes it over';
+comment on column instruments.doubted_at is 'when Binance did not know the symbol or sent nothing new; the next update looks up its status and clears this; null: no check is needed';
+comment on column instruments.ended_at is 'when all series of a delisted symbol had their last candle; update then skips the symbol; null: not yet';
 comment on column instruments.created_at is 'when it was registered';
 comment on column instruments.updated_at is 'when klinekeep last changed this row';
 
@@ -64,10 +64,10 @@ begin
 end $$;
 
 comment on function instrument_id(text) is
-  'where instrument_id = instrument_id(''BTC/USDT'') reads one instrument''s tables; where symbol = ''BTC/USDT'' opens all of them';
+  'the id of a symbol. where instrument_id = instrument_id(''BTC/USDT'') opens only that instrument''s tables; where symbol = ''BTC/USDT'' opens all tables';
 
 -- klinekeep creates this table itself, before it applies the first file.
 comment on table schema_files is 'the files of sql/schema that were applied to this database';
 comment on column schema_files.name is 'its file name; files are applied in the order of their names';
-comment on column schema_files.sha256 is 'its content: a file that was applied must not be edited';
+comment on column schema_files.sha256 is 'SHA-256 of its content; a file must not be edited after it was applied';
 comment on column schema_files.applied_at is 'when it was applied';

@@ -20,11 +20,11 @@ create table klines (
   primary key (instrument_id, interval, open_time)
 ) partition by list (instrument_id);
 
-comment on table klines is 'the candles that are not archived, a partition for each instrument';
+comment on table klines is 'the hot tier: candles that are not archived; one partition per instrument';
 comment on column klines.instrument_id is 'instruments.id';
 comment on column klines.interval is 'as Binance writes it: 1m, 3m, … 1h, … 1d, 3d, 1w, 1M';
 comment on column klines.open_time is 'the first moment of the candle';
-comment on column klines.close_time is 'its last millisecond';
+comment on column klines.close_time is 'the last millisecond of the candle';
 comment on column klines.open_price is 'price of the first trade';
 comment on column klines.high_price is 'highest price';
 comment on column klines.low_price is 'lowest price';
@@ -40,7 +40,7 @@ comment on column klines.updated_at is 'when it was stored, or last corrected';
 -- The comments of the columns are copied too, here and to each partition.
 create table klines_archive (like klines including all) partition by list (instrument_id);
 
-comment on table klines_archive is 'the archived candles, a partition for each instrument';
+comment on table klines_archive is 'the archive tier: archived candles; one partition per instrument';
 
 -- Read both tiers in one statement: two statements may see a candle that moves in between twice, or never.
 create view both_tiers as
@@ -73,9 +73,9 @@ select
 from both_tiers k
 left join instruments i on i.id = k.instrument_id;
 
-comment on view both_tiers is 'every candle of both tiers';
-comment on function stored_candles is 'the candles of one series with from_time <= open_time < to_time, of both tiers';
-comment on view all_klines is 'every candle of both tiers with its symbol: read this one. Filter by instrument_id and open_time';
+comment on view both_tiers is 'the candles of both tiers, without symbols';
+comment on function stored_candles is 'the candles of one series from both tiers, with from_time <= open_time < to_time';
+comment on view all_klines is 'the candles of both tiers with their symbols; use this view in your queries. Filter by instrument_id, interval and open_time';
 
 comment on column both_tiers.tier is 'hot: in klines; archive: in klines_archive';
 comment on column all_klines.market is 'instruments.market';

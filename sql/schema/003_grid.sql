@@ -44,5 +44,5 @@ return case width
   when '1M' then (slot at time zone 'UTC' + interval '1 month') at time zone 'UTC'
 end;
 
-comment on function slot_of is 'the open time of the grid at or before a time; width is an interval such as 1h';
-comment on function next_slot is 'the open time of the grid that follows one of the grid; width is an interval such as 1h';
+comment on function slot_of is 'the slot that contains a time. A slot is a regular open time of an interval, in UTC; all slots of an interval form its grid. width is an interval such as 1h';
+comment on function next_slot is 'the slot after the given slot, such as 05:00 after 04:00 for 1h; width is an interval such as 1h';

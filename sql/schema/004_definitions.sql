@@ -25,7 +25,7 @@ return open_time = slot_of(width, open_time)
   and (trades_count = 0 or (trades_count > 0 and volume > 0));
 
 comment on function is_sound is
-  'whether a candle is valid: it opens and closes on the grid, its prices are possible, and its volumes agree with each other';
+  'whether a candle is valid: it opens at a slot and closes 1 ms before the next one, its prices are possible, and its volumes are consistent';
 
 -- A function that returns rows, since only such a one becomes part of the query.
 -- The offset keeps the planner to one look into the index for each candle.
@@ -46,7 +46,7 @@ begin atomic
 end;
 
 comment on function archive_boundary is
-  'the newest candle of a series that only the archive holds: up to here the series is archived; no row: nothing is';
+  'open time of the newest candle of a series that is only in the archive tier; no row: nothing is archived';
 
 create function difference(field text, stored numeric, source text, other numeric) returns text
 language sql stable parallel safe
@@ -54,4 +54,4 @@ return case when stored <> other
   then format('%s %s, %s %s', field, trim_scale(stored), source, trim_scale(other))
 end;
 
-comment on function difference is 'for a finding: field and both values if they differ, such as high 7.5, 1m 7.6; else null';
+comment on function difference is 'text for a verify finding if two values differ, such as high 7.5, 1m 7.6 (field, stored value, other source, its value); otherwise null';

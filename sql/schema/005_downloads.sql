@@ -21,10 +21,10 @@ comment on column loaded_files.market is 'instruments.market';
 comment on column loaded_files.name is 'the name of the file';
 comment on column loaded_files.instrument_id is 'instruments.id';
 comment on column loaded_files.interval is 'klines.interval';
-comment on column loaded_files.from_time is 'the first open time that the file is for';
-comment on column loaded_files.to_time is 'the end of the open times that the file is for, exclusive';
-comment on column loaded_files.sha256 is 'of the file as it was loaded; Binance sometimes publishes a file again';
-comment on column loaded_files.rows is 'candles in the file, also those that were stored already';
+comment on column loaded_files.from_time is 'start of the time range that the file covers';
+comment on column loaded_files.to_time is 'end of the time range that the file covers, exclusive';
+comment on column loaded_files.sha256 is 'SHA-256 of the file when it was loaded; Binance sometimes republishes a file with other content';
+comment on column loaded_files.rows is 'candles in the file, including those that were stored earlier';
 comment on column loaded_files.loaded_at is 'when it was last loaded';
 
 create table rejected_klines (
@@ -39,14 +39,14 @@ create table rejected_klines (
 
 create unique index rejected_klines_once on rejected_klines (instrument_id, interval, md5(raw), reason);
 
-comment on table rejected_klines is 'lines that a source sent and that are not candles';
+comment on table rejected_klines is 'rows from Binance or an adopted table that are not candles';
 comment on column rejected_klines.id is 'in the order in which they arrived';
 comment on column rejected_klines.instrument_id is 'instruments.id';
 comment on column rejected_klines.interval is 'klines.interval';
 comment on column rejected_klines.source is 'rest, or the name of a file or table';
 comment on column rejected_klines.reason is 'why it is not a candle';
-comment on column rejected_klines.raw is 'the line as it was sent';
-comment on column rejected_klines.rejected_at is 'when it was sent first';
+comment on column rejected_klines.raw is 'the row as it was received';
+comment on column rejected_klines.rejected_at is 'when it was first received';
 
 create table confirmed_gaps (
   instrument_id int not null references instruments,
@@ -57,12 +57,12 @@ create table confirmed_gaps (
   primary key (instrument_id, interval, from_time)
 );
 
-comment on table confirmed_gaps is 'spans for which the exchange has no candles; they are not requested again';
+comment on table confirmed_gaps is 'spans for which Binance has no candles; they are not requested again, except by fetch --recheck-gaps';
 comment on column confirmed_gaps.instrument_id is 'instruments.id';
 comment on column confirmed_gaps.interval is 'klines.interval';
 comment on column confirmed_gaps.from_time is 'the first open time that is missing';
 comment on column confirmed_gaps.to_time is 'the end of the missing open times, exclusive';
-comment on column confirmed_gaps.asked_at is 'when the exchange was last asked';
+comment on column confirmed_gaps.asked_at is 'when it was last requested from Binance';
 
 create table open_gaps (
   instrument_id int not null references instruments,
@@ -75,13 +75,13 @@ create table open_gaps (
 );
 
 comment on table open_gaps is
-  'spans that the exchange did not have and that are too young to be confirmed; update requests them again after growing delays of up to an hour';
+  'spans that Binance did not send and that are not confirmed yet; update requests them again, after delays that grow to one hour';
 comment on column open_gaps.instrument_id is 'instruments.id';
 comment on column open_gaps.interval is 'klines.interval';
 comment on column open_gaps.from_time is 'the first open time that is missing';
 comment on column open_gaps.to_time is 'the end of the missing open times, exclusive';
-comment on column open_gaps.first_asked_at is 'when the exchange was first asked';
-comment on column open_gaps.asked_at is 'when the exchange was last asked';
+comment on column open_gaps.first_asked_at is 'when it was first requested from Binance';
+comment on column open_gaps.asked_at is 'when it was last requested from Binance';
 
 create table series_checks (
   instrument_id int not null references instruments,
@@ -91,8 +91,8 @@ create table series_checks (
   primary key (instrument_id, interval)
 ) with (fillfactor = 70);
 
-comment on table series_checks is 'when each series was last known to be up to date';
+comment on table series_checks is 'when each series was last up to date';
 comment on column series_checks.instrument_id is 'instruments.id';
 comment on column series_checks.interval is 'klines.interval';
-comment on column series_checks.checked_at is 'when the exchange was asked';
-comment on column series_checks.complete_until is 'open time; the next update looks for missing candles from here on';
+comment on column series_checks.checked_at is 'when Binance was queried';
+comment on column series_checks.complete_until is 'open time from which the next update looks for missing candles';

@@ -12,13 +12,13 @@ create table published_oddities (
 );
 
 comment on table published_oddities is
-  'candles that look wrong and that the exchange sent unchanged when it was asked again; verify reports them as published';
+  'candles that fail a check of verify and that Binance sent unchanged when verify --repair requested them again; verify reports them as published, with severity info';
 comment on column published_oddities.instrument_id is 'instruments.id';
 comment on column published_oddities.interval is 'klines.interval';
-comment on column published_oddities.open_time is 'klines.open_time, or the slot that holds several candles';
-comment on column published_oddities.check_name is 'the check of verify that it fails';
-comment on column published_oddities.row_hash is 'what the check looked at; once that changes, the row no longer counts';
-comment on column published_oddities.asked_at is 'when the exchange was asked';
+comment on column published_oddities.open_time is 'klines.open_time; for doubled-slot, the slot that has several candles';
+comment on column published_oddities.check_name is 'the check that the candle fails';
+comment on column published_oddities.row_hash is 'hash of the values that were checked; if they change, verify ignores this row';
+comment on column published_oddities.asked_at is 'when Binance sent it again';
 
 create table repairs (
   id bigint generated always as identity primary key,
@@ -34,14 +34,14 @@ create table repairs (
 
 create index on repairs (instrument_id, interval, open_time);
 
-comment on table repairs is 'the candles that verify replaced, added or deleted; written in the transaction that changes them';
-comment on column repairs.id is 'in the order in which they were made';
+comment on table repairs is 'the candles that verify --repair added, replaced or deleted; written in the same transaction';
+comment on column repairs.id is 'in the order of the repairs';
 comment on column repairs.instrument_id is 'instruments.id';
 comment on column repairs.interval is 'klines.interval';
 comment on column repairs.open_time is 'klines.open_time';
 comment on column repairs.tier is 'hot: in klines; archive: in klines_archive';
-comment on column repairs.was is 'the row before; null: there was none';
-comment on column repairs.became is 'the row after; null: it was deleted';
+comment on column repairs.was is 'the row before the repair; null: the candle was added';
+comment on column repairs.became is 'the row after the repair; null: the candle was deleted';
 comment on column repairs.source is 'rest, or the name of a bulk file';
 comment on column repairs.repaired_at is 'when it was repaired';
 
@@ -59,14 +59,14 @@ create table archive_checkpoints (
 create index on archive_checkpoints (instrument_id, interval, from_time);
 
 comment on table archive_checkpoints is
-  'what a span of the archive held after a repair; counts instead of the earlier rows of archive_batches in that span';
+  'count and hash of a span of the archive tier after a repair; verify --deep uses them instead of the earlier archive_batches of that span';
 comment on column archive_checkpoints.id is 'in the order in which they were written';
 comment on column archive_checkpoints.instrument_id is 'instruments.id';
 comment on column archive_checkpoints.interval is 'klines.interval';
-comment on column archive_checkpoints.from_time is 'the first open time of the span';
-comment on column archive_checkpoints.to_time is 'the end of the span, exclusive';
-comment on column archive_checkpoints.rows is 'candles in it';
-comment on column archive_checkpoints.content_hash is 'as in archive_batches';
+comment on column archive_checkpoints.from_time is 'start of the span';
+comment on column archive_checkpoints.to_time is 'end of the span, exclusive';
+comment on column archive_checkpoints.rows is 'number of candles in the span';
+comment on column archive_checkpoints.content_hash is 'sum of row_hash over the candles in the span, as in archive_batches';
 comment on column archive_checkpoints.recorded_at is 'when it was written';
 
 -- The offset keeps the planner to one look into the index a day.
@@ -89,4 +89,4 @@ begin atomic
 end;
 
 comment on function candles_on_days is
-  'the candles of one series in a range that open on some UTC days; days: their starts in Unix milliseconds, with commas';
+  'the candles of one series that open in a range and on the given UTC days; days: the starts of the days in Unix milliseconds, comma-separated';

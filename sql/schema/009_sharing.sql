@@ -45,7 +45,7 @@ begin
   end loop;
 end $$;
 
-comment on function inherit_access is 'called when a candle table or an archive table is created';
+comment on function inherit_access is 'gives a new candle table the owner and the grants of its parent; called when the table is created';
 
 -- Advisory locks belong to the database: without this, two klinekeeps in schemas of one database, which
 -- number their instruments alike, would wait for each other.
@@ -54,4 +54,4 @@ language sql stable parallel safe
 return kind # hashoid('klines'::regclass::oid);
 
 comment on function lock_class is
-  'the first number of this klinekeep''s advisory locks. kind: 27500 instruments, 27501 helpers, 27502 tables being created (lib/store/locks.ts)';
+  'the first key of the advisory locks of this installation. kind: 27500 instruments, 27501 helpers, 27502 tables being created (lib/store/locks.ts)';

@@ -166,7 +166,7 @@ test('archive: skips a busy instrument with 75 and moves the others', async () =
   await other`select pg_advisory_lock(lock_class(${0x6b6c}), ${eth!.id})`;
   const result = await archive('30', ...AS_OF);
   expect(result.exitCode).toBe(EXIT.later);
-  expect(result.stdout).toContain('1 skipped, busy with another run: ETH/USDT');
+  expect(result.stdout).toContain('1 skipped, locked by another run: ETH/USDT');
   expect((await expectComplete()).archive).toBe(DUE);
   expect(await sql`select outcome from archive_runs`).toEqual([{ outcome: 'work remaining' }]);
 });

@@ -24,12 +24,12 @@ async function setUp() {
   return { database, sql: database.sql, run, archive, restore };
 }
 
-test('restore: brings a range back, which archive leaves alone until a date', async () => {
+test('restore: brings a range back, which archive does not move before a date', async () => {
   const { database, sql, archive, restore } = await setUp();
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.done);
   expect(result.stdout).toMatch(
-    /BTC\/USDT: 1,440 candles moved to btc_usdt\n1,440 candles from 2024-01-02 to 2024-01-03 restored; archive leaves them alone until 20\d\d-/,
+    /BTC\/USDT: 1,440 candles moved to btc_usdt\n1,440 candles from 2024-01-02 to 2024-01-03 restored; archive does not move them before 20\d\d-/,
   );
   expect(await expectReference(database)).toEqual({ hot: DAY, archive: ROWS - DAY });
 
@@ -239,7 +239,7 @@ test('restore: exits with 75 when another run works on the instrument', async ()
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1,440 candles left; run it again to continue');
-  expect(result.stdout).toContain('1 skipped, busy with another run: BTC/USDT');
+  expect(result.stdout).toContain('1 skipped, locked by another run: BTC/USDT');
   expect(await expectReference(database)).toEqual({ hot: 0, archive: ROWS });
 });
 

@@ -180,7 +180,7 @@ test('update: skips an instrument that another run holds, and ends with 75', asy
   const result = await update();
   expect(result.exitCode).toBe(EXIT.later);
   expect(result.stdout).toContain('1 series up to date');
-  expect(result.stdout).toContain('1 skipped, busy with another run: ETH/USDT');
+  expect(result.stdout).toContain('1 skipped, locked by another run: ETH/USDT');
 });
 
 test('update: names a symbol that is not registered', async () => {
@@ -252,7 +252,7 @@ test('update: fails when rows are no candles twice', async () => {
   });
   const result = await update();
   expect(result.exitCode).toBe(EXIT.data);
-  expect(result.stderr).toContain('rows that are no candles, twice');
+  expect(result.stderr).toContain('rows that are not candles, twice');
 });
 
 test('update: updates one market while the other is down', async () => {

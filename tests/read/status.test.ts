@@ -73,7 +73,7 @@ test('status --stale: exits with 2 for active series, even with --quiet', async 
       and instrument_id = (select id from instruments where symbol = 'ETH/USDT')`;
   const late = await run('status', '--stale', '2h', '--quiet');
   expect(late.exitCode).toBe(EXIT.findings);
-  expect(late.stdout).toContain('1 of 3 series are behind by more than 2h:');
+  expect(late.stdout).toContain('1 of 3 series is behind by more than 2h:');
   expect(late.stdout).toMatch(/ETH\/USDT +1h .*\n$/);
   expect((await status('--stale', '1d')).exitCode).toBe(EXIT.done);
   await sql`update instruments set status = 'delisted' where symbol = 'ETH/USDT'`;
