@@ -90,7 +90,7 @@ export const script: Script<Options> = {
     const json = { cutoff: new Date(toMs).toISOString() };
     if (options.dryRun) {
       return await planOutcome(options, plans, sql, json, {
-        heading: `Would move the candles from before ${formatShort(toMs)}:`,
+        heading: `Would move the candles older than ${formatShort(toMs)}:`,
         nothing: `No candle is older than ${formatShort(toMs)}.`,
       });
     }
@@ -98,7 +98,7 @@ export const script: Script<Options> = {
     return moveOutcome(
       run,
       json,
-      (rows) => `${rows} candles from before ${formatShort(toMs)} moved`,
+      (rows) => `${rows} candles older than ${formatShort(toMs)} moved`,
     );
   },
 };

@@ -46,7 +46,7 @@ const MINUTE_MS = 60_000;
 /** The exchange's minute may begin a little later than our clock says. */
 const MINUTE_BEGINS_LATE_MS = 300;
 const LONG_WAIT_MS = 2_000;
-/** How often to look whether another run was told to pause. */
+/** How often to check whether Binance made another run pause. */
 const READ_PAUSES_MS = 1_000;
 
 /**

@@ -1,4 +1,4 @@
--- How many stored candles of a range a staged file leaves unchanged: archived ones, and ones that it lacks
+-- How many stored candles of a range a staged file leaves unchanged: archived ones, and ones that are not in it
 -- Locks nothing. Can be run again.
 
 select

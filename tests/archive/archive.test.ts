@@ -28,7 +28,7 @@ async function setUp() {
   return { fake, database, sql: database.sql, env, archive, ...reference };
 }
 
-test('archive: moves every candle from before the cutoff, a UTC midnight', async () => {
+test('archive: moves every candle older than the cutoff, a UTC midnight', async () => {
   const { sql, archive, expectComplete } = await setUp();
   const result = await archive('30', ...AS_OF, '--json');
   expect(result.exitCode).toBe(EXIT.done);
@@ -100,7 +100,7 @@ test('archive --dry-run: shows tables, candles and bytes, changes nothing', asyn
 test('archive: moves nothing when no candle is old enough', async () => {
   const { archive, expectComplete } = await setUp();
   expect((await archive('300', ...AS_OF)).stdout).toContain(
-    '0 candles from before 2023-05-15 moved',
+    '0 candles older than 2023-05-15 moved',
   );
   expect(await expectComplete()).toEqual({ hot: 161 * 24 });
 });
@@ -393,7 +393,7 @@ test('archive: ignores the time zone of the database', async () => {
   end $$`);
   const words = ['30', '--as-of', '2024-04-09T23:59Z', '--batch', '200'];
   const result = await runScript('archive', words, { DATABASE_URL: database.url });
-  expect(result.stdout).toContain('1,440 candles from before 2024-03-10 moved');
+  expect(result.stdout).toContain('1,440 candles older than 2024-03-10 moved');
   const range = ['--from', '2024-03-09T06:30Z', '--to', '2024-03-09T07:30Z'];
   await runScript('restore', ['BTC/USDT', ...range], { DATABASE_URL: database.url });
   expect(await expectReference(database)).toEqual({ hot: 2 * 1440 + 60, archive: 1440 - 60 });

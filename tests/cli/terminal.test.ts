@@ -126,7 +126,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     expect(await archived.ended).toBe(EXIT.done);
     expect(archived.lines()).toEqual([
       'BTC/USDT: 11,520 candles moved to btc_usdt_archive',
-      '11,520 candles from before 2024-02-09 moved',
+      '11,520 candles older than 2024-02-09 moved',
     ]);
     expectTidy(archived);
 

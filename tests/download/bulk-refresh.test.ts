@@ -83,7 +83,7 @@ test('a daily file: is stored in full when a part was requested', async () => {
   expect(await sql`select 1 from klines`).toHaveLength(24);
 });
 
-test('a whole file: adds no candle from before the listing, and no forming one', async () => {
+test('a whole file: adds no candle older than the listing, and no forming one', async () => {
   const listedMs = Date.UTC(2024, 0, 15, 6, 20);
   const symbol = { market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' } as const;
   const { fake, sql, env, load } = await setUp({
