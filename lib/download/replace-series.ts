@@ -2,7 +2,7 @@ import { formatShort, formatTime, KlinekeepError } from '../base/mod.ts';
 import { addSteps, floorToGrid, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import {
-  encoderFor,
+  KlineEncoder,
   lockedTransaction,
   merge,
   NOTHING_STORED,
@@ -42,7 +42,7 @@ export async function replaceSeries(
   const rejected: RejectedKline[] = [];
   await runSql(session, 'store/create_staging.sql');
   await forEachPage(download, [range], async (page) => {
-    const encoder = encoderFor(series, page);
+    const encoder = new KlineEncoder(series, page);
     await stage(session, encoder);
     for (const each of encoder.rejected) rejected.push(each);
   });

@@ -9,7 +9,7 @@ import {
   type TimeRange,
 } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
-import { encoderFor, type StoredSeries, stage } from '../store/mod.ts';
+import { KlineEncoder, type StoredSeries, stage } from '../store/mod.ts';
 import { type Finding, findingsFrom } from './findings.ts';
 
 /**
@@ -43,7 +43,7 @@ export async function stageFromRest(
   const { session, series } = download;
   await runSql(session, 'store/create_staging.sql');
   await forEachPage(download, ranges, async (page) => {
-    await stage(session, encoderFor(series, page));
+    await stage(session, new KlineEncoder(series, page));
   });
 }
 

@@ -1,7 +1,7 @@
 import { type BulkDownload, downloadOrSkip, findDayFiles } from '../../download/mod.ts';
 import { clipRanges, seriesValues, subtractRanges, type TimeRange } from '../../market/mod.ts';
 import { runSql } from '../../postgres/mod.ts';
-import { encoderFor, ensureTable, runLocked, stage } from '../../store/mod.ts';
+import { ensureTable, KlineEncoder, runLocked, stage } from '../../store/mod.ts';
 import { slotRanges, stageFromRest } from '../mod.ts';
 
 /** A row of a candle table that a repair wrote or deleted. */
@@ -63,7 +63,10 @@ async function replaceFromFiles(
     await runSql(session, 'store/create_staging.sql');
     for (const wanted of clipRanges(ranges, file.range)) {
       const page = { asked: file.range, wanted, csv: content.csv, source: file.name };
-      await stage(session, encoderFor(series, { ...page, askedAtMs: Number.POSITIVE_INFINITY }));
+      await stage(
+        session,
+        new KlineEncoder(series, { ...page, askedAtMs: Number.POSITIVE_INFINITY }),
+      );
     }
     const unchanged = await runSql<{ open_time: Date }>(
       session,
