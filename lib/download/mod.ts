@@ -18,7 +18,7 @@ export {
   type Source,
 } from './fetch.ts';
 export { findDownMarkets, refreshMarkets } from './market-status.ts';
-export { type Download, forEachPage } from './pages.ts';
+export { type Download, stageFromRest } from './pages.ts';
 export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
 export { type SyncChanges, syncMarket } from './sync.ts';
 export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';

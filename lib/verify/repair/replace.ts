@@ -1,8 +1,13 @@
-import { type BulkDownload, downloadOrSkip, findDayFiles } from '../../download/mod.ts';
+import {
+  type BulkDownload,
+  downloadOrSkip,
+  findDayFiles,
+  stageFromRest,
+} from '../../download/mod.ts';
 import { clipRanges, seriesValues, subtractRanges, type TimeRange } from '../../market/mod.ts';
 import { runSql } from '../../postgres/mod.ts';
 import { ensureTable, KlineEncoder, runLocked, stage } from '../../store/mod.ts';
-import { slotRanges, stageFromRest } from '../mod.ts';
+import { slotRanges } from '../mod.ts';
 
 /** A row of a candle table that a repair wrote or deleted. */
 export interface Change {
