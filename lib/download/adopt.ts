@@ -10,7 +10,13 @@ import {
   type TimeRange,
 } from '../market/mod.ts';
 import { type Database, runSql, type Session, SqlText, streamSql } from '../postgres/mod.ts';
-import { encoderFor, ensureTable, lockedTransaction, stage, storeRejected } from '../store/mod.ts';
+import {
+  ensureTable,
+  KlineEncoder,
+  lockedTransaction,
+  stage,
+  storeRejected,
+} from '../store/mod.ts';
 import { type FieldMap, planRows } from './adopt-columns.ts';
 import type { ForeignTable } from './adopt-table.ts';
 
@@ -152,7 +158,7 @@ async function takePage(
   total: AdoptCounts,
 ): Promise<number> {
   const source = `table ${table.quoted}`;
-  const encoder = encoderFor(series, {
+  const encoder = new KlineEncoder(series, {
     asked: { fromMs: FIRST_MS, toMs: Math.max(FIRST_MS, nowMs) },
     csv: Buffer.from(lines.join('\n')),
     askedAtMs: nowMs,
