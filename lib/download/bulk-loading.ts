@@ -18,12 +18,13 @@ import {
   addCounts,
   leftAlone,
   NOTHING_STORED,
+  type Page,
   type PageCounts,
   recordLoadedFile,
   type StoreCounts,
   storePage,
 } from '../store/mod.ts';
-import type { Download } from './pages.ts';
+import { type Download, requestAgain } from './pages.ts';
 
 export interface BulkDownload extends Download {
   bulk: BulkSource;
@@ -95,7 +96,7 @@ function sinceListing({ instrument, interval }: Series, range: TimeRange): TimeR
  * @param before SHA-256 of the version that was loaded before
  */
 async function storeFile(
-  { session, series, source, onBadFile }: BulkDownload,
+  download: BulkDownload,
   {
     file,
     wanted,
@@ -103,8 +104,9 @@ async function storeFile(
     before,
   }: { file: BulkFile; wanted: TimeRange; content: BulkContent; before: string | undefined },
 ): Promise<PageCounts> {
+  const { session, series, source, onBadFile } = download;
   const notes: string[] = [];
-  const counts = await storePage(session, series, {
+  const page: Page = {
     asked: file.range,
     wanted,
     csv: content.csv,
@@ -123,7 +125,10 @@ async function storeFile(
         );
       else await recordLoadedFile(tx, series, file, content.sha256, rows);
     },
-  });
+  };
+  const counts = await storePage(session, series, page, (openTimesMs) =>
+    requestAgain(download, openTimesMs),
+  );
   for (const note of notes)
     onBadFile(new KlinekeepError('data', `${file.name} was republished: ${note}.`));
   return counts;

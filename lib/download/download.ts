@@ -9,7 +9,7 @@ import {
   storeListedAt,
   storePage,
 } from '../store/mod.ts';
-import { type Download, forEachPage } from './pages.ts';
+import { type Download, forEachPage, requestAgain } from './pages.ts';
 
 /** The result of requesting ranges twice. */
 export interface Downloaded {
@@ -61,7 +61,9 @@ async function downloadOnce(
   let hasCandles = false;
   await forEachPage(download, ranges, async (page, slots) => {
     signal.throwIfAborted();
-    const counts = await storePage(session, series, page);
+    const counts = await storePage(session, series, page, (openTimesMs) =>
+      requestAgain(download, openTimesMs),
+    );
     total = addCounts(total, counts);
     hasCandles ||= page.csv.length > 0 && counts.rejected === 0;
     onPage?.({ slots, untilMs: page.asked.toMs, counts });

@@ -1,9 +1,11 @@
-import { PAGE_SIZE, type RawKline, type RestSource } from '../binance/mod.ts';
+import { PAGE_SIZE, type RawKline, type RestSource, UnknownSymbolError } from '../binance/mod.ts';
 import {
   countSlots,
   floorToGrid,
   type Interval,
+  readKlines,
   type Series,
+  slotRanges,
   splitIntoWindows,
   type TimeRange,
 } from '../market/mod.ts';
@@ -15,6 +17,9 @@ import {
   type StoreCounts,
   stage,
 } from '../store/mod.ts';
+
+/** Open times that are at most this many slots apart are requested together. */
+const APART = 100;
 
 /** What the download of one series works with. */
 export interface Download {
@@ -76,6 +81,33 @@ export async function forEachPage(
     // No request may outlive the call.
     await Promise.allSettled(ahead);
   }
+}
+
+/**
+ * Requests single candles over REST, by their open times (Unix ms), because sources differ. What an
+ * answer is missing is requested once more, since the answer may have been a broken one.
+ * @returns pages, without the candles that REST does not have
+ */
+export async function requestAgain(
+  download: Download,
+  openTimesMs: readonly number[],
+): Promise<Page[]> {
+  const { interval } = download.series;
+  const missing = new Set(openTimesMs);
+  const pages: Page[] = [];
+  for (let attempt = 1; attempt <= 2 && missing.size > 0; attempt++) {
+    try {
+      await forEachPage(download, slotRanges(interval, [...missing], APART), async (page) => {
+        pages.push(page);
+        for (const { open_time } of readKlines(page.csv, { ...page, interval }).candles)
+          missing.delete(Date.parse(open_time as string));
+      });
+    } catch (error) {
+      // REST does not serve some delisted symbols, whose files are still published.
+      if (!(error instanceof UnknownSymbolError)) throw error;
+    }
+  }
+  return pages;
 }
 
 /**

@@ -1,5 +1,12 @@
 import { formatShort, formatTime, KlinekeepError } from '../base/mod.ts';
-import { addSteps, floorToGrid, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
+import {
+  addSteps,
+  floorToGrid,
+  rangeValues,
+  type Series,
+  seriesValues,
+  type TimeRange,
+} from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import {
   lockedTransaction,
@@ -41,9 +48,10 @@ export async function replaceSeries(
     await assertNothingMissing(series, range, tx);
     const [staged] = await tx`select exists (select from staged_klines) as any`;
     if (!staged?.any) return NOTHING_STORED;
+    await runSql(tx, 'store/log_corrections.sql', seriesValues(series));
     const counts = await merge(tx, series);
     await storeRejected(tx, series, 'rest', rejected);
-    return { ...counts, rejected: rejected.length };
+    return { ...NOTHING_STORED, ...counts, rejected: rejected.length };
   });
 }
 

@@ -17,6 +17,7 @@ export {
   countAllSlots,
   countSlots,
   missingBetween,
+  slotRanges,
   splitIntoWindows,
   subtractRanges,
   type TimeRange,

@@ -15,9 +15,16 @@ import {
   SQLSTATE,
   sqlState,
 } from '../postgres/mod.ts';
+import { requestDisputed, settleDisputes } from './disputes.ts';
 import { COPY_COLUMNS, KlineEncoder } from './kline-copy.ts';
 import { lockedTransaction, runLocked } from './locks.ts';
-import { NOTHING_STORED, type Page, type PageCounts, type StoreCounts } from './page.ts';
+import {
+  NOTHING_STORED,
+  type Page,
+  type PageCounts,
+  type RequestAgain,
+  type StoreCounts,
+} from './page.ts';
 import { storeRejected } from './rejected-klines.ts';
 import { merge, stage } from './staging.ts';
 import { assertTable, ensureTable } from './tables.ts';
@@ -29,22 +36,30 @@ const FEW_BYTES = 10_000;
  * Stores one page, in one transaction. The session holds the instrument's lock.
  *
  * Where nothing is stored yet the candles go straight into their table. Where something may be,
- * or the page holds a candle twice, they are staged and merged.
+ * or the page holds a candle twice, they are staged and merged. Every stored candle that changes or
+ * differs is logged in `repairs`.
+ * @param requestAgain called for candles that the page has twice with different values, and for a
+ * file also for those that differ from the stored ones: REST decides which ones are stored
  * @throws KlinekeepError (75) when the lock was lost to another run; otherwise PostgreSQL's error.
  */
-export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
+export async function storePage(
+  session: Session,
+  series: Series,
+  page: Page,
+  requestAgain: RequestAgain,
+): Promise<PageCounts> {
   if (page.csv.length === 0 && !page.alongside) return NOTHING_STORED;
   if (page.csv.length < FEW_BYTES && !page.alongside) {
     const counts = await storeFew(session, series, page);
     if (counts) return counts;
   }
   if (!(await isEmpty(session, series, page.wanted ?? page.asked)))
-    return await mergePage(session, series, page);
+    return await mergePage(session, series, page, requestAgain);
   try {
     return await insertPage(session, series, page);
   } catch (error) {
     if (sqlState(error) !== SQLSTATE.uniqueViolation) throw error;
-    return await mergePage(session, series, page);
+    return await mergePage(session, series, page, requestAgain);
   }
 }
 
@@ -60,14 +75,18 @@ async function storeFew(
   const { candles, rejected } = readKlines(page.csv, { ...page, interval: series.interval });
   if (rejected > 0) return undefined;
   if (candles.length === 0) return NOTHING_STORED;
+  if (new Set(candles.map((candle) => candle.open_time)).size < candles.length) return undefined;
   try {
     const [counts] = await runLocked<{ inserted: number; revised: number }>(
       session,
       series.instrument.id,
-      ['store/create_staging.sql', 'store/stage_few.sql', 'store/merge.sql'],
+      [
+        ...['store/create_staging.sql', 'store/stage_few.sql'],
+        ...['store/log_corrections.sql', 'store/merge.sql'],
+      ],
       { ...seriesValues(series), candles: JSON.stringify(candles) },
     );
-    return { inserted: counts?.inserted ?? 0, revised: counts?.revised ?? 0, rejected: 0 };
+    return { ...NOTHING_STORED, ...counts };
   } catch (error) {
     // klines has no partition for the row yet.
     if (sqlState(error) === SQLSTATE.checkViolation) return undefined;
@@ -111,6 +130,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
     return {
       inserted: encoder.count,
       revised: 0,
+      disputed: 0,
       rejected: encoder.rejectedCount,
       isComplete:
         encoder.offGrid === 0 && encoder.count === countSlots(series.interval, encoder.wanted),
@@ -122,19 +142,29 @@ function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
   for (const part of parts) yield* part;
 }
 
-async function mergePage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
+async function mergePage(
+  session: Session,
+  series: Series,
+  page: Page,
+  requestAgain: RequestAgain,
+): Promise<StoreCounts> {
   const encoder = new KlineEncoder(series, page);
   await ensureTable(session, series.instrument);
+  await runSql(session, 'store/create_staging.sql');
+  await stage(session, encoder);
+  // Before the transaction, which must not wait for Binance. Nothing changes until then: the
+  // session holds the instrument's lock.
+  const disputed = await requestDisputed(session, series, page, requestAgain);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
-    await runSql(tx, 'store/create_staging.sql');
-    await stage(tx, encoder);
-    const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
+    const settled = await settleDisputes(tx, series, page, disputed);
+    if (page.source === 'rest') await runSql(tx, 'store/log_corrections.sql', seriesValues(series));
+    const merged = await merge(tx, series);
     await storeRejected(tx, series, page.source, encoder.rejected);
     if (page.alongside) {
       const slots = await countFilledSlots(tx, 'staged_klines', series, encoder.wanted);
       await page.alongside(tx, slots, true);
     }
-    return { ...counts, rejected: encoder.rejectedCount };
+    return { ...merged, disputed: settled, rejected: encoder.rejectedCount };
   });
 }
 

@@ -37,6 +37,7 @@ export {
   NOTHING_STORED,
   type Page,
   type PageCounts,
+  type RequestAgain,
   type StoreCounts,
 } from './page.ts';
 export { storeRejected } from './rejected-klines.ts';

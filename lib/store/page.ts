@@ -7,16 +7,24 @@ export interface StoreCounts {
   inserted: number;
   /** Stored before with other values, and corrected. */
   revised: number;
+  /** Stored with other values than this source has, and not changed. */
+  disputed: number;
   /** No candles: kept in rejected_klines with the reason, the first 10,000 of a file. */
   rejected: number;
 }
 
-export const NOTHING_STORED: Readonly<StoreCounts> = { inserted: 0, revised: 0, rejected: 0 };
+export const NOTHING_STORED: Readonly<StoreCounts> = {
+  inserted: 0,
+  revised: 0,
+  disputed: 0,
+  rejected: 0,
+};
 
 export function addCounts(a: StoreCounts, b: StoreCounts): StoreCounts {
   return {
     inserted: a.inserted + b.inserted,
     revised: a.revised + b.revised,
+    disputed: a.disputed + b.disputed,
     rejected: a.rejected + b.rejected,
   };
 }
@@ -35,7 +43,7 @@ export interface Page {
   csv: Buffer;
   /** The exchange's clock before the request: candles that close later are still forming, and left out. */
   askedAtMs: number;
-  /** For rejected_klines: 'rest' or the name of a file. */
+  /** For the logs: 'rest' or the name of a file. */
   source: string;
   /**
    * More work in the same transaction. `slots`: for how many slots of the grid the page has
@@ -44,3 +52,6 @@ export interface Page {
    */
   alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
 }
+
+/** Requests candles over REST again, by their open times (Unix ms), because sources differ. */
+export type RequestAgain = (openTimesMs: readonly number[]) => Promise<Page[]>;

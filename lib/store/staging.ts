@@ -5,16 +5,13 @@ import { copyIn, runSql, type Session } from '../postgres/mod.ts';
 import { COPY_COLUMNS, type KlineEncoder } from './kline-copy.ts';
 import type { StoreCounts } from './page.ts';
 
-/** Adds candles to this session's staging table. */
+/** Adds candles to this session's staging table, or to another one of its temporary tables. */
 export async function stage(
   sql: Session | postgres.TransactionSql,
   encoder: KlineEncoder,
+  table: 'staged_klines' | 'answered_klines' = 'staged_klines',
 ): Promise<void> {
-  await copyIn(
-    sql,
-    `copy staged_klines ${COPY_COLUMNS} from stdin (format binary)`,
-    encoder.chunks(),
-  );
+  await copyIn(sql, `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`, encoder.chunks());
 }
 
 /** Merges the staged candles of a series into klines. */

@@ -4,10 +4,15 @@ import {
   findDayFiles,
   stageFromRest,
 } from '../../download/mod.ts';
-import { clipRanges, seriesValues, subtractRanges, type TimeRange } from '../../market/mod.ts';
+import {
+  clipRanges,
+  seriesValues,
+  slotRanges,
+  subtractRanges,
+  type TimeRange,
+} from '../../market/mod.ts';
 import { runSql } from '../../postgres/mod.ts';
 import { ensureTable, KlineEncoder, runLocked, stage } from '../../store/mod.ts';
-import { slotRanges } from '../mod.ts';
 
 /** A row of a candle table that a repair wrote or deleted. */
 export interface Change {
@@ -37,7 +42,7 @@ export async function replaceFromBoth(
 ): Promise<Replaced> {
   const { changes, inFilesMs } = await replaceFromFiles(download, ranges);
   const doneMs = trustsFiles ? inFilesMs : changes.map((change) => change.openMs);
-  const left = subtractRanges(ranges, slotRanges(download.series, doneMs));
+  const left = subtractRanges(ranges, slotRanges(download.series.interval, doneMs));
   const rest = await replaceFromRest(download, left);
   return { changes: [...changes, ...rest.changes], sentMs: rest.sentMs, inFilesMs };
 }

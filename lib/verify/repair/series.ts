@@ -1,7 +1,13 @@
 import { type BulkDownload, downloadTwice, loadBulk, trueGaps } from '../../download/mod.ts';
-import { countAllSlots, floorToGrid, seriesValues, type TimeRange } from '../../market/mod.ts';
+import {
+  countAllSlots,
+  floorToGrid,
+  seriesValues,
+  slotRanges,
+  type TimeRange,
+} from '../../market/mod.ts';
 import { confirmGaps, forgetGaps, runLocked, settledUntilMs } from '../../store/mod.ts';
-import { recordPublished, slotRanges } from '../mod.ts';
+import { recordPublished } from '../mod.ts';
 import { compareSpans, findChangedSpans, moveToArchive } from './archive.ts';
 import type { Round, SeriesPlan } from './plan.ts';
 import { replaceFromBoth, replaceFromRest } from './replace.ts';
@@ -25,8 +31,8 @@ export async function repairSeries(
   for (const file of plan.files) await forgetGaps(session, series, file);
   const { filled, confirmed } = await fillMissing(download, plan.missing);
 
-  const questionable = slotRanges(series, [...plan.questionable], APART);
-  const stillQuestionable = slotRanges(series, [...plan.stillQuestionable], APART);
+  const questionable = slotRanges(series.interval, [...plan.questionable], APART);
+  const stillQuestionable = slotRanges(series.interval, [...plan.stillQuestionable], APART);
   const replaced = [
     // Filling passes over files that are loaded: these gaps need the file itself.
     await replaceFromBoth(download, plan.gaps, { trustsFiles: true }),
