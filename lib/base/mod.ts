@@ -10,7 +10,7 @@ export {
   truncate,
 } from './format.ts';
 export { createSemaphore, inParallel, oneAtATime, type Semaphore } from './parallel.ts';
-export { allowWaiters, retry, wait } from './retry.ts';
+export { allowWaiters, retry, untilAborted, wait } from './retry.ts';
 export { type Env, loadEnv, PROJECT_DIR } from './settings.ts';
 export {
   addMonths,

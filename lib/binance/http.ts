@@ -7,7 +7,7 @@ import {
   Pool,
   request,
 } from 'undici';
-import { describeError, KlinekeepError } from '../base/mod.ts';
+import { describeError, KlinekeepError, untilAborted } from '../base/mod.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
 /** Time limit for connecting, and for a whole answer. */
@@ -100,6 +100,7 @@ async function get<T>(
   const end = AbortSignal.any([signal, limit]);
   try {
     const options = { dispatcher, headers: { 'user-agent': 'klinekeep' }, signal: end };
+    // undici ignores a signal while a request waits for a connection.
     const send = () => untilAborted(request(url, options), end);
     const answer = await send().catch((error) => {
       if (!hadBeenIdle(error)) throw error;
@@ -115,20 +116,6 @@ async function get<T>(
     }
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
     throw new TransientError(`Cannot reach Binance at ${host}: ${found}.`, error);
-  }
-}
-
-/** undici ignores a signal while a request waits for a connection. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop);
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
   }
 }
 

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { allowWaiters, KlinekeepError } from '../base/mod.ts';
+import { KlinekeepError, untilAborted } from '../base/mod.ts';
 import { type Address, formatAddress, type Host } from './address.ts';
 import { internals } from './driver-socket.ts';
 import { readPasswordFile } from './password-file.ts';
@@ -73,24 +73,14 @@ export async function withDeadline(
   signal: AbortSignal,
   work: () => Promise<void>,
 ): Promise<void> {
-  let reason: Error | undefined;
-  const disconnect = (error: Error) => {
-    reason = error;
-    internals(client).connection.stream.destroy(error);
-  };
-  const onAbort = () => disconnect(signal.reason);
-  const deadline = setTimeout(() => disconnect(timeoutError(address)), address.connectTimeoutMs);
-  allowWaiters(signal);
-  signal.addEventListener('abort', onAbort);
+  const deadline = AbortSignal.timeout(address.connectTimeoutMs);
   try {
     signal.throwIfAborted();
-    await work();
+    await untilAborted(work(), AbortSignal.any([signal, deadline]));
   } catch (error) {
     internals(client).connection.stream.destroy();
-    throw reason ?? explain(error);
-  } finally {
-    clearTimeout(deadline);
-    signal.removeEventListener('abort', onAbort);
+    signal.throwIfAborted();
+    throw deadline.aborted ? timeoutError(address) : explain(error);
   }
 }
 
