@@ -6,7 +6,7 @@ import yauzl from 'yauzl';
 import { createSemaphore, type Env, KlinekeepError, type Semaphore } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
 import type { BulkFile } from './bulk-files.ts';
-import { createDispatcher, httpGetBytes } from './http.ts';
+import { createDispatcher, httpGet } from './http.ts';
 import { retryTransient } from './retry.ts';
 
 /** A file whose checksum was right. */
@@ -26,6 +26,7 @@ export class BadFileError extends KlinekeepError {
 /** A month of 1m is 7 MB of CSV and 2 MB zipped. A file ten times as large cannot be one. */
 const MAX_ZIP_BYTES = 32 * 1024 * 1024;
 const MAX_CHECKSUM_BYTES = 4096;
+const FILE_TIMEOUT_MS = 120_000;
 /** About 10 MB each. One series does not use more. */
 const FILES_AT_ONCE = 6;
 
@@ -79,13 +80,11 @@ async function downloadFile(
   for (let attempt = 1; ; attempt++) {
     const [zip, wanted] = await Promise.all([
       getBytes(site, '', MAX_ZIP_BYTES, file, signal),
-      getBytes(site, '.CHECKSUM', MAX_CHECKSUM_BYTES, file, signal),
+      publishedChecksum(site, file, signal),
     ]);
-    if (!zip || !wanted) return undefined;
+    if (zip === undefined || wanted === undefined) return undefined;
     const sha256 = createHash('sha256').update(zip).digest('hex');
-    if (wanted.toString('latin1').trim().split(/\s+/)[0]?.toLowerCase() === sha256) {
-      return { csv: withoutHeader(await unzip(zip, file)), sha256 };
-    }
+    if (wanted === sha256) return { csv: withoutHeader(await unzip(zip, file)), sha256 };
     if (attempt === 2)
       throw new BadFileError(file, 'its content does not match its CHECKSUM, twice');
   }
@@ -110,10 +109,12 @@ async function getBytes(
   signal: AbortSignal,
 ): Promise<Buffer | undefined> {
   const url = `${baseUrl}/${file.path}${suffix}`;
-  const { status, body } = await httpGetBytes(url, dispatcher, signal, maxBytes);
+  const { status, body } = await httpGet(url, dispatcher, signal, FILE_TIMEOUT_MS, maxBytes);
   if (status === 404) return undefined;
-  if (status === 200 && body) return body;
-  if (status === 200) throw new BadFileError(file, `larger than ${maxBytes} bytes`);
+  if (status === 200) {
+    if (body.length > maxBytes) throw new BadFileError(file, `larger than ${maxBytes} bytes`);
+    return body;
+  }
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',

@@ -10,9 +10,8 @@ import {
 import { describeError, KlinekeepError, untilAborted } from '../base/mod.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
-/** Time limit for connecting, and for a whole answer. */
+/** Time limit for connecting, and for a whole answer unless another one is given. */
 const TIMEOUT_MS = 15_000;
-const FILE_TIMEOUT_MS = 120_000;
 
 /** Connections to Binance: kept alive, and through the proxy if one is set. */
 export function createDispatcher(proxy: string | undefined): Dispatcher {
@@ -46,6 +45,7 @@ function createPool(origin: URL | string, options: Pool.Options): Pool {
 
 /**
  * One GET, the whole body read; the time limit covers the body too.
+ * @param maxBytes stops reading a body that is longer
  * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
  * KlinekeepError (1) when the dispatcher is closed.
  */
@@ -54,47 +54,8 @@ export async function httpGet(
   dispatcher: Dispatcher,
   signal: AbortSignal,
   timeoutMs = TIMEOUT_MS,
+  maxBytes = Number.POSITIVE_INFINITY,
 ): Promise<HttpAnswer> {
-  return await get(url, dispatcher, signal, timeoutMs, async ({ statusCode, headers, body }) => ({
-    status: statusCode,
-    headers: Object.fromEntries(
-      Object.entries(headers).map(([name, value]) => [name, String(value)]),
-    ),
-    body: await body.text(),
-  }));
-}
-
-/**
- * One GET of a file.
- * @returns the body of a 200, undefined when it is larger than `maxBytes`; of others the status
- * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
- * KlinekeepError (1) when the dispatcher is closed.
- */
-export async function httpGetBytes(
-  url: string,
-  dispatcher: Dispatcher,
-  signal: AbortSignal,
-  maxBytes: number,
-): Promise<{ status: number; body: Buffer | undefined }> {
-  return await get(url, dispatcher, signal, FILE_TIMEOUT_MS, async ({ statusCode, body }) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of body) {
-      size += chunk.length;
-      if (size > maxBytes) return { status: statusCode, body: undefined };
-      chunks.push(chunk);
-    }
-    return { status: statusCode, body: Buffer.concat(chunks) };
-  });
-}
-
-async function get<T>(
-  url: string,
-  dispatcher: Dispatcher,
-  signal: AbortSignal,
-  timeoutMs: number,
-  read: (answer: Dispatcher.ResponseData) => Promise<T>,
-): Promise<T> {
   const { host } = new URL(url);
   const limit = AbortSignal.timeout(timeoutMs);
   const end = AbortSignal.any([signal, limit]);
@@ -106,7 +67,11 @@ async function get<T>(
       if (!hadBeenIdle(error)) throw error;
       return send();
     });
-    return await read(answer);
+    return {
+      status: answer.statusCode,
+      headers: answer.headers,
+      body: await readBody(answer.body, maxBytes),
+    };
   } catch (error) {
     signal.throwIfAborted();
     if (isClosed(error)) {
@@ -117,6 +82,17 @@ async function get<T>(
     const found = limit.aborted ? `no answer within ${timeoutMs / 1000} s` : describeError(error);
     throw new TransientError(`Cannot reach Binance at ${host}: ${found}.`, error);
   }
+}
+
+async function readBody(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    chunks.push(chunk);
+    if (size > maxBytes) break;
+  }
+  return Buffer.concat(chunks, size);
 }
 
 /** Whether the server closed a connection that had served before. Then a GET may be sent again. */
