@@ -1,6 +1,6 @@
 /** What knows neither Binance nor PostgreSQL: errors, time, retries, settings, text. */
 export { writeWholeFile } from './atomic-file.ts';
-export { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
+export { configError, describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 export {
   alignDecimals,
   formatBytes,

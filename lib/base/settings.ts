@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { output } from 'zod';
-import { KlinekeepError } from './errors.ts';
+import { configError } from './errors.ts';
 import { z } from './zod.ts';
 
 /** The folder of package.json, to which `.env`, `.klines/` and `sql/` are relative. */
@@ -70,9 +70,10 @@ export function loadEnv(source: NodeJS.ProcessEnv): Env {
       const value = source[name]?.replace(/\/\/[^@/]*@/, '//***@');
       return `${name} is ${JSON.stringify(value)}: ${issue.message}`;
     });
-    throw new KlinekeepError('config', problems.join('\n'), {
-      hint: 'Correct it in the environment or in .env beside package.json (see .env.example).',
-    });
+    throw configError(
+      problems.join('\n'),
+      'Correct it in the environment or in .env beside package.json (see .env.example).',
+    );
   }
 
   return parsed.data;

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import postgres from 'postgres';
-import { describeError, KlinekeepError, retry } from '../base/mod.ts';
+import { configError, describeError, KlinekeepError, retry } from '../base/mod.ts';
 import { createData, DB_USER, makeHome, readPassword } from './data.ts';
 import { findPrograms, type Programs } from './programs.ts';
 import { findServer, type Server, stopServer } from './server.ts';
@@ -159,15 +159,11 @@ async function explainAccess<T>(home: string, work: (home: string) => Promise<T>
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;
     const owner = await stat(join(folder, 'pgdata')).catch(() => undefined);
     const whose = owner ? `, which belongs to ${userName(owner.uid)}` : '';
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `${userName(process.getuid?.() ?? -1)} cannot use ${folder}${whose}: ${describeError(error)}`,
-      {
-        hint:
-          'Run as the user who first started the embedded server; or set KLINES_HOME to a folder of your own, ' +
-          'or DATABASE_URL to a PostgreSQL of your own.',
-        cause: error,
-      },
+      'Run as the user who first started the embedded server; or set KLINES_HOME to a folder of your own, ' +
+        'or DATABASE_URL to a PostgreSQL of your own.',
+      error,
     );
   }
 }

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
+import { configError, PROJECT_DIR } from '../base/mod.ts';
 
 /** The user who runs PostgreSQL's programs when this process is root, which PostgreSQL refuses. */
 export interface ServerUser {
@@ -29,10 +29,9 @@ export async function findServerUser(home: string): Promise<ServerUser | undefin
     const user = users.find(({ name }) => name === wanted);
     if (user) return user;
   }
-  throw new KlinekeepError(
-    'config',
+  throw configError(
     'PostgreSQL refuses to run as root, and /etc/passwd has no user postgres or nobody.',
-    { hint: 'Run as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.' },
+    'Run as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.',
   );
 }
 
@@ -61,15 +60,11 @@ export async function assertReachable(
   if (canReach(user, path)) return;
   const folder = (await firstClosed(user, path)) ?? path;
   const mode = ((await stat(folder)).mode & 0o7777).toString(8).padStart(4, '0');
-  throw new KlinekeepError(
-    'config',
+  throw configError(
     `PostgreSQL refuses to run as root, so it runs as ${user.name}, ` +
       `who cannot enter ${folder} (mode ${mode}) on the way to ${path}.`,
-    {
-      hint:
-        `Run as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
-        'or set DATABASE_URL to a PostgreSQL of your own.',
-    },
+    `Run as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
+      'or set DATABASE_URL to a PostgreSQL of your own.',
   );
 }
 

@@ -1,10 +1,7 @@
 /** Checks that klinekeep's tables can be created, found and written, or says what to do. */
-import { KlinekeepError } from '../base/mod.ts';
+import { configError, type KlinekeepError } from '../base/mod.ts';
 import { type Home, quote, whyReadOnly } from './home.ts';
 import { runSql, type Sql } from './sql-file.ts';
-
-const configError = (message: string, hint: string) =>
-  new KlinekeepError('config', message, { hint });
 
 const searchPathOption = (schema: string) =>
   `DATABASE_URL=…?options=-csearch_path%3D${encodeURIComponent(schema)}`;

@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { KlinekeepError, untilAborted } from '../base/mod.ts';
+import { configError, untilAborted } from '../base/mod.ts';
 import { type Address, formatAddress, type Host } from './address.ts';
 import { internals } from './driver-socket.ts';
 import { readPasswordFile } from './password-file.ts';
@@ -30,10 +30,9 @@ export async function logIn(
   let isBound = false;
   const assertBound = () => {
     if (channelBinding !== 'require' || isBound) return;
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       'channel_binding=require is given, but the server does not offer SCRAM-SHA-256-PLUS',
-      { hint: 'Use TLS and a role with a SCRAM password, or channel_binding=prefer.' },
+      'Use TLS and a role with a SCRAM password, or channel_binding=prefer.',
     );
   };
   const client = new pg.Client({
@@ -91,9 +90,10 @@ async function findPassword(address: Address, { host, port }: Host): Promise<str
   const password =
     address.password ?? (await readPasswordFile(passFile, [name, String(port), database, user]));
   if (password !== undefined) return password;
-  throw new KlinekeepError('config', `the server wants ${user}'s password, and none is given`, {
-    hint: `Add it to DATABASE_URL, PGPASSWORD or ${passFile}, which is ignored if other users may read it (chmod 600).`,
-  });
+  throw configError(
+    `the server wants ${user}'s password, and none is given`,
+    `Add it to DATABASE_URL, PGPASSWORD or ${passFile}, which is ignored if other users may read it (chmod 600).`,
+  );
 }
 
 function timeoutError(address: Address): Error {
