@@ -9,7 +9,7 @@ export {
   formatTable,
   truncate,
 } from './format.ts';
-export { createSemaphore, inParallel, oneAtATime, type Semaphore } from './parallel.ts';
+export { createSemaphore, inParallel, type Semaphore } from './parallel.ts';
 export { allowWaiters, retry, untilAborted, wait } from './retry.ts';
 export { type Env, loadEnv, PROJECT_DIR } from './settings.ts';
 export {

@@ -120,12 +120,10 @@ export async function assertNotHidden(sql: Sql, home: Home, names: SchemaNames):
  * Checks that the session may write candles.
  * @throws KlinekeepError (78) naming the standby, the setting or the missing privilege
  */
-export async function assertWritable(sql: Sql, home: Home): Promise<void> {
+export function assertWritable(home: Home): void {
   const readOnly = whyReadOnly(home);
   if (readOnly) throw configError(`Cannot write: ${readOnly.found}.`, readOnly.hint);
-  if (home.isOwner) return;
-  const [row] = await sql`select has_table_privilege('klines', 'insert') as may`;
-  if (row?.may) return;
+  if (home.isOwner || home.mayWriteCandles) return;
   const owner = home.owner ?? '';
   throw configError(
     `Cannot write: role ${home.role} has no INSERT privilege on klines, which ${owner} owns.`,
