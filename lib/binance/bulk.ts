@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
@@ -135,14 +137,17 @@ async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
       lazyEntries: true,
     });
     if (archive.entryCount !== 1) throw new Error(`${archive.entryCount} members, wanted one`);
-    const entry = await firstEntry(archive);
+    const found = once(archive, 'entry');
+    archive.readEntry();
+    const [entry] = (await found) as [yauzl.Entry];
     if (entry.fileName !== wanted)
       throw new Error(`its member is ${entry.fileName}, wanted ${wanted}`);
     if (entry.uncompressedSize > MAX_CSV_BYTES)
       throw new Error(`${entry.uncompressedSize} bytes of CSV`);
     const size = entry.uncompressedSize;
     const open = promisify(archive.openReadStream.bind(archive) as unknown as OpenEntry);
-    const raw = await readAll(await open(entry, { decodeFileData: false }), entry.compressedSize);
+    const stream = await open(entry, { decodeFileData: false });
+    const raw = Buffer.concat(await stream.toArray());
     // In one piece and on another thread: a stream would return to this one for every 16 KiB.
     const csv =
       entry.compressionMethod === 0
@@ -159,22 +164,8 @@ async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
 type OpenEntry = (
   entry: yauzl.Entry,
   options: { decodeFileData: false },
-  done: (error: Error | null, stream: AsyncIterable<Buffer>) => void,
+  done: (error: Error | null, stream: Readable) => void,
 ) => void;
-
-async function readAll(stream: AsyncIterable<Buffer>, size: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks, size);
-}
-
-function firstEntry(archive: yauzl.ZipFile): Promise<yauzl.Entry> {
-  return new Promise((resolve, reject) => {
-    archive.once('entry', resolve);
-    archive.once('error', reject);
-    archive.readEntry();
-  });
-}
 
 /** Newer USDⓈ-M files begin with a header. Candles begin with a digit. */
 function withoutHeader(csv: Buffer): Buffer {

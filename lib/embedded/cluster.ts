@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import postgres from 'postgres';
@@ -89,7 +90,7 @@ export async function embeddedStatus(home: string): Promise<EmbeddedStatus> {
   return await explainAccess(home, async (folder) => {
     const pgdata = join(folder, 'pgdata');
     const server = await findServer(pgdata);
-    if (!server?.isReady) return { state: (await exists(pgdata)) ? 'stopped' : 'absent' };
+    if (!server?.isReady) return { state: existsSync(pgdata) ? 'stopped' : 'absent' };
     const { pid, port } = server;
     const url = await readAddress(pgdata, server);
     const version = await withConnection(url('postgres'), async (sql) => {
@@ -98,16 +99,6 @@ export async function embeddedStatus(home: string): Promise<EmbeddedStatus> {
     });
     return { state: 'running', url: url(DEFAULT_DATABASE), pid, port, version };
   });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    (error) => {
-      if (error.code !== 'ENOENT') throw error;
-      return false;
-    },
-  );
 }
 
 /** @returns makes the address of a database */

@@ -57,8 +57,8 @@ export async function assertReachable(
   path: string,
   remedy: string,
 ): Promise<void> {
-  if (canReach(user, path)) return;
-  const folder = (await firstClosed(user, path)) ?? path;
+  const folder = firstClosed(user, path);
+  if (folder === undefined) return;
   const mode = ((await stat(folder)).mode & 0o7777).toString(8).padStart(4, '0');
   throw configError(
     `PostgreSQL refuses to run as root, so it runs as ${user.name}, ` +
@@ -68,14 +68,17 @@ export async function assertReachable(
   );
 }
 
-/** Asks the system instead of reading mode bits, because access lists count too. */
-function canReach({ uid, gid }: ServerUser, path: string): boolean {
-  const test = spawnSync('/bin/sh', ['-c', 'test -x "$0"', path], { uid, gid, cwd: '/', env: {} });
-  return test.status === 0;
-}
-
-async function firstClosed(user: ServerUser, path: string): Promise<string | undefined> {
+/**
+ * Finds the first folder on the way to a path, or the path itself, that a user cannot enter. Asks the
+ * system instead of reading mode bits, because access lists count too.
+ */
+function firstClosed({ uid, gid }: ServerUser, path: string): string | undefined {
   const folders = [path];
   for (let at = path; at !== dirname(at); at = dirname(at)) folders.unshift(dirname(at));
-  return folders.find((folder) => !canReach(user, folder));
+  const test = 'for at; do test -x "$at" || { printf %s "$at"; break; }; done';
+  const { stdout } = spawnSync('/bin/sh', ['-c', test, 'sh', ...folders], {
+    ...{ uid, gid, cwd: '/', env: {} },
+    encoding: 'utf8',
+  });
+  return stdout || undefined;
 }
