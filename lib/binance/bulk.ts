@@ -45,7 +45,7 @@ export interface BulkSource {
    * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
    */
   download(file: BulkFile, signal: AbortSignal): Promise<BulkContent | undefined>;
-  /** The checksum that is published for a file now. */
+  /** The checksum that is published for a file now; undefined: there is none. */
   checksum(file: BulkFile, signal: AbortSignal): Promise<string | undefined>;
   close(): Promise<void>;
 }
@@ -71,8 +71,6 @@ export function createBulkSource(env: Env, onWait: (message: string) => void): B
 /**
  * Downloads a file and verifies its checksum before it is opened. On a mismatch both are fetched once
  * more: after a republication the checksum can still be the old one.
- * @returns undefined when there is no such file
- * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
  */
 async function downloadFile(
   site: Site,
@@ -92,7 +90,6 @@ async function downloadFile(
   }
 }
 
-/** The checksum that is published for a file now; undefined: there is none. */
 async function publishedChecksum(
   site: Site,
   file: BulkFile,
