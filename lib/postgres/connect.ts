@@ -76,10 +76,9 @@ async function connectToHost(
     tls = second;
     return open();
   });
-  let fits = false;
-  await withDeadline(client, address, options.signal, async () => {
+  const fits = await withDeadline(client, address, options.signal, async () => {
     await prepare(client, address, open);
-    fits = await hasState(client, target);
+    return await hasState(client, target);
   });
   return { client, fits };
 }

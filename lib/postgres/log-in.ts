@@ -66,16 +66,16 @@ export async function logIn(
 }
 
 /** Destroys the connection if the work on it fails, takes too long, or is aborted. */
-export async function withDeadline(
+export async function withDeadline<T>(
   client: pg.Client,
   address: Address,
   signal: AbortSignal,
-  work: () => Promise<void>,
-): Promise<void> {
+  work: () => Promise<T>,
+): Promise<T> {
   const deadline = AbortSignal.timeout(address.connectTimeoutMs);
   try {
     signal.throwIfAborted();
-    await untilAborted(work(), AbortSignal.any([signal, deadline]));
+    return await untilAborted(work(), AbortSignal.any([signal, deadline]));
   } catch (error) {
     internals(client).connection.stream.destroy();
     signal.throwIfAborted();
