@@ -1,10 +1,7 @@
 /** Checks that klinekeep's tables can be created, found and written, or says what to do. */
-import { KlinekeepError } from '../base/mod.ts';
+import { configError, type KlinekeepError } from '../base/mod.ts';
 import { type Home, quote, whyReadOnly } from './home.ts';
 import { runSql, type Sql } from './sql-file.ts';
-
-const configError = (message: string, hint: string) =>
-  new KlinekeepError('config', message, { hint });
 
 const searchPathOption = (schema: string) =>
   `DATABASE_URL=…?options=-csearch_path%3D${encodeURIComponent(schema)}`;
@@ -123,12 +120,10 @@ export async function assertNotHidden(sql: Sql, home: Home, names: SchemaNames):
  * Checks that the session may write candles.
  * @throws KlinekeepError (78) naming the standby, the setting or the missing privilege
  */
-export async function assertWritable(sql: Sql, home: Home): Promise<void> {
+export function assertWritable(home: Home): void {
   const readOnly = whyReadOnly(home);
   if (readOnly) throw configError(`Cannot write: ${readOnly.found}.`, readOnly.hint);
-  if (home.isOwner) return;
-  const [row] = await sql`select has_table_privilege('klines', 'insert') as may`;
-  if (row?.may) return;
+  if (home.isOwner || home.mayWriteCandles) return;
   const owner = home.owner ?? '';
   throw configError(
     `Cannot write: role ${home.role} has no INSERT privilege on klines, which ${owner} owns.`,
