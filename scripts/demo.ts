@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { $ } from 'zx';
-import { EXIT, formatTable, KlinekeepError, PROJECT_DIR, z } from '../lib/base/mod.ts';
-import { type Context, main, type Script } from '../lib/cli/mod.ts';
+import { EXIT, formatTable, KlinekeepError, PROJECT_DIR } from '../lib/base/mod.ts';
+import { type Context, defineScript, main } from '../lib/cli/mod.ts';
 import { startEmbedded } from '../lib/embedded/mod.ts';
 import { connectDatabase } from '../lib/postgres/mod.ts';
 
@@ -136,16 +136,16 @@ function formatHoldings(holdings: readonly Holding[]): string {
   );
 }
 
-export const script: Script<object> = {
+export const script = defineScript({
   name: 'demo',
   summary: 'Run sync, fetch, update, archive and verify once, in a separate demo database',
   examples: [''],
-  args: {},
-  options: z.object({}),
+  options: {},
+  read: (values) => values,
   async run(_, context) {
     const holdings = await runDemo(context);
     return { json: { holdings }, text: `\n${formatHoldings(holdings)}\n\n${NEXT}` };
   },
-};
+});
 
 await main(import.meta, script);

@@ -1,22 +1,19 @@
-import { describeError, EXIT, formatCount, KlinekeepError, z } from '../lib/base/mod.ts';
+import { describeError, EXIT, KlinekeepError } from '../lib/base/mod.ts';
 import { isShutOut } from '../lib/binance/mod.ts';
 import {
   type Context,
-  FILTER_ARGS,
+  defineScript,
+  FILTER_OPTIONS,
   type Filter,
-  filterOptions,
-  flag,
   main,
+  option,
   readFilter,
-  type Script,
-  wholeNumber,
 } from '../lib/cli/mod.ts';
 import {
   DEFAULT_LIMIT,
   findDownMarkets,
   findOrRegister,
   refreshMarkets,
-  type UpdatedSeries,
   updateInstrument,
 } from '../lib/download/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
@@ -32,6 +29,7 @@ import {
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
 import { formatUndone } from './_text.ts';
+import { formatSeries, formatTotals } from './_update-text.ts';
 
 interface Options extends Filter {
   /** Undefined: the default, or all with `--force`. */
@@ -44,7 +42,7 @@ interface Options extends Filter {
 const PATIENCE_MS = 5_000;
 
 /** Updates the series of each instrument; one that fails never stops the others. */
-export async function updateKlines(options: Options, context: Context) {
+async function updateKlines(options: Options, context: Context) {
   const database = await context.database();
   const source = await context.rest();
   const [clock] = await database.sql`select now() as now`;
@@ -104,7 +102,7 @@ async function chooseInstruments(options: Options, context: Context): Promise<In
     : await findInstruments(sql, options.symbols);
 }
 
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'update',
   summary: 'Update all followed series, or only those selected, to the last closed candle',
   examples: [
@@ -113,36 +111,26 @@ export const script: Script<Options> = {
     '--market usdm --interval 4h --limit 2000',
     '--symbol BTC/USDT --interval 1h --limit 500 --force',
   ],
-  args: {
-    ...FILTER_ARGS,
-    limit: {
-      type: 'string',
+  options: {
+    ...FILTER_OPTIONS,
+    limit: option.wholeNumber(1, 10_000_000).optional().meta({
       description: 'Fill holes among this many of the latest candles',
-      default: String(DEFAULT_LIMIT),
-    },
-    force: {
-      type: 'boolean',
-      description: 'Download the latest --limit candles again (default: all) and replace them',
-    },
-    concurrency: {
-      type: 'string',
-      description: 'Instruments updated at the same time',
-      default: '12',
-    },
+      default: DEFAULT_LIMIT,
+    }),
+    force: option.flag.describe(
+      'Download the latest --limit candles again (default: all) and replace them',
+    ),
+    concurrency: option
+      .wholeNumber(1, 32)
+      .default(12)
+      .describe('Instruments updated at the same time'),
   },
-  options: z
-    .object({
-      ...filterOptions,
-      limit: wholeNumber(1, 10_000_000).optional(),
-      force: flag,
-      concurrency: wholeNumber(1, 32).default(12),
-    })
-    .transform(({ limit, force, concurrency, ...choice }, context) => ({
-      ...readFilter(choice, context),
-      limit,
-      force,
-      concurrency,
-    })),
+  read: ({ limit, force, concurrency, ...filter }, refuse): Options => ({
+    ...readFilter(filter, refuse),
+    limit,
+    force,
+    concurrency,
+  }),
   writes: () => true,
   async run(options, context) {
     const runs = await updateKlines(options, context);
@@ -165,7 +153,7 @@ export const script: Script<Options> = {
       text: lines.join('\n'),
     };
   },
-};
+});
 
 /** @throws KlinekeepError (64) when symbols were given */
 async function explainNothing(
@@ -189,24 +177,6 @@ async function explainNothing(
   const [registered] = await listInstruments((await context.database()).sql);
   const log = registered ? context.log.warn : context.log.info;
   log('No instrument is followed. Start with fetch or sync.');
-}
-
-function formatTotals({
-  series,
-  inserted,
-  revised,
-  rejected,
-}: StoreCounts & { series: number }): string {
-  const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
-  return (
-    `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
-    `${formatCount(revised)} corrected${more}`
-  );
-}
-
-function formatSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
-  const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
-  return `${symbol} ${interval}: +${inserted}${more}`;
 }
 
 await main(import.meta, script);
