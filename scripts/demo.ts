@@ -61,14 +61,9 @@ async function runDemo(context: Context): Promise<Holding[]> {
 }
 
 async function binanceAnswers(spotUrl: string): Promise<boolean> {
-  try {
-    const answer = await fetch(`${spotUrl}/api/v3/time`, {
-      signal: AbortSignal.timeout(LIVE_TIMEOUT_MS),
-    });
-    return answer.ok;
-  } catch {
-    return false;
-  }
+  const signal = AbortSignal.timeout(LIVE_TIMEOUT_MS);
+  const answer = await fetch(`${spotUrl}/api/v3/time`, { signal }).catch(() => undefined);
+  return answer?.ok ?? false;
 }
 
 /** Starts a process that ends when its standard input closes, so at the latest with this one. */
