@@ -19,7 +19,7 @@ import type { Outcome } from '../lib/cli/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import type { Sql } from '../lib/postgres/mod.ts';
 import type { Move } from './_move.ts';
-import { formatUndone } from './_text.ts';
+import { formatCounts, formatUndone } from './_text.ts';
 
 /** How archive and restore differ in what they print. */
 export interface MoveText {
@@ -89,13 +89,15 @@ export function moveOutcome(run: MoveResult, text: MoveText): Outcome {
       `${table.instrument.symbol}: ${formatCount(table.movedRows)} candles moved to ${table.target}`,
   );
   lines.push(`${formatCount(rows)} candles ${text.range} ${text.moved}`);
-  if (equalRows > 0) lines.push(`${formatCount(equalRows)} identical duplicates removed`);
-  if (conflictRows > 0) {
-    lines.push(
-      `${formatCount(conflictRows)} DIFFERED between the tiers: the newer one stayed, archive_batches.conflicts of run ${runId} has both`,
-    );
-  }
-  if (rowsLeft > 0) lines.push(`${formatCount(rowsLeft)} candles left; run it again to continue`);
+  const conflicts =
+    'DIFFERED between the tiers: the newer one stayed, ' +
+    `archive_batches.conflicts of run ${runId} has both`;
+  const counts = formatCounts([
+    [equalRows, 'identical duplicates removed'],
+    [conflictRows, conflicts],
+    [rowsLeft, 'candles left; run it again to continue'],
+  ]);
+  lines.push(...counts);
   lines.push(...stopped.map(({ symbol, reason }) => `  ${symbol}: ${reason}`));
   lines.push(...formatUndone({ busy, failed }));
   const tables = run.tables.map(({ instrument, movedRows, batches, equalRows, conflictRows }) => ({

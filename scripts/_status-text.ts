@@ -123,5 +123,5 @@ function formatOutcome({ outcome, message, counts }: Run): string {
 /** `rowsLeft` as `rows left`; for a single one `row` and `batch`, while `series` stays. */
 function formatName(name: string, count: number): string {
   const words = name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
-  return count !== 1 || name === 'series' ? words : words.replace(/(?<=ch)es$|s$|(?<=row)s\b/, '');
+  return count !== 1 || name === 'series' ? words : words.replace(/(?<=ch)es\b|s\b/, '');
 }

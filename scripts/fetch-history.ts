@@ -23,7 +23,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { formatUndone } from './_text.ts';
+import { formatCounts, formatUndone } from './_text.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];
@@ -118,11 +118,11 @@ const ABSENT: Record<Source, string> = {
 
 function formatFetched(series: FetchedSeries): string {
   const span = `${formatShort(Date.parse(series.from))} to ${formatShort(Date.parse(series.to))}`;
-  const extra = [
-    series.revised > 0 ? `${formatCount(series.revised)} corrected` : '',
-    series.rejected > 0 ? `${formatCount(series.rejected)} rejected (see rejected_klines)` : '',
-    series.missing > 0 ? `${formatCount(series.missing)} ${ABSENT[series.source]}` : '',
-  ].filter((part) => part !== '');
+  const extra = formatCounts([
+    [series.revised, 'corrected'],
+    [series.rejected, 'rejected (see rejected_klines)'],
+    [series.missing, ABSENT[series.source]],
+  ]);
   const more = extra.length > 0 ? `; ${extra.join(', ')}` : '';
   return `${series.symbol} ${series.interval}: +${formatCount(series.inserted)} candles, ${span}${more}`;
 }
