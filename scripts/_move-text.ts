@@ -3,6 +3,7 @@ import {
   assertTablesFit,
   countBatches,
   type InstrumentPlan,
+  type MoveRequest,
   type MoveResult,
   tablesFor,
 } from '../lib/archive/mod.ts';
@@ -18,7 +19,6 @@ import {
 import type { Outcome } from '../lib/cli/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
 import type { Sql } from '../lib/postgres/mod.ts';
-import type { Move } from './_move.ts';
 import { formatCounts, formatUndone } from './_text.ts';
 
 /** How archive and restore differ in what they print. */
@@ -35,7 +35,7 @@ export interface MoveText {
 
 /** What would move, and what would be refused. */
 export async function planOutcome(
-  { batch, direction }: Move,
+  { batch, direction }: MoveRequest & { batch: number },
   plans: readonly InstrumentPlan[],
   sql: Sql,
   text: MoveText,
