@@ -30,10 +30,12 @@ export function readWords(words: string[], args: Args): Record<string, unknown> 
     else if (left.length > 0) read[name] = isList ? left.splice(0) : left.shift();
   }
   if (left.length > 0) {
-    const known = Object.keys(args).filter((name) => args[name]?.type === 'positional');
+    const isPositional = (name: string) => args[name]?.type === 'positional';
+    const known = Object.keys(args).filter(isPositional);
+    const list = new Intl.ListFormat('en').format([...known.map(toLabel), 'options']);
     throw usageError(
       `Surplus argument ${JSON.stringify(left[0])}`,
-      `This script takes only ${[...known.map((name) => name.toUpperCase()), 'options'].join(' and ')}.`,
+      `This script takes only ${list}.`,
     );
   }
   return read;
@@ -69,7 +71,7 @@ export function readOptions<Options>(
   const problems = parsed.error.issues.map(({ path: [name], message }) => {
     if (typeof name !== 'string') return message;
     const value = values[name];
-    const label = args[name]?.type === 'positional' ? name.toUpperCase() : `--${toTyped(name)}`;
+    const label = args[name]?.type === 'positional' ? toLabel(name) : `--${toTyped(name)}`;
     const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
     return `${label} ${found}. Expected ${message}.`;
   });
@@ -94,6 +96,11 @@ export async function helpText(
   const calls = script.examples.map((example) => `  just ${script.name} ${example}`.trimEnd());
   const text = `${usage}\n\nEXAMPLES\n\n${calls.join('\n')}\n`;
   return colored ? text : stripVTControlCharacters(text);
+}
+
+/** A positional argument as the help text names it. */
+function toLabel(name: string): string {
+  return name.toUpperCase();
 }
 
 /** `dry-run` to `dryRun`. */
