@@ -114,12 +114,14 @@ function formatOutcome({ outcome, message, counts }: Run): string {
   if (outcome === undefined) return 'running, or killed';
   if (message !== undefined) return `${outcome}: ${message.split('\n')[0]}`;
   const parts = Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .map(([name, count]) => `${formatCount(count)} ${count === 1 ? toSingular(name) : name}`);
+    // The details of an update are its series, which are counted already.
+    .filter(([name, count]) => count > 0 && name !== 'details')
+    .map(([name, count]) => `${formatCount(count)} ${formatName(name, count)}`);
   return parts.length === 0 ? outcome : `${outcome}: ${parts.join(', ')}`;
 }
 
-/** `rows` to `row`, `batches` to `batch`; `series` stays. */
-function toSingular(name: string): string {
-  return name === 'series' ? name : name.replace(/(?<=ch)es$|s$/, '');
+/** `rowsLeft` as `rows left`; for a single one `row` and `batch`, while `series` stays. */
+function formatName(name: string, count: number): string {
+  const words = name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return count !== 1 || name === 'series' ? words : words.replace(/(?<=ch)es\b|s\b/, '');
 }

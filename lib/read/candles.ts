@@ -139,5 +139,5 @@ function readTime(time: string | number | undefined, nowMs: number): number | un
 }
 
 function unparsable(found: string, wanted: string): KlinekeepError {
-  return new KlinekeepError('usage', `Cannot parse ${JSON.stringify(found)}: wanted ${wanted}.`);
+  return new KlinekeepError('usage', `Cannot parse ${JSON.stringify(found)}: expected ${wanted}.`);
 }

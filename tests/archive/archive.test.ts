@@ -198,14 +198,14 @@ test.each([
   [['1.5'], 'DAYS is "1.5"'],
   [['1e3'], 'DAYS is "1e3"'],
   [[], 'DAYS is missing'],
-  [['30', '40'], 'More than one DAYS'],
+  [['30', '40'], 'Surplus argument "40"'],
   [['30', '--as-of', '2200-01-01'], 'in the future'],
   [['30', '--as-of', 'soon'], '--as-of is "soon"'],
   [['30', '--as-of', '9999y'], '--as-of is "9999y"'],
   [['30', '--batch', '0'], '--batch is "0"'],
   [['30', '--max-runtime', '10'], '--max-runtime is "10"'],
   [['30', '--interval', '7m'], '--interval is "7m"'],
-  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is not a symbol; wanted a symbol such as'],
+  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is not a symbol. Expected a symbol such as'],
   [['30', '--gently'], "Unknown option '--gently'"],
 ])('archive %j: exits with 64', async (words, found) => {
   const result = await runScript('archive', words);

@@ -60,8 +60,8 @@ describe('verify', () => {
       return result.stderr;
     };
     expect(await refused('--from', '2024-04-01')).toContain('is not before --to');
-    expect(await refused('--compare', '0')).toContain('wanted a whole number from 1');
-    expect(await refused('--fail-on', 'info')).toContain('wanted error or warning');
+    expect(await refused('--compare', '0')).toContain('Expected a whole number from 1');
+    expect(await refused('--fail-on', 'info')).toContain('Expected error or warning');
   });
 });
 
