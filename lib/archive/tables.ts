@@ -13,10 +13,12 @@ export function archiveTableName(instrument: Instrument): string {
 }
 
 /** The tables that an instrument's candles move from and to. */
-export function tablesFor(
-  instrument: Instrument,
-  direction: Direction,
-): { source: string; target: string } {
+export interface Tables {
+  source: string;
+  target: string;
+}
+
+export function tablesFor(instrument: Instrument, direction: Direction): Tables {
   const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
   return direction === 'archive'
     ? { source: hot, target: archive }
