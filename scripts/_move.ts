@@ -1,7 +1,6 @@
 /** What the scripts archive and restore share: options, the run, and its output. */
 import type { ArgsDef } from 'citty';
 import {
-  archiveTableName,
   assertTablesFit,
   countBatches,
   type InstrumentPlan,
@@ -204,6 +203,6 @@ function nameTables(instrument: Instrument) {
   return {
     symbol: instrument.symbol,
     table: instrument.tableName,
-    archive: archiveTableName(instrument),
+    archive: tablesFor(instrument, 'archive').target,
   };
 }
