@@ -1,5 +1,4 @@
 import {
-  archiveTableName,
   assertTablesFit,
   countBatches,
   type InstrumentPlan,
@@ -118,6 +117,6 @@ function nameTables(instrument: Instrument) {
   return {
     symbol: instrument.symbol,
     table: instrument.tableName,
-    archive: archiveTableName(instrument),
+    archive: tablesFor(instrument, 'archive').target,
   };
 }

@@ -63,29 +63,18 @@ export interface BatchSums {
 
 /** Adds up what the batches of a run did according to the log, by instrument id. */
 export async function sumBatches(sql: Sql, runId: string): Promise<Map<number, BatchSums>> {
-  const rows = await sql`
+  const rows = await sql<(BatchSums & { instrumentId: number })[]>`
     select
-      instrument_id,
+      instrument_id as "instrumentId",
+      sum(moved_rows)::float8 as "movedRows",
+      sum(dropped_rows)::float8 as "droppedRows",
       count(*)::int as batches,
-      sum(moved_rows)::float8 as moved_rows,
-      sum(dropped_rows)::float8 as dropped_rows,
-      sum(equal_rows)::float8 as equal_rows,
-      sum(conflict_rows)::float8 as conflict_rows
+      sum(equal_rows)::float8 as "equalRows",
+      sum(conflict_rows)::float8 as "conflictRows"
     from archive_batches
     where run_id = ${runId}
     group by instrument_id`;
-  return new Map(
-    rows.map((row) => [
-      row.instrument_id,
-      {
-        movedRows: row.moved_rows,
-        droppedRows: row.dropped_rows,
-        batches: row.batches,
-        equalRows: row.equal_rows,
-        conflictRows: row.conflict_rows,
-      },
-    ]),
-  );
+  return new Map(rows.map(({ instrumentId, ...sums }) => [instrumentId, sums]));
 }
 
 /** Whether a run has changed candles of an instrument. */

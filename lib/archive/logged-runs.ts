@@ -1,4 +1,3 @@
-import type postgres from 'postgres';
 import type { Instrument } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import type { Direction, RunOutcome } from './log.ts';
@@ -35,28 +34,11 @@ export async function latestRuns(
   sql: Sql,
   filter: { limit: number; instruments?: readonly Instrument[]; id?: number },
 ): Promise<LoggedRun[]> {
-  const rows = await runSql<postgres.Row>(sql, 'archive/latest_runs.sql', {
+  return await runSql<LoggedRun>(sql, 'archive/latest_runs.sql', {
     limit: filter.limit,
     run_id: filter.id ?? '',
     instrument_ids: (filter.instruments ?? []).map(({ id }) => id).join(','),
   });
-  return rows.map((row) => ({
-    id: row.id,
-    verb: row.verb,
-    startedAt: row.started_at,
-    finishedAt: row.finished_at,
-    startedBy: row.started_by,
-    host: row.host,
-    from: row.from_time,
-    to: row.to_time,
-    movedRows: row.moved_rows,
-    batches: row.batches,
-    equalRows: row.equal_rows,
-    conflictRows: row.conflict_rows,
-    contentHash: row.content_hash,
-    outcome: row.outcome,
-    detail: row.detail,
-  }));
 }
 
 /** One batch, as archive-log shows it. */

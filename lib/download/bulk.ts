@@ -1,4 +1,4 @@
-import { addMonths, DAY_MS, startOfDay, startOfMonth, toUtc } from '../base/mod.ts';
+import { DAY_MS, startOfDay } from '../base/mod.ts';
 import { type BulkFile, dayFile, fileNamed, hasDailyFiles, monthFile } from '../binance/mod.ts';
 import {
   clipRanges,
@@ -30,16 +30,14 @@ export async function loadBulk(
   download: BulkDownload,
   missing: readonly TimeRange[],
 ): Promise<BulkResult> {
-  const { session, series, source } = download;
-  const { instrument, interval } = series;
-  const todayMs = startOfDay(await source.serverTimeMs(instrument.market));
+  const { session, series } = download;
   const loaded = await loadedFiles(session, series);
   let counts: StoreCounts = NOTHING_STORED;
   let left = [...missing];
   for (const findFiles of [findMonthFiles, findDayFiles]) {
-    const files = findFiles(series, left, todayMs).filter(
+    const files = (await findFiles(download, left)).filter(
       // A loaded file has no more candles, unless most of its candles were deleted since.
-      (file) => !loaded.has(file.name) || isMostlyMissing(interval, left, file.range),
+      (file) => !loaded.has(file.name) || isMostlyMissing(series.interval, left, file.range),
     );
     if (files.length === 0) continue;
     const result = await loadFiles(download, files, loaded, left);
@@ -64,43 +62,43 @@ export async function refreshBulk(download: BulkDownload, range: TimeRange): Pro
 }
 
 /** The files of past months of which most is missing. */
-function findMonthFiles(
-  { instrument, interval }: Series,
+async function findMonthFiles(
+  { source, series }: BulkDownload,
   missing: readonly TimeRange[],
-  todayMs: number,
-): BulkFile[] {
-  return listStarts(missing, startOfMonthMs, nextMonthMs)
-    .map((monthMs) => monthFile(instrument, interval, monthMs))
-    .filter((file) => file.range.toMs <= todayMs && isMostlyMissing(interval, missing, file.range));
+): Promise<BulkFile[]> {
+  const { instrument, interval } = series;
+  const todayMs = startOfDay(await source.serverTimeMs(instrument.market));
+  return listFiles(series, missing, monthFile).filter(
+    ({ range }) => range.toMs <= todayMs && isMostlyMissing(interval, missing, range),
+  );
 }
 
-/** The files of days that miss any candle. Those of today and yesterday may not be published yet. */
-function findDayFiles(
-  { instrument, interval }: Series,
-  missing: readonly TimeRange[],
-  todayMs: number,
-): BulkFile[] {
-  if (!hasDailyFiles(interval)) return [];
-  return listStarts(missing, startOfDay, (dayMs) => dayMs + DAY_MS)
-    .filter((dayMs) => dayMs < todayMs - DAY_MS)
-    .map((dayMs) => dayFile(instrument, interval, dayMs));
-}
-
-function listStarts(
+/** The files of the days in the ranges. Those of today and yesterday may not be published yet. */
+export async function findDayFiles(
+  { source, series }: BulkDownload,
   ranges: readonly TimeRange[],
-  findStart: (timeMs: number) => number,
-  next: (startMs: number) => number,
-): number[] {
-  const starts = new Set<number>();
-  for (const range of ranges) {
-    for (let startMs = findStart(range.fromMs); startMs < range.toMs; startMs = next(startMs))
-      starts.add(startMs);
-  }
-  return [...starts];
+): Promise<BulkFile[]> {
+  if (ranges.length === 0 || !hasDailyFiles(series.interval)) return [];
+  const todayMs = startOfDay(await source.serverTimeMs(series.instrument.market));
+  return listFiles(series, ranges, dayFile).filter(({ range }) => range.toMs <= todayMs - DAY_MS);
 }
 
-const startOfMonthMs = (timeMs: number) => startOfMonth(toUtc(timeMs)).getTime();
-const nextMonthMs = (startMs: number) => addMonths(toUtc(startMs), 1).getTime();
+/** The files that cover the ranges, each once. */
+function listFiles(
+  { instrument, interval }: Series,
+  ranges: readonly TimeRange[],
+  fileAt: typeof dayFile,
+): BulkFile[] {
+  const files = new Map<string, BulkFile>();
+  for (const { fromMs, toMs } of ranges) {
+    for (let timeMs = fromMs; timeMs < toMs; ) {
+      const file = fileAt(instrument, interval, timeMs);
+      files.set(file.name, file);
+      timeMs = file.range.toMs;
+    }
+  }
+  return [...files.values()];
+}
 
 function isMostlyMissing(
   interval: Interval,

@@ -7,7 +7,7 @@ export {
   findForeignTable,
   renameTable,
 } from './adopt-table.ts';
-export { loadBulk } from './bulk.ts';
+export { findDayFiles, loadBulk } from './bulk.ts';
 export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
 export { downloadTwice, trueGaps } from './download.ts';
 export {
@@ -18,7 +18,7 @@ export {
   type Source,
 } from './fetch.ts';
 export { findDownMarkets, refreshMarkets } from './market-status.ts';
-export { type Download, forEachPage } from './pages.ts';
+export { type Download, stageFromRest } from './pages.ts';
 export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
 export { type SyncChanges, syncMarket } from './sync.ts';
 export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';

@@ -7,8 +7,14 @@ import {
   splitIntoWindows,
   type TimeRange,
 } from '../market/mod.ts';
-import type { Session } from '../postgres/mod.ts';
-import type { Page, StoreCounts } from '../store/mod.ts';
+import { runSql, type Session } from '../postgres/mod.ts';
+import {
+  KlineEncoder,
+  type Page,
+  type RejectedKline,
+  type StoreCounts,
+  stage,
+} from '../store/mod.ts';
 
 /** What the download of one series works with. */
 export interface Download {
@@ -70,6 +76,25 @@ export async function forEachPage(
     // No request may outlive the call.
     await Promise.allSettled(ahead);
   }
+}
+
+/**
+ * Requests ranges and puts the closed candles into an empty staging table.
+ * @returns the rows that are no candles
+ */
+export async function stageFromRest(
+  download: Download,
+  ranges: readonly TimeRange[],
+): Promise<RejectedKline[]> {
+  const { session, series } = download;
+  const rejected: RejectedKline[] = [];
+  await runSql(session, 'store/create_staging.sql');
+  await forEachPage(download, ranges, async (page) => {
+    const encoder = new KlineEncoder(series, page);
+    await stage(session, encoder);
+    for (const each of encoder.rejected) rejected.push(each);
+  });
+  return rejected;
 }
 
 interface RequestedPage {

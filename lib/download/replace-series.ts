@@ -2,18 +2,15 @@ import { formatShort, formatTime, KlinekeepError } from '../base/mod.ts';
 import { addSteps, floorToGrid, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import {
-  encoderFor,
   lockedTransaction,
   merge,
   NOTHING_STORED,
-  type RejectedKline,
   type StoreCounts,
   type StoredSeries,
-  stage,
   storeRejected,
 } from '../store/mod.ts';
 import { formingOpenMs } from './download.ts';
-import { type Download, forEachPage } from './pages.ts';
+import { type Download, stageFromRest } from './pages.ts';
 import { findLatestFrom } from './update-series.ts';
 
 /**
@@ -39,14 +36,7 @@ export async function replaceSeries(
   if (fromMs >= toMs) return NOTHING_STORED;
   const range = { fromMs, toMs };
 
-  const rejected: RejectedKline[] = [];
-  await runSql(session, 'store/create_staging.sql');
-  await forEachPage(download, [range], async (page) => {
-    const encoder = encoderFor(series, page);
-    await stage(session, encoder);
-    for (const each of encoder.rejected) rejected.push(each);
-  });
-
+  const rejected = await stageFromRest(download, [range]);
   return await lockedTransaction(session, instrument.id, '', async (tx) => {
     await assertNothingMissing(series, range, tx);
     const [staged] = await tx`select exists (select from staged_klines) as any`;

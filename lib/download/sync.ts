@@ -51,18 +51,15 @@ export async function syncMarket(
       !knownNames.has(exchangeSymbol) &&
       (register.quote === undefined || quote === register.quote),
   );
-  if (!dryRun) {
-    await sql.begin((tx) =>
-      storeChanges(tx, market, { delisted, relisted, added, exchangeTimeMs }),
-    );
-  }
-  return {
+  const changes: SyncChanges = {
     market,
     registered: listSymbols(added),
     delisted,
     relisted,
     active: active.length + added.length + relisted.length - delisted.length,
   };
+  if (!dryRun) await sql.begin((tx) => storeChanges(tx, changes, added, exchangeTimeMs));
+  return changes;
 }
 
 function listSymbols(symbols: readonly { symbol: string }[]): string[] {
@@ -71,13 +68,9 @@ function listSymbols(symbols: readonly { symbol: string }[]): string[] {
 
 async function storeChanges(
   tx: Sql,
-  market: Market,
-  {
-    delisted,
-    relisted,
-    added,
-    exchangeTimeMs,
-  }: { delisted: string[]; relisted: string[]; added: ListedSymbol[]; exchangeTimeMs: number },
+  { market, delisted, relisted }: SyncChanges,
+  added: readonly ListedSymbol[],
+  exchangeTimeMs: number,
 ): Promise<void> {
   await tx`
     update instruments

@@ -2,7 +2,6 @@ import { addSteps, countSlots, floorToGrid, type Interval, subtractRanges } from
 import {
   addCounts,
   fetchableRanges,
-  NOTHING_STORED,
   restingGaps,
   type StoreCounts,
   type StoredSeries,
@@ -55,9 +54,7 @@ export async function updateSeries(
   const resting = retriesGaps || holes.length === 0 ? [] : await restingGaps(session, series);
   const requested = subtractRanges(holes, resting);
   const filled = await downloadTwice(download, requested);
-  const tail = isChecked
-    ? NO_TAIL
-    : await downloadTwice(download, [{ fromMs: rereadMs, toMs: endMs }]);
+  const tail = await downloadTwice(download, isChecked ? [] : [{ fromMs: rereadMs, toMs: endMs }]);
   const all: Downloaded = {
     counts: addCounts(filled.counts, tail.counts),
     missing: [...filled.missing, ...subtractRanges(holes, requested), ...tail.missing],
@@ -69,13 +66,6 @@ export async function updateSeries(
   const reachedMs = isChecked ? rereadMs : endMs;
   return { counts: all.counts, completeUntilMs: await recordHoles(download, all, reachedMs) };
 }
-
-const NO_TAIL: Downloaded = {
-  counts: NOTHING_STORED,
-  missing: [],
-  missingTwice: [],
-  hasCandles: false,
-};
 
 /** Where the latest `limit` candles begin, Unix ms: not before 1970, nor before the listing. */
 export async function findLatestFrom(

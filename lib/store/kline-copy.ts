@@ -2,26 +2,17 @@ import {
   floorToGrid,
   type Interval,
   maxStepMs,
+  type Series,
   type TimeRange,
   whyRejected,
 } from '../market/mod.ts';
 import { CANDLE_COLUMNS } from '../postgres/mod.ts';
+import type { Page } from './page.ts';
 
 export interface RejectedKline {
   /** The line as it was sent. */
   raw: string;
   reason: string;
-}
-
-export interface EncodeOptions {
-  instrumentId: number;
-  interval: Interval;
-  /** Open times outside it are rejected. */
-  asked: TimeRange;
-  /** Open times outside it are left out. Default: `asked`. */
-  wanted?: TimeRange | undefined;
-  /** The exchange's clock: candles that close later are still forming, and dropped. Unix ms. */
-  closedBeforeMs: number;
 }
 
 /** The columns of a row, in its order: those of klines except the two with a default. */
@@ -78,11 +69,12 @@ export class KlineEncoder {
   rejectedCount = 0;
   /** The first of them. */
   readonly rejected: RejectedKline[] = [];
+  /** The open times of the candles that are written. */
+  readonly wanted: TimeRange;
   private readonly csv: Buffer;
   private readonly asked: TimeRange;
-  private readonly wanted: TimeRange;
   private readonly interval: Interval;
-  private readonly closedBeforeMs: number;
+  private readonly askedAtMs: number;
   private readonly longestMs: number;
   /** instrument_id and interval, the same in every row. */
   private readonly rowStart: Buffer;
@@ -91,19 +83,18 @@ export class KlineEncoder {
   private out = Buffer.alloc(0);
   private outAt = 0;
 
-  /** @param csv lines of 12 fields, without a header */
-  constructor(csv: Buffer, options: EncodeOptions) {
-    this.csv = csv;
-    this.asked = options.asked;
-    this.wanted = options.wanted ?? options.asked;
-    this.interval = options.interval;
-    this.closedBeforeMs = options.closedBeforeMs;
-    this.longestMs = 2 * maxStepMs(options.interval);
-    const interval = Buffer.from(options.interval);
+  constructor(series: Series, page: Page) {
+    this.csv = page.csv;
+    this.asked = page.asked;
+    this.wanted = page.wanted ?? page.asked;
+    this.interval = series.interval;
+    this.askedAtMs = page.askedAtMs;
+    this.longestMs = 2 * maxStepMs(series.interval);
+    const interval = Buffer.from(series.interval);
     this.rowStart = Buffer.alloc(14 + interval.length);
     this.rowStart.writeInt16BE(COPY_FIELDS, 0);
     this.rowStart.writeInt32BE(4, 2);
-    this.rowStart.writeInt32BE(options.instrumentId, 6);
+    this.rowStart.writeInt32BE(series.instrument.id, 6);
     this.rowStart.writeInt32BE(interval.length, 10);
     interval.copy(this.rowStart, 14);
   }
@@ -168,7 +159,7 @@ export class KlineEncoder {
     }
     if (!this.writeDecimal(false)) return false;
     const closeMs = this.readTimeMs();
-    if (!(closeMs < this.closedBeforeMs)) return false;
+    if (!(closeMs < this.askedAtMs)) return false;
     if (closeMs < openMs || closeMs > openMs + this.longestMs) return false;
     this.writeTime(timesAt, openMs);
     this.writeTime(timesAt + TIME_BYTES, closeMs);

@@ -15,15 +15,9 @@ import {
   SQLSTATE,
   sqlState,
 } from '../postgres/mod.ts';
-import { COPY_COLUMNS } from './kline-copy.ts';
+import { COPY_COLUMNS, KlineEncoder } from './kline-copy.ts';
 import { lockedTransaction, runLocked } from './locks.ts';
-import {
-  encoderFor,
-  NOTHING_STORED,
-  type Page,
-  type PageCounts,
-  type StoreCounts,
-} from './page.ts';
+import { NOTHING_STORED, type Page, type PageCounts, type StoreCounts } from './page.ts';
 import { storeRejected } from './rejected-klines.ts';
 import { merge, stage } from './staging.ts';
 import { assertTable, ensureTable } from './tables.ts';
@@ -88,7 +82,7 @@ async function isEmpty(session: Session, series: Series, range: TimeRange): Prom
 }
 
 async function insertPage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
-  const encoder = encoderFor(series, page);
+  const encoder = new KlineEncoder(series, page);
   const chunks = encoder.chunks();
   // The table is created with the first candle, not before.
   const first: Buffer[] = [];
@@ -111,7 +105,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
     await storeRejected(tx, series, page.source, encoder.rejected);
     const slots =
       encoder.offGrid > 0 && page.alongside
-        ? await countFilledSlots(tx, 'klines', series, page.wanted ?? page.asked)
+        ? await countFilledSlots(tx, 'klines', series, encoder.wanted)
         : encoder.count;
     await page.alongside?.(tx, slots, false);
     return {
@@ -119,8 +113,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
       revised: 0,
       rejected: encoder.rejectedCount,
       isComplete:
-        encoder.offGrid === 0 &&
-        encoder.count === countSlots(series.interval, page.wanted ?? page.asked),
+        encoder.offGrid === 0 && encoder.count === countSlots(series.interval, encoder.wanted),
     };
   });
 }
@@ -130,7 +123,7 @@ function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
 }
 
 async function mergePage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
-  const encoder = encoderFor(series, page);
+  const encoder = new KlineEncoder(series, page);
   await ensureTable(session, series.instrument);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     await runSql(tx, 'store/create_staging.sql');
@@ -138,8 +131,8 @@ async function mergePage(session: Session, series: Series, page: Page): Promise<
     const counts = encoder.count > 0 ? await merge(tx, series) : { inserted: 0, revised: 0 };
     await storeRejected(tx, series, page.source, encoder.rejected);
     if (page.alongside) {
-      const range = page.wanted ?? page.asked;
-      await page.alongside(tx, await countFilledSlots(tx, 'staged_klines', series, range), true);
+      const slots = await countFilledSlots(tx, 'staged_klines', series, encoder.wanted);
+      await page.alongside(tx, slots, true);
     }
     return { ...counts, rejected: encoder.rejectedCount };
   });

@@ -34,7 +34,6 @@ export { instrumentHolder, lockedTransaction, runLocked } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
 export {
   addCounts,
-  encoderFor,
   NOTHING_STORED,
   type Page,
   type PageCounts,

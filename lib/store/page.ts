@@ -1,7 +1,6 @@
 /** One answer of a source: its candles, and how they were stored. */
 import type postgres from 'postgres';
-import type { Series, TimeRange } from '../market/mod.ts';
-import { KlineEncoder } from './kline-copy.ts';
+import type { TimeRange } from '../market/mod.ts';
 
 /** How the klines of a source were stored. */
 export interface StoreCounts {
@@ -28,13 +27,13 @@ export interface PageCounts extends StoreCounts {
 }
 
 export interface Page {
-  /** The open times that were requested. */
+  /** The open times that were requested; others are rejected. */
   asked: TimeRange;
-  /** The ones to store, within `asked`. Default: all. */
+  /** The ones to store, within `asked`; others are left out. Default: all. */
   wanted?: TimeRange;
-  /** Lines of 12 fields, as in Binance's files. */
+  /** Lines of 12 fields, as in Binance's files, without a header. */
   csv: Buffer;
-  /** The exchange's clock before the request: candles that close later are still forming. */
+  /** The exchange's clock before the request: candles that close later are still forming, and left out. */
   askedAtMs: number;
   /** For rejected_klines: 'rest' or the name of a file. */
   source: string;
@@ -44,15 +43,4 @@ export interface Page {
    * stored before.
    */
   alongside?: (tx: postgres.TransactionSql, slots: number, isStaged: boolean) => Promise<void>;
-}
-
-/** Reads a page as candles of a series. */
-export function encoderFor({ instrument, interval }: Series, page: Page): KlineEncoder {
-  return new KlineEncoder(page.csv, {
-    instrumentId: instrument.id,
-    interval,
-    asked: page.asked,
-    wanted: page.wanted,
-    closedBeforeMs: page.askedAtMs,
-  });
 }

@@ -1,4 +1,4 @@
-import { type Download, forEachPage } from '../download/mod.ts';
+import { type Download, stageFromRest } from '../download/mod.ts';
 import {
   addSteps,
   clipRanges,
@@ -9,7 +9,7 @@ import {
   type TimeRange,
 } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
-import { encoderFor, type StoredSeries, stage } from '../store/mod.ts';
+import type { StoredSeries } from '../store/mod.ts';
 import { type Finding, findingsFrom } from './findings.ts';
 
 /**
@@ -33,18 +33,6 @@ export function slotRanges(
     }
   }
   return ranges;
-}
-
-/** Requests ranges over REST and puts the closed candles into an empty staging table. */
-export async function stageFromRest(
-  download: Download,
-  ranges: readonly TimeRange[],
-): Promise<void> {
-  const { session, series } = download;
-  await runSql(session, 'store/create_staging.sql');
-  await forEachPage(download, ranges, async (page) => {
-    await stage(session, encoderFor(series, page));
-  });
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Checks the stored candles and reports what is wrong. */
 export { findWrongSpans, recordCheckpoint } from './batches.ts';
-export { compareSeries, slotRanges, stageFromRest } from './compare.ts';
+export { compareSeries, slotRanges } from './compare.ts';
 export {
   byWorst,
   CANDLE_DEFECTS,

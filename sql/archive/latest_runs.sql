@@ -17,17 +17,16 @@ with latest as (
   limit :'limit'::int
 )
 select
-  r.id, r.verb, r.started_at, r.finished_at, r.started_by, r.host, r.from_time, r.to_time,
-  b.moved_rows, b.batches, b.equal_rows, b.conflict_rows, b.content_hash,
-  r.outcome, r.detail
+  r.id, r.verb, r.started_at as "startedAt", r.finished_at as "finishedAt", r.started_by as "startedBy", r.host,
+  r.from_time as "from", r.to_time as "to", b.*, r.outcome, r.detail
 from latest r
 cross join lateral (
   select
+    coalesce(sum(moved_rows), 0)::float8 as "movedRows",
     count(*)::int as batches,
-    coalesce(sum(moved_rows), 0)::float8 as moved_rows,
-    coalesce(sum(equal_rows), 0)::float8 as equal_rows,
-    coalesce(sum(conflict_rows), 0)::float8 as conflict_rows,
-    coalesce(sum(content_hash), 0)::text as content_hash
+    coalesce(sum(equal_rows), 0)::float8 as "equalRows",
+    coalesce(sum(conflict_rows), 0)::float8 as "conflictRows",
+    coalesce(sum(content_hash), 0)::text as "contentHash"
   from archive_batches
   where run_id = r.id
 ) as b

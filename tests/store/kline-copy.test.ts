@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import type { Instrument } from '../../lib/market/instrument.ts';
 import { readKlines, whyRejected } from '../../lib/market/kline.ts';
 import type { TimeRange } from '../../lib/market/ranges.ts';
 import { copyIn } from '../../lib/postgres/copy.ts';
@@ -13,14 +14,11 @@ const LATER = OPEN + 86_400_000;
 const GOOD = `${OPEN},27001.5,27010.00000001,0.00000001,718239113,0.1,${OPEN + 41_646},12345678901234567890.12345678,2147483647,-5.5,0,ignored`;
 
 const replaced = (field: number, value: string) => GOOD.split(',').with(field, value).join(',');
+const SERIES = { instrument: { id: 7 } as Instrument, interval: '1m' } as const;
 /** Encodes all of it. */
-function encodeKlines(text: string, asked: TimeRange, closedBeforeMs: number) {
-  const encoder = new KlineEncoder(Buffer.from(text), {
-    instrumentId: 7,
-    interval: '1m',
-    asked,
-    closedBeforeMs,
-  });
+function encodeKlines(text: string, asked: TimeRange, askedAtMs: number) {
+  const page = { csv: Buffer.from(text), asked, askedAtMs, source: 'rest' };
+  const encoder = new KlineEncoder(SERIES, page);
   const chunks = [...encoder.chunks()];
   return { count: encoder.count, rejected: encoder.rejected, chunks };
 }

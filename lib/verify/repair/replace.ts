@@ -1,10 +1,13 @@
-import { DAY_MS, startOfDay } from '../../base/mod.ts';
-import { type BulkFile, dayFile, hasDailyFiles } from '../../binance/mod.ts';
-import { type BulkDownload, downloadOrSkip } from '../../download/mod.ts';
+import {
+  type BulkDownload,
+  downloadOrSkip,
+  findDayFiles,
+  stageFromRest,
+} from '../../download/mod.ts';
 import { clipRanges, seriesValues, subtractRanges, type TimeRange } from '../../market/mod.ts';
 import { runSql } from '../../postgres/mod.ts';
-import { encoderFor, ensureTable, runLocked, stage } from '../../store/mod.ts';
-import { slotRanges, stageFromRest } from '../mod.ts';
+import { ensureTable, KlineEncoder, runLocked, stage } from '../../store/mod.ts';
+import { slotRanges } from '../mod.ts';
 
 /** A row of a candle table that a repair wrote or deleted. */
 export interface Change {
@@ -59,13 +62,16 @@ async function replaceFromFiles(
   const { session, series } = download;
   const changes: Change[] = [];
   const inFilesMs: number[] = [];
-  for (const file of await dayFiles(download, ranges)) {
+  for (const file of await findDayFiles(download, ranges)) {
     const content = await downloadOrSkip(download, file);
     if (!content) continue;
     await runSql(session, 'store/create_staging.sql');
     for (const wanted of clipRanges(ranges, file.range)) {
       const page = { asked: file.range, wanted, csv: content.csv, source: file.name };
-      await stage(session, encoderFor(series, { ...page, askedAtMs: Number.POSITIVE_INFINITY }));
+      await stage(
+        session,
+        new KlineEncoder(series, { ...page, askedAtMs: Number.POSITIVE_INFINITY }),
+      );
     }
     const unchanged = await runSql<{ open_time: Date }>(
       session,
@@ -80,23 +86,6 @@ async function replaceFromFiles(
     }
   }
   return { changes, inFilesMs };
-}
-
-/** The files of the days in the ranges. Those of today and yesterday may not be published yet. */
-async function dayFiles(
-  { source, series }: BulkDownload,
-  ranges: readonly TimeRange[],
-): Promise<BulkFile[]> {
-  const { instrument, interval } = series;
-  if (ranges.length === 0 || !hasDailyFiles(interval)) return [];
-  const todayMs = startOfDay(await source.serverTimeMs(instrument.market));
-  const days = new Set<number>();
-  for (const range of ranges) {
-    for (let dayMs = startOfDay(range.fromMs); dayMs < range.toMs; dayMs += DAY_MS) days.add(dayMs);
-  }
-  return [...days]
-    .filter((dayMs) => dayMs < todayMs - DAY_MS)
-    .map((dayMs) => dayFile(instrument, interval, dayMs));
 }
 
 /** @param from `rest` or the name of a file, for the log of repairs */
