@@ -21,6 +21,8 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
   const waiting = new Set<() => void>();
   let inUse = 0;
   let limit = Number.POSITIVE_INFINITY;
+  /** Only the first session is opened with patience. Later ones wait, or they would take its connection. */
+  let openingFirst: Promise<void> | undefined;
 
   const open = async (): Promise<Session | undefined> => {
     const isAlone = inUse === 0;
@@ -52,7 +54,18 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
           inUse += 1;
           return used;
         }
-        const opened = inUse < limit ? await open() : undefined;
+        if (openingFirst) {
+          await openingFirst;
+          continue;
+        }
+        const isFirst = inUse === 0;
+        const opening = inUse < limit ? open() : undefined;
+        if (isFirst) {
+          openingFirst = Promise.allSettled([opening]).then(() => {
+            openingFirst = undefined;
+          });
+        }
+        const opened = await opening;
         if (opened) return opened;
         await waitInLine(waiting, signal);
       }
