@@ -42,6 +42,19 @@ const BATCH_ROWS = 10_000;
 const FROM_MS = Date.UTC(2022, 0, 1);
 const AS_OF = '2024-01-01';
 
+/** Sums up a random day from both tiers on the server, so that the server is measured. */
+const READ = `\\set day random(0, 689)
+select count(*), sum(volume), max(high_price) from all_klines
+where instrument_id = 1 and interval = '1m'
+  and open_time >= '${new Date(FROM_MS).toISOString()}'::timestamptz + :day * interval '1 day'
+  and open_time < '${new Date(FROM_MS).toISOString()}'::timestamptz + (:day + 1) * interval '1 day';
+`;
+
+const WRITE = `\\set n :n + 1
+insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
+from (select '2030-01-01 00:00Z'::timestamptz + :n * interval '1 min' as t) as at;
+`;
+
 interface Cost {
   ms: number;
   walBytes: number;
@@ -199,19 +212,6 @@ async function beside(
   // The last line may be incomplete: when killed, pgbench loses what it has not written yet.
   return lines.slice(0, -1).map((line) => Number(line.split(' ')[2]) / 1000);
 }
-
-/** Sums up a random day from both tiers on the server, so that the server is measured. */
-const READ = `\\set day random(0, 689)
-select count(*), sum(volume), max(high_price) from all_klines
-where instrument_id = 1 and interval = '1m'
-  and open_time >= '${new Date(FROM_MS).toISOString()}'::timestamptz + :day * interval '1 day'
-  and open_time < '${new Date(FROM_MS).toISOString()}'::timestamptz + (:day + 1) * interval '1 day';
-`;
-
-const WRITE = `\\set n :n + 1
-insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
-from (select '2030-01-01 00:00Z'::timestamptz + :n * interval '1 min' as t) as at;
-`;
 
 function reportSpeed(rounds: readonly { ours: Cost; plain: Cost }[]): void {
   const line = (name: string, way: 'ours' | 'plain', ratio: string) => {
