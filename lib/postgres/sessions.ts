@@ -22,6 +22,8 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
   const returns = new EventEmitter().setMaxListeners(0);
   let inUse = 0;
   let limit = Number.POSITIVE_INFINITY;
+  /** Only the first session is opened with patience. Later ones wait, or they would take its connection. */
+  let openingFirst: Promise<void> | undefined;
 
   /** @returns undefined where the server has no room for another session */
   const open = async (): Promise<Session | undefined> => {
@@ -50,9 +52,19 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
           inUse += 1;
           return used;
         }
-        if (inUse >= limit) await once(returns, 'return', { signal }).catch(() => {});
-        else {
-          const opened = await open();
+        if (openingFirst) {
+          await openingFirst;
+        } else if (inUse >= limit) {
+          await once(returns, 'return', { signal }).catch(() => {});
+        } else {
+          const isFirst = inUse === 0;
+          const opening = open();
+          if (isFirst) {
+            openingFirst = Promise.allSettled([opening]).then(() => {
+              openingFirst = undefined;
+            });
+          }
+          const opened = await opening;
           if (opened) return opened;
         }
       }

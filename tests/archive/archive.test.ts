@@ -8,9 +8,9 @@ import { EXIT } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { fetchReference } from '../support/reference.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { expectLedger, expectReference, makeCandles } from '../support/tiers.ts';
 
 const AS_OF = ['--as-of', '2024-03-10T18:00Z'];
@@ -19,8 +19,7 @@ const DUE = (CUTOFF - Date.UTC(2023, 9, 1)) / 3_600_000;
 
 /** 161 days of 1h candles, of which 131 are to move. */
 async function setUp() {
-  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 2, 12) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: Date.UTC(2024, 2, 12) });
   const database = await freshDatabase();
   const env = { DATABASE_URL: database.url };
   const reference = await fetchReference(database, fake, '2023-10-01', '2024-03-10');

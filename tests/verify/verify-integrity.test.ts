@@ -1,9 +1,9 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { HOURS, type JsonFinding, prepareStore } from './support.ts';
 
 const hours = prepareStore(HOURS);
@@ -67,8 +67,7 @@ describe('verify', () => {
 
 test('verify: reports the recorded outage, confirmed after a repair, and nothing else', async () => {
   const { since, until, days } = recordedOutage();
-  const fake = await startFakeBinance({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
   const { url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   for (const interval of ['1m', '1h']) {
