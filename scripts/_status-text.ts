@@ -57,7 +57,7 @@ export function formatStatus(
 ): string {
   const { hot, archive } = totalBytes(stored);
   const instruments = `${formatCount(stored.length)} ${stored.length === 1 ? 'instrument' : 'instruments'}`;
-  const total = `${formatCount(lines.length)} series of ${instruments}, ${formatRough(hot)}B and ${formatRough(archive)}B archived`;
+  const total = `${formatCount(lines.length)} series of ${instruments}, ${formatRough(hot)}B hot, ${formatRough(archive)}B archived`;
   const parts =
     lines.length === 0
       ? ['Nothing is stored yet. Start with fetch.']
@@ -104,7 +104,7 @@ function formatRuns(runs: readonly Run[], nowMs: number): string {
     formatSpan((run.finishedMs ?? nowMs) - run.startedMs),
     formatOutcome(run),
   ]);
-  return formatTable(['last run of', 'began (UTC)', 'took', 'outcome'], rows, {
+  return formatTable(['last run of', 'started (UTC)', 'took', 'outcome'], rows, {
     right: [2],
     maxWidth: WIDTH,
   });

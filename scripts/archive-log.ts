@@ -52,7 +52,7 @@ export const script = defineScript({
     const runs = await latestRuns(sql, { instruments, limit: options.limit });
     return {
       json: { runs },
-      text: runs.length === 0 ? 'No run of archive or restore yet.' : formatRuns(runs),
+      text: runs.length === 0 ? 'No archive or restore run found.' : formatRuns(runs),
     };
   },
 });
@@ -72,7 +72,7 @@ function formatRuns(runs: readonly LoggedRun[]): string {
     run.finishedAt ? formatDuration(run.finishedAt.getTime() - run.startedAt.getTime()) : '',
     run.outcome ?? 'running or killed',
   ]);
-  const head = 'run,verb,started (UTC),by,window,candles,batches,conflicts,took,outcome'.split(',');
+  const head = 'run,verb,started (UTC),by,range,candles,batches,conflicts,took,outcome'.split(',');
   const details = runs.flatMap((run) =>
     run.detail ? [`\nrun ${run.id}: ${run.detail.replaceAll('\n', `\nrun ${run.id}: `)}`] : [],
   );

@@ -69,7 +69,7 @@ export const script = defineScript({
       .wholeNumber(1)
       .optional()
       .describe(
-        `Maximum number: the first ones with --from, otherwise the latest (${DEFAULT_LIMIT})`,
+        `Maximum number of candles: the first ones with --from, otherwise the latest (default: ${DEFAULT_LIMIT})`,
       ),
     format: option.oneOf(FORMATS).default('table').describe(FORMATS.join(', ')),
   },

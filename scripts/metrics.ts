@@ -11,7 +11,7 @@ export const script = defineScript({
   options: {
     output: option.file.optional().meta({
       valueHint: 'file',
-      description: 'Replace this file in one step (default: print to stdout)',
+      description: 'Write to this file, replacing it atomically (default: print to stdout)',
     }),
   },
   read: ({ output }) => ({ output: output && resolve(output) }),

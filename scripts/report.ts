@@ -50,7 +50,7 @@ export const script = defineScript({
   options: {
     ...FILTER_OPTIONS,
     interval: FILTER_OPTIONS.interval.describe(
-      'Only this interval (default: the shortest that reaches far back)',
+      'Only this interval (default: the shortest that reaches about as far back as any)',
     ),
     days: option.wholeNumber(1, 3660).default(365).describe('Number of days to show'),
     output: option.file.optional().meta({

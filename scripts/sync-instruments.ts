@@ -30,7 +30,7 @@ async function syncInstruments(options: Options, context: Context): Promise<Sync
 
 export const script = defineScript({
   name: 'sync',
-  summary: 'Register the symbols of a market, or refresh which registered symbols are traded',
+  summary: "Register a market's symbols, or refresh the trading status of the registered ones",
   examples: ['', '--market usdm', '--market spot --quote USDT', '--market spot --dry-run'],
   options: {
     market: option.market

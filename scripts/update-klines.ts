@@ -33,7 +33,7 @@ export const script = defineScript({
   options: {
     ...FILTER_OPTIONS,
     limit: option.wholeNumber(1, 10_000_000).optional().meta({
-      description: 'Fill holes among this many of the latest candles',
+      description: 'How many of the latest candles to check for holes, which are then filled',
       default: DEFAULT_LIMIT,
     }),
     force: option.flag.describe(

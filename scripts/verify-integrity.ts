@@ -16,7 +16,7 @@ import { verifyIntegrity } from './_verify.ts';
 export const script = defineScript({
   name: 'verify',
   summary:
-    'Check that each series is complete, without duplicates or invalid candles. Exit with 2 if not. --repair fixes what it can',
+    'Check that each series is complete and has no duplicates or invalid candles; exit with 2 if not. --repair fixes what it can',
   examples: [
     '',
     '--from 7d --quiet',
@@ -28,8 +28,8 @@ export const script = defineScript({
     ...FILTER_OPTIONS,
     from: option.instant
       .optional()
-      .describe('Check open times from this time on: a date, or a span before now such as 7d'),
-    to: option.instant.optional().describe('Check open times before this'),
+      .describe('Check only candles that open at or after this: a date, or a span before now such as 7d'),
+    to: option.instant.optional().describe('Check only candles that open before this'),
     compare: option
       .wholeNumber(1, 100_000)
       .optional()

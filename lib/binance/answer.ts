@@ -77,7 +77,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): str
       `Binance refuses requests from this location or address (${status} at ${where}).`,
       {
         hint:
-          'A retry does not help. https://data-api.binance.vision serves spot candles too: set BINANCE_SPOT_URL\n' +
+          'Retrying does not help. https://data-api.binance.vision serves spot candles too: set BINANCE_SPOT_URL\n' +
           'to it. For futures, use a network that Binance serves.',
       },
     );
@@ -89,7 +89,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): str
   if (errorCode === -1121) {
     throw new UnknownSymbolError(
       'data',
-      `Binance knows no symbol ${searchParams.get('symbol')} (${where}).`,
+      `Binance does not know the symbol ${searchParams.get('symbol')} (${where}).`,
       {
         hint: 'Check the name: base and quote as Binance writes them, --market usdm for perpetuals.',
       },

@@ -21,7 +21,7 @@ export interface BulkContent {
 /** A file that must not be loaded, and why. Other sources may have its candles. */
 export class BadFileError extends KlinekeepError {
   constructor(file: BulkFile, found: string) {
-    super('data', `${file.name}: ${found}`, { hint: 'Nothing of the file was stored.' });
+    super('data', `${file.name}: ${found}`, { hint: 'No row of the file was stored.' });
   }
 }
 
@@ -117,9 +117,9 @@ async function getBytes(
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
-      `Binance refuses bulk files to this location (${status} at ${url}).`,
+      `Binance refuses to serve bulk files to this location (${status} at ${url}).`,
       {
-        hint: 'A retry does not help. Use --source rest, or another network.',
+        hint: 'Retrying does not help. Use --source rest, or another network.',
       },
     );
   }

@@ -21,7 +21,7 @@ export function readWords(words: string[], args: Args): Record<string, unknown> 
   const { values, positionals, tokens } = parseStrictly(words, named);
   const given = tokens.flatMap((token) => (token.kind === 'option' ? [token.name] : []));
   const twice = given.find((name, index) => given.indexOf(name) !== index);
-  if (twice) throw usageError(`--${twice} is given twice`, 'Give it once.');
+  if (twice) throw usageError(`--${twice} is given twice`, 'Give it only once.');
 
   const left = [...positionals];
   const read: Record<string, unknown> = {};
@@ -34,7 +34,7 @@ export function readWords(words: string[], args: Args): Record<string, unknown> 
     const known = Object.keys(args).filter(isPositional);
     const list = new Intl.ListFormat('en').format([...known.map(toLabel), 'options']);
     throw usageError(
-      `Surplus argument ${JSON.stringify(left[0])}`,
+      `Unexpected argument ${JSON.stringify(left[0])}`,
       `This script takes only ${list}.`,
     );
   }

@@ -139,8 +139,8 @@ function assertSpacing(openTimes: readonly number[], interval: Interval): void {
     times.filter((time, index) => times[index + 1] === addSteps(each, time, 1)).length;
   const found = INTERVALS.find((each) => countNeighbours(each) * 2 > times.length - 1);
   if (found === undefined || found === interval) return;
-  throw new KlinekeepError('data', `Its candles are ${found} apart; --interval says ${interval}.`, {
-    hint: `Give --interval ${found}, or the table that holds ${interval}.`,
+  throw new KlinekeepError('data', `The candles in this table are ${found} apart, but --interval is ${interval}.`, {
+    hint: `Use --interval ${found}, or name the table that has the ${interval} candles.`,
   });
 }
 

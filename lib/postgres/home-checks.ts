@@ -20,7 +20,7 @@ export async function assertCanInstall(sql: Sql, home: Home): Promise<void> {
     throw await missingSchema(sql, home, first);
   const readOnly = whyReadOnly(home);
   if (!readOnly && home.mayCreate) return;
-  const found = readOnly?.found ?? `role ${role} may not create any in schema ${currentSchema}`;
+  const found = readOnly?.found ?? `role ${role} may not create tables in schema ${currentSchema}`;
   const elsewhere =
     otherHomes &&
     `Schema ${otherHomes} has tables of klinekeep. To use them: ${searchPathOption(otherHomes.split(', ')[0] as string)}`;

@@ -91,7 +91,7 @@ async function findPassword(address: Address, { host, port }: Host): Promise<str
     address.password ?? (await readPasswordFile(passFile, [name, String(port), database, user]));
   if (password !== undefined) return password;
   throw configError(
-    `the server wants ${user}'s password, and none is given`,
+    `the server requires a password for ${user}, and none is given`,
     `Add it to DATABASE_URL, PGPASSWORD or ${passFile}, which is ignored if other users may read it (chmod 600).`,
   );
 }

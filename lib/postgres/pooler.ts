@@ -51,7 +51,7 @@ async function readProcess(client: pg.Client): Promise<number> {
 
 function notOurOwn(cause?: unknown): KlinekeepError {
   return configError(
-    'The connection pooler in DATABASE_URL gives every transaction another server process, but klinekeep needs its own, because locks belong to it.',
+    'The connection pooler in DATABASE_URL can use a different server process for each transaction, but klinekeep needs the same one throughout, because its locks belong to that process.',
     'Connect to the server itself, or to the pooler in session mode (pgbouncer: pool_mode = session).',
     cause,
   );

@@ -26,8 +26,8 @@ const owners = new WeakMap<Session, number>();
 /** Another run works on the instrument. */
 export class InstrumentBusy extends KlinekeepError {
   constructor() {
-    super('later', 'Another run works on this instrument.', {
-      hint: 'Run it again when the other run has ended.',
+    super('later', 'Another run is working on this instrument.', {
+      hint: 'Run it again when the other run has finished.',
     });
   }
 }
@@ -102,7 +102,7 @@ function lockLost(): KlinekeepError {
   return new KlinekeepError(
     'later',
     'The connection was lost and another run took over this instrument.',
-    { hint: 'No candle is lost. Run it again when the other run has ended.' },
+    { hint: 'No candle is lost. Run it again when the other run has finished.' },
   );
 }
 
