@@ -16,7 +16,7 @@ bench := quote(justfile_directory() / "bench")
 default:
     @{{ quote(just_executable()) }} --justfile {{ quote(justfile()) }} --list --unsorted
 
-# Run every step once, in a separate database
+# A tour: run sync, fetch, update, archive and verify once, in a separate database
 [group('begin')]
 @demo *options:
     {{ tsx }} {{ scripts }}/demo.ts "$@"
@@ -96,7 +96,7 @@ default:
 @test:
     npm --prefix {{ quote(justfile_directory()) }} test
 
-# Compare the speed with plain SQL and with the naive way: just bench bulk update archive verify candles status
+# Run benchmarks against plain SQL and naive code: just bench bulk update archive verify candles status
 [group('develop')]
 @bench +names:
     for name in "$@"; do {{ tsx }} {{ bench }}/"$name".ts; done

@@ -6,7 +6,7 @@ import { isShort, SERVERS } from './tests/support/servers.ts';
 const WITHOUT_SERVER = [
   'tests/rooms.test.ts',
   'tests/{base,market,embedded,cli}/*.test.ts',
-  'tests/archive/pace.test.ts',
+  'tests/archive/batch-sizer.test.ts',
   'tests/binance/{fake-binance,http-closed}.test.ts',
   'tests/postgres/{address,many-tables,tls,versions}.test.ts',
 ];

@@ -18,24 +18,45 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import postgres from 'postgres';
-import { formatBytes, formatCount, formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
-import { migrate, renderSql } from '../lib/postgres/mod.ts';
+import type postgres from 'postgres';
+import { formatBytes, formatCount, formatTable } from '../lib/base/mod.ts';
+import { renderSql } from '../lib/postgres/mod.ts';
+import {
+  formatRatios,
+  formatSeconds,
+  median,
+  print,
+  readRounds,
+  runProgram,
+  time,
+  toCommand,
+  withServer,
+} from './support.ts';
 
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 3);
+const ROUNDS = readRounds(3);
 const ROWS = 1_000_000;
 const BATCH_ROWS = 10_000;
 const FROM_MS = Date.UTC(2022, 0, 1);
 const AS_OF = '2024-01-01';
 
+/** Sums up a random day from both tiers on the server, so that the server is measured. */
+const READ = `\\set day random(0, 689)
+select count(*), sum(volume), max(high_price) from all_klines
+where instrument_id = 1 and interval = '1m'
+  and open_time >= '${new Date(FROM_MS).toISOString()}'::timestamptz + :day * interval '1 day'
+  and open_time < '${new Date(FROM_MS).toISOString()}'::timestamptz + (:day + 1) * interval '1 day';
+`;
+
+const WRITE = `\\set n :n + 1
+insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
+from (select '2030-01-01 00:00Z'::timestamptz + :n * interval '1 min' as t) as at;
+`;
+
 interface Cost {
   ms: number;
-  vacuumMs: number;
   walBytes: number;
 }
 
@@ -45,63 +66,45 @@ interface Latency {
   writes: number[];
 }
 
-async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-bench-'));
-  await chmod(folder, 0o711);
-  const home = join(folder, 'home');
-  const url = await startEmbedded(home);
-  const sql = postgres(url, {
-    max: 1,
-    onnotice: () => {},
-    // A program of another name would keep archive to one batch at a time.
-    connection: { application_name: 'klinekeep bench' },
-  });
-  try {
-    await migrate(sql);
-    await makeCandles(sql);
-    const file = join(folder, 'batches.sql');
-    await writeFile(file, plainBatches());
-    const big = join(folder, 'big.sql');
-    await writeFile(big, plainBatches(ROWS));
+await withServer(async ({ folder, url, sql }) => {
+  await makeCandles(sql);
+  const file = join(folder, 'batches.sql');
+  await writeFile(file, plainBatches());
 
-    const rounds: { ours: Cost; plain: Cost }[] = [];
-    for (let round = 0; round < ROUNDS; round++) {
-      const run = (ours: boolean) =>
-        ours ? measure(sql, () => archive(url)) : measure(sql, () => plain(url, file));
-      // The order changes from round to round.
-      const isOursFirst = round % 2 === 0;
-      const [first, second] = [await run(isOursFirst), await run(!isOursFirst)];
-      rounds.push(isOursFirst ? { ours: first, plain: second } : { ours: second, plain: first });
-    }
-    reportSpeed(rounds);
-
-    if (process.env.BENCH_ONLY_SPEED) return;
-    const latencies: Record<string, Latency[]> = {};
-    for (let round = 0; round < ROUNDS; round++) {
-      const during: [string, () => Promise<unknown>][] = [
-        ['idle', () => sleep(5_000)],
-        ['one busy core', () => burn(5_000)],
-        ['plain SQL batches', () => plain(url, file)],
-        ['archive', () => archive(url)],
-        ['archive --gentle', () => archive(url, '--gentle')],
-        ['one INSERT and DELETE', () => psql(url, '-f', big)],
-      ];
-      for (const [name, work] of during) {
-        // One after the other: on two cores they would slow each other down.
-        await reset(sql);
-        const reads = await beside(url, folder, READ, work);
-        await reset(sql);
-        const writes = await beside(url, folder, WRITE, work);
-        latencies[name] = [...(latencies[name] ?? []), { reads, writes }];
-      }
-    }
-    reportLatency(latencies);
-  } finally {
-    await sql.end();
-    await stopEmbedded(home);
-    await rm(folder, { recursive: true });
+  const rounds: { ours: Cost; plain: Cost }[] = [];
+  for (let round = 0; round < ROUNDS; round++) {
+    const run = (isOurs: boolean) => measure(sql, () => (isOurs ? archive(url) : plain(url, file)));
+    // The order changes from round to round.
+    const isOursFirst = round % 2 === 0;
+    const [first, second] = [await run(isOursFirst), await run(!isOursFirst)];
+    rounds.push(isOursFirst ? { ours: first, plain: second } : { ours: second, plain: first });
   }
-}
+  reportSpeed(rounds);
+  if (process.env.BENCH_ONLY_SPEED) return;
+
+  const big = join(folder, 'big.sql');
+  await writeFile(big, plainBatches(ROWS));
+  const during: [string, () => Promise<unknown>][] = [
+    ['idle', () => sleep(5_000)],
+    ['one busy core', () => burn(5_000)],
+    ['plain SQL batches', () => plain(url, file)],
+    ['archive', () => archive(url)],
+    ['archive --gentle', () => archive(url, '--gentle')],
+    ['one INSERT and DELETE', () => psql(url, '-f', big)],
+  ];
+  const latencies: Record<string, Latency[]> = {};
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [name, work] of during) {
+      // One after the other: on two cores they would slow each other down.
+      await reset(sql);
+      const reads = await beside(url, folder, READ, work);
+      await reset(sql);
+      const writes = await beside(url, folder, WRITE, work);
+      latencies[name] = [...(latencies[name] ?? []), { reads, writes }];
+    }
+  }
+  reportLatency(latencies);
+});
 
 /** Stores two instruments: the candles of one are archived, the other one is written meanwhile. */
 async function makeCandles(sql: postgres.Sql): Promise<void> {
@@ -146,14 +149,10 @@ async function reset(sql: postgres.Sql): Promise<void> {
   await sql`checkpoint`;
 }
 
-const SCRIPT = resolve(PROJECT_DIR, 'scripts/archive.ts');
-const LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
-
 /** Runs the whole script as the Justfile does. It includes VACUUM. */
 async function archive(url: string, ...words: string[]): Promise<void> {
-  await run('node', ['--import', LOADER, SCRIPT, '1', '--as-of', AS_OF, '--quiet', ...words], {
-    DATABASE_URL: url,
-  });
+  const command = toCommand('scripts/archive.ts', '1', '--as-of', AS_OF, '--quiet', ...words);
+  await runProgram(command, { DATABASE_URL: url });
 }
 
 async function plain(url: string, file: string): Promise<void> {
@@ -161,7 +160,7 @@ async function plain(url: string, file: string): Promise<void> {
 }
 
 async function psql(url: string, ...words: string[]): Promise<void> {
-  await run('psql', ['-qX', '-v', 'ON_ERROR_STOP=1', ...words, url]);
+  await runProgram(['psql', ['-qX', '-v', 'ON_ERROR_STOP=1', ...words, url]]);
 }
 
 /** Plain SQL with the same windows as archive, one transaction per batch. */
@@ -175,37 +174,22 @@ function plainBatches(batchRows = BATCH_ROWS): string {
   return text;
 }
 
-async function run(
-  command: string,
-  words: string[],
-  env: Record<string, string> = {},
-): Promise<void> {
-  const child = spawn(command, words, {
-    env: { ...process.env, ...env },
-    stdio: ['ignore', 'ignore', 'inherit'],
-  });
-  const [code] = await once(child, 'exit');
-  if (code !== 0) throw new Error(`${command} ended with ${code}`);
-}
-
 /** Keeps one core busy in another process. */
 async function burn(ms: number): Promise<void> {
-  await run('node', ['-e', `for (const until = Date.now() + ${ms}; Date.now() < until; );`]);
+  const program = `for (const until = Date.now() + ${ms}; Date.now() < until; );`;
+  await runProgram([process.execPath, ['-e', program]]);
 }
 
 async function measure(sql: postgres.Sql, work: () => Promise<void>): Promise<Cost> {
   await reset(sql);
   const lsn = async () => (await sql`select pg_current_wal_insert_lsn()::text as lsn`)[0]?.lsn;
-  const [before, startedMs] = [await lsn(), performance.now()];
-  await work();
-  const ms = performance.now() - startedMs;
+  const before = await lsn();
+  const ms = await time(work);
   const [wal] = await sql`select pg_wal_lsn_diff(${await lsn()}, ${before})::float8 as bytes`;
   const [moved] = await sql`
     select count(*)::int as rows, (select count(*)::int from btc_usdt) as left from btc_usdt_archive`;
   if (moved?.rows !== ROWS || moved.left !== 0) throw new Error(`${moved?.rows} rows were moved`);
-  const [vacuum] = await sql`
-    select sum(total_vacuum_time)::float8 as ms from pg_stat_user_tables where relname in ('btc_usdt', 'btc_usdt_archive')`;
-  return { ms, vacuumMs: vacuum?.ms, walBytes: wal?.bytes };
+  return { ms, walBytes: wal?.bytes };
 }
 
 /** Measures the transactions of one pgbench client during `work`, in milliseconds. */
@@ -229,46 +213,22 @@ async function beside(
   return lines.slice(0, -1).map((line) => Number(line.split(' ')[2]) / 1000);
 }
 
-/** Sums up a random day from both tiers on the server, so that the server is measured. */
-const READ = `\\set day random(0, 689)
-select count(*), sum(volume), max(high_price) from all_klines
-where instrument_id = 1 and interval = '1m'
-  and open_time >= '${new Date(FROM_MS).toISOString()}'::timestamptz + :day * interval '1 day'
-  and open_time < '${new Date(FROM_MS).toISOString()}'::timestamptz + (:day + 1) * interval '1 day';
-`;
-
-const WRITE = `\\set n :n + 1
-insert into klines select 2, '1m', t, t + interval '59.999 s', 1, 1, 1, 1, 1, 1, 1, 1, 1
-from (select '2030-01-01 00:00Z'::timestamptz + :n * interval '1 min' as t) as at;
-`;
-
 function reportSpeed(rounds: readonly { ours: Cost; plain: Cost }[]): void {
-  const line = (name: string, costs: Cost[], ratio: string) => [
-    name,
-    (median(costs.map(({ ms }) => ms)) / 1000).toFixed(2),
-    formatCount(Math.round(ROWS / (median(costs.map(({ ms }) => ms)) / 1000))),
-    formatBytes(median(costs.map(({ walBytes }) => walBytes))),
-    ratio,
-  ];
+  const line = (name: string, way: 'ours' | 'plain', ratio: string) => {
+    const ms = median(rounds.map((round) => round[way].ms));
+    const walBytes = median(rounds.map((round) => round[way].walBytes));
+    const rate = formatCount(Math.round(ROWS / (ms / 1000)));
+    return [name, formatSeconds(ms), rate, formatBytes(walBytes), ratio];
+  };
   const ratios = rounds.map(({ ours, plain }) => ours.ms / plain.ms);
-  const text = formatTable(
-    ['way', 'seconds', 'candles/s', 'WAL', 'ratio'],
-    [
-      line(
-        'archive, the whole script',
-        rounds.map(({ ours }) => ours),
-        `${median(ratios).toFixed(2)} x`,
-      ),
-      line(
-        'plain SQL batches by psql',
-        rounds.map(({ plain }) => plain),
-        '1',
-      ),
-    ],
-  );
-  process.stdout.write(
-    `${text}\n\n${formatCount(ROWS)} candles in batches of ${formatCount(BATCH_ROWS)}, VACUUM (ANALYZE) included in both, ` +
-      `medians of ${rounds.length} rounds; ratios: ${ratios.map((ratio) => ratio.toFixed(2)).join(' ')}\n\n`,
+  const rows = [
+    line('archive, the whole script', 'ours', `${median(ratios).toFixed(2)} x`),
+    line('plain SQL batches by psql', 'plain', '1'),
+  ];
+  print(formatTable(['way', 'seconds', 'candles/s', 'WAL', 'ratio'], rows));
+  print(
+    `\n${formatCount(ROWS)} candles in batches of ${formatCount(BATCH_ROWS)}, VACUUM (ANALYZE) included in both, ` +
+      `medians of ${rounds.length} rounds; ratios: ${formatRatios(ratios)}\n`,
   );
 }
 
@@ -289,11 +249,5 @@ function reportLatency(latencies: Record<string, Latency[]>): void {
     (at(rounds, 'reads', 0.99) / idle).toFixed(2),
   ]);
   const head = 'beside,read p50,p99,p99.9,write p50,p99,p99.9,read p99 to idle'.split(',');
-  process.stdout.write(`${formatTable(head, rows)}\n\nMilliseconds.\n`);
+  print(`${formatTable(head, rows)}\n\nMilliseconds.`);
 }
-
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
-}
-
-main();

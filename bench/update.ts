@@ -11,17 +11,15 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
-import postgres from 'postgres';
-import { formatTable, PROJECT_DIR } from '../lib/base/mod.ts';
+import type postgres from 'postgres';
+import { formatTable } from '../lib/base/mod.ts';
 import { klinesWeight, PAGE_SIZE, WEIGHT_PER_MINUTE } from '../lib/binance/mod.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import type { Interval } from '../lib/market/mod.ts';
 import type { RawRow } from '../tests/support/fake-binance/candles.ts';
+import { print, toCommand, withServer } from './support.ts';
 
 const SYMBOLS = Number(process.env.BENCH_SYMBOLS ?? 500);
 const CANDLES = 2000;
@@ -29,7 +27,6 @@ const LATENCY_MS = 50;
 const REFERENCE_SYMBOLS = 10;
 const MINUTE_MS = 60_000;
 const ALLOWANCE = WEIGHT_PER_MINUTE.usdm * 0.8;
-const LOADER = resolve(PROJECT_DIR, 'node_modules/tsx/dist/loader.mjs');
 
 interface Measured {
   way: string;
@@ -43,13 +40,8 @@ interface Measured {
   memoryMb?: number;
 }
 
-async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-bench-'));
-  await chmod(folder, 0o711);
-  const home = join(folder, 'home');
+await withServer(async ({ url, sql }) => {
   const exchange = await startExchange();
-  const url = await startEmbedded(home);
-  const sql = postgres(url, { max: 1, onnotice: () => {} });
   const env = {
     DATABASE_URL: url,
     BINANCE_SPOT_URL: exchange.url,
@@ -71,28 +63,22 @@ async function main(): Promise<void> {
     rows.push(await reference(sql, exchange.url));
     report(rows);
   } finally {
-    await sql.end();
     exchange.stop();
-    await stopEmbedded(home);
-    await rm(folder, { recursive: true });
   }
-}
+});
 
 /** In a process of its own, as the exchange is a machine of its own. */
 async function startExchange(): Promise<{ url: string; stop: () => void }> {
-  const file = resolve(PROJECT_DIR, 'tests/support/fake-binance/main.ts');
   const words = ['--symbols', String(SYMBOLS), '--latency-ms', String(LATENCY_MS)];
-  const child = spawn('node', ['--import', LOADER, file, ...words], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+  const command = toCommand('tests/support/fake-binance/main.ts', ...words);
+  const child = spawn(...command, { stdio: ['pipe', 'pipe', 'inherit'] });
   const [line] = await once(child.stdout, 'data');
   return { url: JSON.parse(String(line)).url, stop: () => child.kill() };
 }
 
 async function script(name: string, words: string[], env: Record<string, string>) {
-  const file = resolve(PROJECT_DIR, `scripts/${name}.ts`);
   const startedMs = performance.now();
-  const child = spawn('node', ['--import', LOADER, file, ...words, '--json', '--quiet'], {
+  const child = spawn(...toCommand(`scripts/${name}.ts`, ...words, '--json', '--quiet'), {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -115,7 +101,6 @@ async function script(name: string, words: string[], env: Record<string, string>
 }
 
 async function residentKb(pid: number): Promise<number> {
-  const { readFile } = await import('node:fs/promises');
   const status = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0);
 }
@@ -227,11 +212,9 @@ function report(rows: readonly Measured[]): void {
     row.memoryMb ? row.memoryMb.toFixed(0) : '',
   ]);
   const heads = ['way', 'seconds', 'weight allows', 'requests', 'weight', 'minute', '429s', 'MB'];
-  process.stdout.write(
+  print(
     `${formatTable(heads, lines)}\n\n${SYMBOLS} perpetuals, ${CANDLES} candles each; pages of ` +
       `${PAGE_SIZE.usdm}, ${ALLOWANCE} weight a minute allowed; one by one measured on ` +
-      `${REFERENCE_SYMBOLS} of them.\n`,
+      `${REFERENCE_SYMBOLS} of them.`,
   );
 }
-
-main();

@@ -3,24 +3,29 @@
  * plain gap query, `lead() over (order by open_time)`, of the same table: all of it hot, then four
  * fifths archived, then damaged in a hundred places. And 500 series in one run.
  *
- *     node_modules/.bin/tsx bench/verify.ts           five rounds
- *     BENCH_ROUNDS=3 node_modules/.bin/tsx bench/verify.ts
+ *     just bench verify             five rounds
+ *     BENCH_ROUNDS=3 just bench verify
  *
- * Only ratios of one run mean anything; they are taken round by round, and their median is shown.
+ * Compare only ratios of one run: they are taken round by round, and the median is shown.
  */
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type postgres from 'postgres';
 import { formatCount, formatTable } from '../lib/base/mod.ts';
-import { startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import type { Instrument } from '../lib/market/mod.ts';
-import { CANDLE_COLUMNS, connectDatabase, migrate, runSql } from '../lib/postgres/mod.ts';
+import { CANDLE_COLUMNS, runSql } from '../lib/postgres/mod.ts';
 import { chooseInstruments } from '../lib/store/mod.ts';
 import { checkInstrument } from '../lib/verify/mod.ts';
 import { runScript } from '../tests/support/script.ts';
+import {
+  formatRatios,
+  formatSeconds,
+  median,
+  print,
+  readRounds,
+  time,
+  withServer,
+} from './support.ts';
 
-const ROUNDS = Number(process.env.BENCH_ROUNDS ?? 5);
+const ROUNDS = readRounds(5);
 const ROWS = 2_628_000;
 const SERIES = 500;
 const SERIES_ROWS = 1440;
@@ -34,36 +39,22 @@ interface Times {
   verify: number;
 }
 
-async function main(): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), 'klinekeep-bench-'));
-  await chmod(folder, 0o711);
-  const home = join(folder, 'home');
-  const url = await startEmbedded(home);
-  const database = await connectDatabase(url, 'klinekeep bench');
-  const { sql } = database;
-  try {
-    await migrate(sql);
-    const [settings] = await sql`
-      select current_setting('work_mem') as work_mem, current_setting('shared_buffers') as shared_buffers`;
-    const instrument = await makeInstrument(sql, 'BTC');
-    await fill(sql, instrument, ROWS);
-    const rows: (string | number)[][] = [];
-    rows.push(...(await measure(sql, instrument, 'all of it hot', 0)));
-    await archiveMost(sql, instrument);
-    rows.push(...(await measure(sql, instrument, 'four fifths archived', 0)));
-    await damage(sql, instrument);
-    rows.push(...(await measure(sql, instrument, 'damaged in 100 places', 3)));
-    const table = formatTable(['2.6 M candles of 1m', 'seconds', 'to gap query', 'rounds'], rows);
-    process.stdout.write(
-      `${table}\n\nMedians of ${ROUNDS} rounds; work_mem ${settings?.work_mem}, shared_buffers ${settings?.shared_buffers}\n\n`,
-    );
-    process.stdout.write(`${await manySeries(sql, url)}\n`);
-  } finally {
-    await database.close();
-    await stopEmbedded(home);
-    await rm(folder, { recursive: true });
-  }
-}
+await withServer(async ({ url, sql }) => {
+  const [settings] = await sql`
+    select current_setting('work_mem') as work_mem, current_setting('shared_buffers') as shared_buffers`;
+  const instrument = await makeInstrument(sql, 'BTC');
+  await fill(sql, instrument, ROWS);
+  const rows = await measure(sql, instrument, 'all of it hot', 0);
+  await archiveMost(sql, instrument);
+  rows.push(...(await measure(sql, instrument, 'four fifths archived', 0)));
+  await damage(sql, instrument);
+  rows.push(...(await measure(sql, instrument, 'damaged in 100 places', 3)));
+  print(formatTable(['2.6 M candles of 1m', 'seconds', 'to gap query', 'rounds'], rows));
+  print(
+    `\nMedians of ${ROUNDS} rounds; work_mem ${settings?.work_mem}, shared_buffers ${settings?.shared_buffers}\n`,
+  );
+  print(await manySeries(sql, url));
+});
 
 async function makeInstrument(sql: postgres.Sql, base: string): Promise<Instrument> {
   const hot = `${base.toLowerCase()}_usdt`;
@@ -146,9 +137,9 @@ async function measure(
     const ratios = rounds.map((round) => round[way] / round.gaps);
     return [
       name,
-      (median(rounds.map((round) => round[way])) / 1000).toFixed(2),
+      formatSeconds(median(rounds.map((round) => round[way]))),
       `${median(ratios).toFixed(2)} x`,
-      ratios.map((ratio) => ratio.toFixed(2)).join(' '),
+      formatRatios(ratios),
     ];
   };
   return [
@@ -195,15 +186,3 @@ async function manySeries(sql: postgres.Sql, url: string): Promise<string> {
     `${(took / SERIES).toFixed(1)} ms a series; ${grown.toFixed(0)} MB of memory more than before`
   );
 }
-
-async function time(work: () => Promise<unknown>): Promise<number> {
-  const startedMs = performance.now();
-  await work();
-  return performance.now() - startedMs;
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
-}
-
-main();

@@ -8,6 +8,7 @@ import {
   isAtLeast,
 } from '../lib/verify/mod.ts';
 import type { RepairCounts } from '../lib/verify/repair/mod.ts';
+import { formatCounts } from './_text.ts';
 
 /** Tables printed at most: the summary of a broken store must still fit on two screens. */
 const MAX_TABLES = 50;
@@ -117,11 +118,4 @@ function formatSummary(reports: readonly InstrumentReport[]): string {
   const verdict = hasProblems ? [] : ['complete, no duplicates, no impossible values'];
   const checked = `${formatCount(series.length)} series, ${formatCount(candles)} candles`;
   return `${checked}: ${[...verdict, ...parts].join('; ')}`;
-}
-
-/** `3 filled`, `1 replaced`: without what is zero. */
-function formatCounts(counts: readonly (readonly [count: number, what: string])[]): string[] {
-  return counts
-    .filter(([count]) => count > 0)
-    .map(([count, what]) => `${formatCount(count)} ${what}`);
 }

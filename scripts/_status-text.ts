@@ -57,7 +57,7 @@ export function formatStatus(
 ): string {
   const { hot, archive } = totalBytes(stored);
   const instruments = `${formatCount(stored.length)} ${stored.length === 1 ? 'instrument' : 'instruments'}`;
-  const total = `${formatCount(lines.length)} series of ${instruments}, ${formatRough(hot)}B and ${formatRough(archive)}B archived`;
+  const total = `${formatCount(lines.length)} series of ${instruments}, ${formatRough(hot)}B hot, ${formatRough(archive)}B archived`;
   const parts =
     lines.length === 0
       ? ['Nothing is stored yet. Start with fetch.']
@@ -104,7 +104,7 @@ function formatRuns(runs: readonly Run[], nowMs: number): string {
     formatSpan((run.finishedMs ?? nowMs) - run.startedMs),
     formatOutcome(run),
   ]);
-  return formatTable(['last run of', 'began (UTC)', 'took', 'outcome'], rows, {
+  return formatTable(['last run of', 'started (UTC)', 'took', 'outcome'], rows, {
     right: [2],
     maxWidth: WIDTH,
   });
@@ -114,12 +114,14 @@ function formatOutcome({ outcome, message, counts }: Run): string {
   if (outcome === undefined) return 'running, or killed';
   if (message !== undefined) return `${outcome}: ${message.split('\n')[0]}`;
   const parts = Object.entries(counts)
-    .filter(([, count]) => count > 0)
-    .map(([name, count]) => `${formatCount(count)} ${count === 1 ? toSingular(name) : name}`);
+    // The details of an update are its series, which are counted already.
+    .filter(([name, count]) => count > 0 && name !== 'details')
+    .map(([name, count]) => `${formatCount(count)} ${formatName(name, count)}`);
   return parts.length === 0 ? outcome : `${outcome}: ${parts.join(', ')}`;
 }
 
-/** `rows` to `row`, `batches` to `batch`; `series` stays. */
-function toSingular(name: string): string {
-  return name === 'series' ? name : name.replace(/(?<=ch)es$|s$/, '');
+/** `rowsLeft` as `rows left`; for a single one `row` and `batch`, while `series` stays. */
+function formatName(name: string, count: number): string {
+  const words = name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+  return count !== 1 || name === 'series' ? words : words.replace(/(?<=ch)es\b|s\b/, '');
 }

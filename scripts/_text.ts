@@ -1,3 +1,4 @@
+import { formatCount } from '../lib/base/mod.ts';
 import type { sortResults } from '../lib/store/mod.ts';
 
 /** The last lines of a summary: which instruments were busy, and which failed, grouped by error. */
@@ -15,4 +16,13 @@ export function formatUndone({
     ...(failed.length > 0 ? [`${failed.length} FAILED:`] : []),
     ...[...byError].map(([error, symbols]) => `  ${symbols.join(', ')}: ${error}`),
   ];
+}
+
+/** `3 filled`, `1 replaced`: without what is zero. */
+export function formatCounts(
+  counts: readonly (readonly [count: number, what: string])[],
+): string[] {
+  return counts
+    .filter(([count]) => count > 0)
+    .map(([count, what]) => `${formatCount(count)} ${what}`);
 }

@@ -1,52 +1,37 @@
 import { type LoggedBatch, type LoggedRun, latestRuns, listBatches } from '../lib/archive/mod.ts';
 import {
-  EXIT,
   formatCount,
   formatDuration,
   formatShort,
   formatTable,
   KlinekeepError,
-  z,
 } from '../lib/base/mod.ts';
-import { main, marketOption, readSymbols, type Script, wholeNumber } from '../lib/cli/mod.ts';
-import type { SymbolName } from '../lib/market/mod.ts';
+import { defineScript, main, option, readSymbols } from '../lib/cli/mod.ts';
 import { findInstruments } from '../lib/store/mod.ts';
 
-interface Options {
-  symbols: readonly SymbolName[];
-  limit: number;
-  run: number | undefined;
-}
-
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'archive-log',
   summary: 'List the runs of archive and restore: when, by whom, time range, candles and outcome',
   examples: ['', '--limit 100', '--symbol BTC/USDT', '--run 12'],
-  args: {
-    symbol: {
-      type: 'string',
-      description: 'Only runs that moved candles of these symbols (comma-separated)',
-    },
-    market: { type: 'string', description: 'Market of symbols such as BTCUSDT: spot or usdm' },
-    limit: {
-      type: 'string',
-      description: 'How many runs to list, the latest first',
-      default: '20',
-    },
-    run: { type: 'string', valueHint: 'id', description: 'List the batches of this run' },
+  options: {
+    symbol: option.text
+      .optional()
+      .describe('Only runs that moved candles of these symbols (comma-separated)'),
+    market: option.market.optional().describe('Market of symbols such as BTCUSDT: spot or usdm'),
+    limit: option
+      .wholeNumber(1, 100_000)
+      .default(20)
+      .describe('How many runs to list, the latest first'),
+    run: option
+      .wholeNumber(1)
+      .optional()
+      .meta({ valueHint: 'id', description: 'List the batches of this run' }),
   },
-  options: z
-    .object({
-      symbol: z.string().optional(),
-      market: marketOption.optional(),
-      limit: wholeNumber(1, 100_000).default(20),
-      run: wholeNumber(1).optional(),
-    })
-    .transform(({ symbol, market, limit, run }, context) => ({
-      symbols: symbol === undefined ? [] : readSymbols([symbol], market, context),
-      limit,
-      run,
-    })),
+  read: ({ symbol, market, limit, run }, refuse) => ({
+    symbols: symbol === undefined ? [] : readSymbols([symbol], market, refuse),
+    limit,
+    run,
+  }),
   async run(options, context) {
     const { sql } = await context.database();
     if (options.run !== undefined) {
@@ -58,7 +43,6 @@ export const script: Script<Options> = {
       }
       const batches = await listBatches(sql, run.id);
       return {
-        exitCode: EXIT.done,
         json: { run, batches },
         text: `${formatRuns([run])}\n\n${formatBatches(batches)}`,
       };
@@ -68,10 +52,10 @@ export const script: Script<Options> = {
     const runs = await latestRuns(sql, { instruments, limit: options.limit });
     return {
       json: { runs },
-      text: runs.length === 0 ? 'No run of archive or restore yet.' : formatRuns(runs),
+      text: runs.length === 0 ? 'No archive or restore run found.' : formatRuns(runs),
     };
   },
-};
+});
 
 const formatDate = (date: Date) => formatShort(date.getTime());
 
@@ -88,7 +72,7 @@ function formatRuns(runs: readonly LoggedRun[]): string {
     run.finishedAt ? formatDuration(run.finishedAt.getTime() - run.startedAt.getTime()) : '',
     run.outcome ?? 'running or killed',
   ]);
-  const head = 'run,verb,started (UTC),by,window,candles,batches,conflicts,took,outcome'.split(',');
+  const head = 'run,verb,started (UTC),by,range,candles,batches,conflicts,took,outcome'.split(',');
   const details = runs.flatMap((run) =>
     run.detail ? [`\nrun ${run.id}: ${run.detail.replaceAll('\n', `\nrun ${run.id}: `)}`] : [],
   );

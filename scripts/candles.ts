@@ -1,28 +1,15 @@
-import { formatShort, formatTime, z } from '../lib/base/mod.ts';
+import { formatTime } from '../lib/base/mod.ts';
 import {
   type Context,
-  instantOption,
+  checkOrder,
+  defineScript,
   main,
-  marketOption,
   type Outcome,
-  readSymbols,
-  type Script,
-  wholeNumber,
+  option,
+  readSymbol,
 } from '../lib/cli/mod.ts';
-import {
-  INTERVALS,
-  type Instrument,
-  type Interval,
-  isInterval,
-  type SymbolName,
-} from '../lib/market/mod.ts';
-import {
-  type Candle,
-  type CandlePlan,
-  type CandleRange,
-  planCandles,
-  readCandles,
-} from '../lib/read/mod.ts';
+import { INTERVALS, type Instrument } from '../lib/market/mod.ts';
+import { type Candle, type CandlePlan, planCandles, readCandles } from '../lib/read/mod.ts';
 import { findInstruments } from '../lib/store/mod.ts';
 import {
   CSV_HEAD,
@@ -36,12 +23,6 @@ const FORMATS = ['table', 'csv', 'ndjson'] as const;
 const CHUNK_CHARACTERS = 64 * 1024;
 /** Without --from, where all candles could be five years of minutes. */
 const DEFAULT_LIMIT = 100;
-
-interface Options extends CandleRange {
-  name: SymbolName;
-  interval: Interval;
-  format: (typeof FORMATS)[number];
-}
 
 /** Writes candles in chunks as they arrive. @returns how many, and how many are incomplete */
 async function stream(
@@ -65,7 +46,7 @@ async function stream(
   return { rows, incomplete };
 }
 
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'candles',
   summary:
     'Print candles of any interval from both tiers; an interval that is not stored is computed from a shorter one',
@@ -76,51 +57,33 @@ export const script: Script<Options> = {
     'BTC/USDT 1m --from 30d --format csv > candles.csv',
     'BTC/USDT 1d --from 2020-01-01 --format ndjson | head',
   ],
-  args: {
-    symbol: { type: 'positional', description: 'Such as BTC/USDT', required: true },
-    interval: { type: 'positional', description: INTERVALS.join(' '), required: true },
-    market: { type: 'string', description: 'Market of a symbol such as BTCUSDT: spot or usdm' },
-    from: { type: 'string', valueHint: 'time', description: 'First open time' },
-    to: { type: 'string', valueHint: 'time', description: 'Open times before this' },
-    limit: {
-      type: 'string',
-      description: `Maximum number: the first ones with --from, otherwise the latest (${DEFAULT_LIMIT})`,
-    },
-    format: { type: 'string', description: FORMATS.join(', '), default: 'table' },
+  options: {
+    symbol: option.symbol.meta({ positional: true, description: 'Such as BTC/USDT' }),
+    interval: option.interval.meta({ positional: true, description: INTERVALS.join(' ') }),
+    market: option.market.optional().describe('Market of a symbol such as BTCUSDT: spot or usdm'),
+    from: option.instant.optional().meta({ valueHint: 'time', description: 'First open time' }),
+    to: option.instant
+      .optional()
+      .meta({ valueHint: 'time', description: 'Open times before this' }),
+    limit: option
+      .wholeNumber(1)
+      .optional()
+      .describe(
+        `Maximum number of candles: the first ones with --from, otherwise the latest (default: ${DEFAULT_LIMIT})`,
+      ),
+    format: option.oneOf(FORMATS).default('table').describe(FORMATS.join(', ')),
   },
-  options: z
-    .object({
-      _: z.array(z.string()),
-      market: marketOption.optional(),
-      from: instantOption.optional(),
-      to: instantOption.optional(),
-      limit: wholeNumber(1).optional(),
-      format: z.enum(FORMATS, { error: `one of ${FORMATS.join(' ')}` }).default('table'),
-    })
-    .transform((options, context) => {
-      const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-      const [symbol, interval] = options._;
-      const names = symbol === undefined ? [] : readSymbols([symbol], options.market, context);
-      if (options._.length > 2)
-        refuse(`Surplus argument ${JSON.stringify(options._[2])}; wanted SYMBOL INTERVAL`);
-      else if (symbol === undefined)
-        refuse('SYMBOL and INTERVAL are missing; wanted both, such as BTC/USDT 1h');
-      else if (interval === undefined || !isInterval(interval)) {
-        const found = interval === undefined ? 'missing' : JSON.stringify(interval);
-        refuse(`INTERVAL is ${found}; wanted one of ${INTERVALS.join(' ')}`);
-      } else if (names.length > 1) refuse(`${symbol} is more than one symbol; wanted one`);
-      const { from, to, limit } = options;
-      if (from !== undefined && to !== undefined && from >= to)
-        refuse(`--from ${formatShort(from)} is not before --to ${formatShort(to)}`);
-      return {
-        name: names[0] as SymbolName,
-        interval: interval as Interval,
-        fromMs: from,
-        toMs: to,
-        limit: limit ?? (from === undefined ? DEFAULT_LIMIT : undefined),
-        format: options.format,
-      };
-    }),
+  read({ symbol, interval, market, from, to, limit, format }, refuse) {
+    checkOrder({ from, to }, refuse);
+    return {
+      name: readSymbol(symbol, market, refuse),
+      interval,
+      fromMs: from,
+      toMs: to,
+      limit: limit ?? (from === undefined ? DEFAULT_LIMIT : undefined),
+      format,
+    };
+  },
   async run(options, context) {
     const { sql } = await context.database();
     const [instrument] = await findInstruments(sql, [options.name]);
@@ -140,7 +103,7 @@ export const script: Script<Options> = {
     }
     return await collect(plan, candles, context);
   },
-};
+});
 
 async function collect(
   plan: CandlePlan,

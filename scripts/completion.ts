@@ -1,33 +1,31 @@
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { PROJECT_DIR, z } from '../lib/base/mod.ts';
-import { bashCompletion, fishCompletion, main, type Script, type Verb } from '../lib/cli/mod.ts';
+import { PROJECT_DIR } from '../lib/base/mod.ts';
+import {
+  bashCompletion,
+  defineScript,
+  fishCompletion,
+  main,
+  option,
+  type Verb,
+} from '../lib/cli/mod.ts';
 
 const SHELLS = ['bash', 'zsh', 'fish'] as const;
 
-interface Options {
-  shell: (typeof SHELLS)[number];
-}
-
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'completion',
   summary: 'Print a completion script for your shell, for the verbs of just and their options',
   examples: ['bash > ~/.local/share/bash-completion/completions/just', 'zsh', 'fish'],
-  args: { shell: { type: 'positional', description: SHELLS.join(', '), required: true } },
-  options: z.object({ _: z.array(z.string()) }).transform(({ _: words }, context) => {
-    const shell = SHELLS.find((name) => name === words.join(' '));
-    if (shell) return { shell };
-    const found = words.length === 0 ? 'missing' : JSON.stringify(words.join(' '));
-    const message = `The shell is ${found}; wanted one of ${SHELLS.join(' ')}`;
-    context.addIssue({ code: 'custom', message });
-    return z.NEVER;
-  }),
+  options: {
+    shell: option.oneOf(SHELLS).meta({ positional: true, description: SHELLS.join(', ') }),
+  },
+  read: (values) => values,
   async run({ shell }) {
     const verbs = await findVerbs();
     const text = shell === 'fish' ? fishCompletion(verbs) : bashCompletion(verbs);
     return { json: { shell, completion: text }, text: text.trimEnd() };
   },
-};
+});
 
 /** Reads the verbs from the scripts. A verb of two words, such as `db adopt`, is left out. */
 async function findVerbs(): Promise<Verb[]> {

@@ -1,39 +1,28 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { type ExitCode, KlinekeepError, z } from '../lib/base/mod.ts';
-import { type Context, main, type Outcome, type Script } from '../lib/cli/mod.ts';
+import { type ExitCode, KlinekeepError } from '../lib/base/mod.ts';
+import { type Context, defineScript, main, type Outcome, option } from '../lib/cli/mod.ts';
 import { embeddedStatus, startEmbedded, stopEmbedded } from '../lib/embedded/mod.ts';
 import { formatAddress, parseAddress, withoutPassword } from '../lib/postgres/mod.ts';
 
 const ACTIONS = ['start', 'stop', 'status', 'psql', 'url'] as const;
 
-interface Options {
-  action: (typeof ACTIONS)[number];
-  /** SQL for psql to run, instead of an interactive session. */
-  command: string | undefined;
-}
-
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'db',
   summary:
     'Start, stop or inspect the embedded PostgreSQL; open psql, or print the address of the database in use',
   examples: ['status', 'url', 'psql', "psql --command 'select count(*) from all_klines'", 'stop'],
-  args: {
-    action: { type: 'positional', description: ACTIONS.join(', '), required: true },
-    command: { type: 'string', valueHint: 'sql', description: 'With psql: run this SQL and exit' },
+  options: {
+    action: option.oneOf(ACTIONS).meta({ positional: true, description: ACTIONS.join(', ') }),
+    command: option.text
+      .optional()
+      .meta({ valueHint: 'sql', description: 'With psql: run this SQL and exit' }),
   },
-  options: z
-    .object({ _: z.array(z.string()), command: z.string().optional() })
-    .transform(({ _: words, command }, context) => {
-      const action = ACTIONS.find((name) => name === words.join(' '));
-      const found = words.length === 0 ? 'missing' : JSON.stringify(words.join(' '));
-      const refuse = (message: string) => context.addIssue({ code: 'custom', message });
-      if (words[0] === 'adopt') refuse('adopt is a separate script: scripts/db-adopt.ts');
-      else if (!action) refuse(`The action is ${found}; wanted one of ${ACTIONS.join(' ')}`);
-      else if (action !== 'psql' && command !== undefined)
-        refuse('--command is given without psql');
-      return { action: action ?? 'status', command };
-    }),
+  read(options, refuse) {
+    if (options.command !== undefined && options.action !== 'psql')
+      refuse('--command is given without psql');
+    return options;
+  },
   async run({ action, command }, context) {
     const { klinesHome: home, databaseUrl } = context.env;
     switch (action) {
@@ -64,7 +53,7 @@ export const script: Script<Options> = {
       }
     }
   },
-};
+});
 
 async function readStatus(home: string): Promise<Outcome & { text: string }> {
   const status = await embeddedStatus(home);

@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { $ } from 'zx';
-import { EXIT, formatTable, KlinekeepError, PROJECT_DIR, z } from '../lib/base/mod.ts';
-import { type Context, main, type Script } from '../lib/cli/mod.ts';
+import { EXIT, formatTable, KlinekeepError, PROJECT_DIR } from '../lib/base/mod.ts';
+import { type Context, defineScript, main } from '../lib/cli/mod.ts';
 import { startEmbedded } from '../lib/embedded/mod.ts';
 import { connectDatabase } from '../lib/postgres/mod.ts';
 
@@ -61,14 +61,9 @@ async function runDemo(context: Context): Promise<Holding[]> {
 }
 
 async function binanceAnswers(spotUrl: string): Promise<boolean> {
-  try {
-    const answer = await fetch(`${spotUrl}/api/v3/time`, {
-      signal: AbortSignal.timeout(LIVE_TIMEOUT_MS),
-    });
-    return answer.ok;
-  } catch {
-    return false;
-  }
+  const signal = AbortSignal.timeout(LIVE_TIMEOUT_MS);
+  const answer = await fetch(`${spotUrl}/api/v3/time`, { signal }).catch(() => undefined);
+  return answer?.ok ?? false;
 }
 
 /** Starts a process that ends when its standard input closes, so at the latest with this one. */
@@ -136,16 +131,16 @@ function formatHoldings(holdings: readonly Holding[]): string {
   );
 }
 
-export const script: Script<object> = {
+export const script = defineScript({
   name: 'demo',
   summary: 'Run sync, fetch, update, archive and verify once, in a separate demo database',
   examples: [''],
-  args: {},
-  options: z.object({}),
+  options: {},
+  read: (values) => values,
   async run(_, context) {
     const holdings = await runDemo(context);
     return { json: { holdings }, text: `\n${formatHoldings(holdings)}\n\n${NEXT}` };
   },
-};
+});
 
 await main(import.meta, script);

@@ -1,15 +1,12 @@
-import { describeError, formatCount, formatShort, z } from '../lib/base/mod.ts';
+import { describeError, formatCount, formatShort } from '../lib/base/mod.ts';
 import { isShutOut } from '../lib/binance/mod.ts';
 import {
   type Context,
-  flag,
-  instantOption,
-  intervalOption,
+  checkOrder,
+  defineScript,
   main,
-  marketOption,
+  option,
   readSymbols,
-  type Script,
-  wholeNumber,
 } from '../lib/cli/mod.ts';
 import {
   type FetchedSeries,
@@ -26,7 +23,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { formatUndone } from './_text.ts';
+import { formatCounts, formatUndone } from './_text.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];
@@ -34,7 +31,7 @@ interface Options extends FetchOptions {
 }
 
 /** Fetches the history of each symbol; one that fails does not stop the rest. */
-export async function fetchHistory(options: Options, context: Context) {
+async function fetchHistory(options: Options, context: Context) {
   const database = await context.database();
   const sources = { rest: await context.rest(), bulk: await context.bulk() };
   const instruments = await findOrRegister(database.sql, sources.rest, options.symbols);
@@ -66,7 +63,7 @@ export async function fetchHistory(options: Options, context: Context) {
   );
 }
 
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'fetch',
   summary: 'Download years of candles, skipping what is already stored or archived',
   examples: [
@@ -74,59 +71,31 @@ export const script: Script<Options> = {
     'BTC/USDT ETH/USDT --since 2020-01-01',
     'BTC/USDT:USDT --interval 1h --since 2y',
   ],
-  args: {
-    symbol: {
-      type: 'positional',
+  options: {
+    symbol: option.symbols.meta({
+      positional: true,
       description: 'One or more: BTC/USDT, BTC/USDT:USDT, or BTCUSDT with --market',
-      required: true,
-    },
-    market: { type: 'string', description: 'spot (default) or usdm, for symbols such as BTCUSDT' },
-    interval: { type: 'string', description: '1m … 1M', default: '1m' },
-    since: {
-      type: 'string',
-      description: 'First open time: a date, a time, or a span before now such as 400d',
-      default: '5y',
-    },
-    until: { type: 'string', description: 'Open times before this', default: 'now' },
-    source: {
-      type: 'string',
-      description: 'auto (bulk files, then REST), bulk or rest',
-      default: 'auto',
-    },
-    refresh: {
-      type: 'boolean',
-      description: 'Reload bulk files whose checksum has changed',
-    },
-    'recheck-gaps': {
-      type: 'boolean',
-      description: 'Request confirmed gaps again',
-    },
-    concurrency: { type: 'string', description: 'Symbols fetched at the same time', default: '2' },
-  },
-  options: z
-    .object({
-      _: z.array(z.string()).min(1, 'No symbol is given; wanted one or more, such as BTC/USDT'),
-      market: marketOption.optional(),
-      interval: intervalOption.prefault('1m'),
-      since: instantOption.prefault('5y'),
-      until: instantOption.prefault('now'),
-      source: z.enum(SOURCES, { error: SOURCES.join(', ') }).default('auto'),
-      refresh: flag,
-      'recheck-gaps': flag,
-      concurrency: wholeNumber(1, 16).default(2),
-    })
-    .transform((options, context) => {
-      const symbols = readSymbols(options._, options.market, context);
-      const { interval, since, until } = options;
-      if (since >= until) {
-        context.addIssue({
-          code: 'custom',
-          message: `--since ${formatShort(since)} is not before --until ${formatShort(until)}; wanted the earlier one first`,
-        });
-      }
-      const { source, refresh, 'recheck-gaps': recheckGaps, concurrency } = options;
-      return { symbols, interval, since, until, source, refresh, recheckGaps, concurrency };
     }),
+    market: option.market
+      .optional()
+      .describe('spot (default) or usdm, for symbols such as BTCUSDT'),
+    interval: option.interval.default('1m').describe('1m … 1M'),
+    since: option.instant
+      .prefault('5y')
+      .describe('First open time: a date, a time, or a span before now such as 400d'),
+    until: option.instant.prefault('now').describe('Open times before this'),
+    source: option
+      .oneOf(SOURCES)
+      .default('auto')
+      .describe('auto (bulk files, then REST), bulk or rest'),
+    refresh: option.flag.describe('Reload bulk files whose checksum has changed'),
+    recheckGaps: option.flag.describe('Request confirmed gaps again'),
+    concurrency: option.wholeNumber(1, 16).default(2).describe('Symbols fetched at the same time'),
+  },
+  read({ symbol, market, ...options }, refuse): Options {
+    checkOrder({ since: options.since, until: options.until }, refuse);
+    return { ...options, symbols: readSymbols(symbol, market, refuse) };
+  },
   writes: () => true,
   async run(options, context) {
     const runs = await fetchHistory(options, context);
@@ -139,7 +108,7 @@ export const script: Script<Options> = {
       text: lines.join('\n'),
     };
   },
-};
+});
 
 const ABSENT: Record<Source, string> = {
   auto: 'not at the exchange',
@@ -149,11 +118,11 @@ const ABSENT: Record<Source, string> = {
 
 function formatFetched(series: FetchedSeries): string {
   const span = `${formatShort(Date.parse(series.from))} to ${formatShort(Date.parse(series.to))}`;
-  const extra = [
-    series.revised > 0 ? `${formatCount(series.revised)} corrected` : '',
-    series.rejected > 0 ? `${formatCount(series.rejected)} rejected (see rejected_klines)` : '',
-    series.missing > 0 ? `${formatCount(series.missing)} ${ABSENT[series.source]}` : '',
-  ].filter((part) => part !== '');
+  const extra = formatCounts([
+    [series.revised, 'corrected'],
+    [series.rejected, 'rejected (see rejected_klines)'],
+    [series.missing, ABSENT[series.source]],
+  ]);
   const more = extra.length > 0 ? `; ${extra.join(', ')}` : '';
   return `${series.symbol} ${series.interval}: +${formatCount(series.inserted)} candles, ${span}${more}`;
 }

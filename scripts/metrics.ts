@@ -1,28 +1,20 @@
 import { resolve } from 'node:path';
-import { formatCount, writeWholeFile, z } from '../lib/base/mod.ts';
-import { main, type Script } from '../lib/cli/mod.ts';
+import { formatCount, writeWholeFile } from '../lib/base/mod.ts';
+import { defineScript, main, option } from '../lib/cli/mod.ts';
 import { collectMetrics } from '../lib/read/mod.ts';
 
-interface Options {
-  /** Absolute path; undefined: stdout. */
-  output: string | undefined;
-}
-
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'metrics',
   summary:
     "Print freshness, rows, runs and failures for Prometheus (node_exporter's textfile collector)",
   examples: ['', '--output /var/lib/node_exporter/textfile/klinekeep.prom --quiet'],
-  args: {
-    output: {
-      type: 'string',
+  options: {
+    output: option.file.optional().meta({
       valueHint: 'file',
-      description: 'Replace this file in one step (default: print to stdout)',
-    },
+      description: 'Write to this file, replacing it atomically (default: print to stdout)',
+    }),
   },
-  options: z
-    .object({ output: z.string().min(1, 'the name of a file').optional() })
-    .transform(({ output }) => ({ output: output === undefined ? undefined : resolve(output) })),
+  read: ({ output }) => ({ output: output && resolve(output) }),
   async run({ output }, context) {
     const { sql } = await context.database();
     const metrics = await collectMetrics(sql, Date.now());
@@ -33,6 +25,6 @@ export const script: Script<Options> = {
       .filter((line) => line !== '' && !line.startsWith('#')).length;
     return { json: { file: output, samples }, text: `${output}: ${formatCount(samples)} samples` };
   },
-};
+});
 
 await main(import.meta, script);

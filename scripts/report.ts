@@ -1,14 +1,13 @@
 import { resolve } from 'node:path';
-import { formatBytes, formatCount, PROJECT_DIR, writeWholeFile, z } from '../lib/base/mod.ts';
+import { formatBytes, formatCount, PROJECT_DIR, writeWholeFile } from '../lib/base/mod.ts';
 import {
   type Context,
-  FILTER_ARGS,
+  defineScript,
+  FILTER_OPTIONS,
   type Filter,
-  filterOptions,
   main,
+  option,
   readFilter,
-  type Script,
-  wholeNumber,
 } from '../lib/cli/mod.ts';
 import { collectReport, formatReport } from '../lib/read/mod.ts';
 import { chooseInstruments } from '../lib/store/mod.ts';
@@ -33,7 +32,6 @@ async function writeReport(options: Options, context: Context) {
       context.progress.advance(1, symbol);
     },
   });
-  context.progress.stop();
   const page = formatReport(data);
   await writeWholeFile(options.output, page);
   return {
@@ -45,41 +43,33 @@ async function writeReport(options: Options, context: Context) {
   };
 }
 
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'report',
   summary: 'Write one HTML file with daily coverage, sizes, archive runs and charts',
   examples: ['', '--symbol BTC/USDT,ETH/USDT --days 90', '--output /var/www/klines.html --quiet'],
-  args: {
-    ...FILTER_ARGS,
-    interval: {
-      type: 'string',
-      description: 'Only this interval (default: the shortest that reaches far back)',
-    },
-    days: { type: 'string', description: 'Number of days to show', default: '365' },
-    output: {
-      type: 'string',
+  options: {
+    ...FILTER_OPTIONS,
+    interval: FILTER_OPTIONS.interval.describe(
+      'Only this interval (default: the shortest that reaches about as far back as any)',
+    ),
+    days: option.wholeNumber(1, 3660).default(365).describe('Number of days to show'),
+    output: option.file.optional().meta({
       valueHint: 'file',
       description: 'File to write (default: report.html in the project)',
-    },
+    }),
   },
-  options: z
-    .object({
-      ...filterOptions,
-      days: wholeNumber(1, 3660).default(365),
-      output: z.string().min(1, 'a file name').optional(),
-    })
-    .transform((options, context) => ({
-      ...readFilter(options, context),
-      days: options.days,
-      output: options.output ? resolve(options.output) : resolve(PROJECT_DIR, 'report.html'),
-    })),
-  async run(options, context) {
+  read: ({ days, output = resolve(PROJECT_DIR, 'report.html'), ...filter }, refuse) => ({
+    ...readFilter(filter, refuse),
+    days,
+    output: resolve(output),
+  }),
+  async run(options: Options, context) {
     const written = await writeReport(options, context);
     return {
       json: written,
       text: `${written.file}: ${formatCount(written.symbols)} symbols, ${written.days} days, ${formatBytes(written.bytes)}`,
     };
   },
-};
+});
 
 await main(import.meta, script);

@@ -1,13 +1,12 @@
-import { EXIT, z } from '../lib/base/mod.ts';
+import { EXIT } from '../lib/base/mod.ts';
 import {
   type Context,
-  FILTER_ARGS,
+  defineScript,
+  FILTER_OPTIONS,
   type Filter,
-  filterOptions,
   main,
+  option,
   readFilter,
-  type Script,
-  spanOption,
 } from '../lib/cli/mod.ts';
 import { instrumentsByTable, readAccess, storeStatus } from '../lib/read/mod.ts';
 import { chooseInstruments, lastRuns } from '../lib/store/mod.ts';
@@ -48,25 +47,19 @@ async function collectStatus(options: Options, context: Context) {
   return { stored, lines, runs: runs.filter((run) => run.verb !== 'status'), nowMs };
 }
 
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'status',
   summary: 'Show what is stored, how fresh it is, and how the last runs ended',
   examples: ['', '--symbol BTC/USDT', '--stale 10m --quiet', '--json'],
-  args: {
-    ...FILTER_ARGS,
-    stale: {
-      type: 'string',
+  options: {
+    ...FILTER_OPTIONS,
+    stale: option.span.optional().meta({
       valueHint: 'span',
       description:
         'Show only active series that are behind by more than this, such as 10m; exit with 2 if there are any',
-    },
+    }),
   },
-  options: z
-    .object({ ...filterOptions, stale: spanOption.optional() })
-    .transform((options, context) => ({
-      ...readFilter(options, context),
-      staleMs: options.stale,
-    })),
+  read: ({ stale, ...filter }, refuse) => ({ ...readFilter(filter, refuse), staleMs: stale }),
   async run(options, context) {
     const { stored, lines, runs, nowMs } = await collectStatus(options, context);
     const stale = lines.filter((line) => line.isStale);
@@ -84,6 +77,6 @@ export const script: Script<Options> = {
           : formatStale(lines.length, stale, options.staleMs),
     };
   },
-};
+});
 
 await main(import.meta, script);

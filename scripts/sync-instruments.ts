@@ -1,5 +1,4 @@
-import { z } from '../lib/base/mod.ts';
-import { type Context, flag, main, marketOption, type Script } from '../lib/cli/mod.ts';
+import { type Context, defineScript, main, option } from '../lib/cli/mod.ts';
 import { type SyncChanges, syncMarket } from '../lib/download/mod.ts';
 import type { Market } from '../lib/market/mod.ts';
 import { listInstruments } from '../lib/store/mod.ts';
@@ -7,11 +6,11 @@ import { listInstruments } from '../lib/store/mod.ts';
 interface Options {
   market?: Market | undefined;
   quote?: string | undefined;
-  'dry-run': boolean;
+  dryRun: boolean;
 }
 
 /** Syncs one market after the other: the given one, or else those that have instruments. */
-export async function syncInstruments(options: Options, context: Context): Promise<SyncChanges[]> {
+async function syncInstruments(options: Options, context: Context): Promise<SyncChanges[]> {
   const { sql } = await context.database();
   const source = await context.rest();
   const markets = options.market
@@ -22,59 +21,53 @@ export async function syncInstruments(options: Options, context: Context): Promi
     changes.push(
       await syncMarket(sql, source, market, {
         register: options.market && { quote: options.quote },
-        dryRun: options['dry-run'],
+        dryRun: options.dryRun,
       }),
     );
   }
   return changes;
 }
 
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'sync',
-  summary: 'Register the symbols of a market, or refresh which registered symbols are traded',
+  summary: "Register a market's symbols, or refresh the trading status of the registered ones",
   examples: ['', '--market usdm', '--market spot --quote USDT', '--market spot --dry-run'],
-  args: {
-    market: {
-      type: 'string',
-      description: 'Register every active symbol of this market: spot, or usdm (perpetuals)',
-    },
-    quote: {
-      type: 'string',
-      description: 'With --market: only symbols with this quote asset, such as USDT',
-    },
-    'dry-run': { type: 'boolean', description: 'Show what would change, but change nothing' },
+  options: {
+    market: option.market
+      .optional()
+      .describe('Register every active symbol of this market: spot, or usdm (perpetuals)'),
+    quote: option.text
+      .regex(/^[^\s/:]+$/, 'an asset such as USDT')
+      .toUpperCase()
+      .optional()
+      .describe('With --market: only symbols with this quote asset, such as USDT'),
+    dryRun: option.flag.describe('Show what would change, but change nothing'),
   },
-  options: z
-    .object({
-      market: marketOption.optional(),
-      quote: z
-        .string()
-        .regex(/^[^\s/:]+$/, 'an asset such as USDT')
-        .transform((quote) => quote.toUpperCase())
-        .optional(),
-      'dry-run': flag,
-    })
-    .refine((options) => options.quote === undefined || options.market !== undefined, {
-      message:
-        '--quote is given without --market; wanted both, or neither to refresh what is registered',
-    }),
-  writes: (options) => !options['dry-run'],
+  read(options, refuse): Options {
+    if (options.quote !== undefined && options.market === undefined) {
+      refuse(
+        '--quote is given without --market. Expected both, or neither to refresh what is registered.',
+      );
+    }
+    return options;
+  },
+  writes: ({ dryRun }) => !dryRun,
   async run(options, context) {
     const changes = await syncInstruments(options, context);
-    const would = options['dry-run'] ? 'would be ' : '';
+    const would = options.dryRun ? 'would be ' : '';
     const lines = changes.map(
       ({ market, active, registered, delisted, relisted }) =>
         `${market}: ${registered.length} ${would}registered, ${relisted.length} ${would}active again, ` +
         `${delisted.length} ${would}delisted${formatNames(delisted)}; ${active} active`,
     );
     return {
-      json: { dryRun: options['dry-run'], markets: changes },
+      json: { dryRun: options.dryRun, markets: changes },
       text:
         lines.join('\n') ||
         'Nothing is registered yet: --market spot or --market usdm registers a market.',
     };
   },
-};
+});
 
 function formatNames(symbols: readonly string[]): string {
   if (symbols.length === 0) return '';

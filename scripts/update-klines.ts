@@ -1,30 +1,16 @@
-import { describeError, EXIT, formatCount, KlinekeepError, z } from '../lib/base/mod.ts';
-import { isShutOut } from '../lib/binance/mod.ts';
+import { EXIT, KlinekeepError } from '../lib/base/mod.ts';
 import {
   type Context,
-  FILTER_ARGS,
-  type Filter,
-  filterOptions,
-  flag,
+  defineScript,
+  FILTER_OPTIONS,
   main,
+  option,
   readFilter,
-  type Script,
-  wholeNumber,
 } from '../lib/cli/mod.ts';
-import {
-  DEFAULT_LIMIT,
-  findDownMarkets,
-  findOrRegister,
-  refreshMarkets,
-  type UpdatedSeries,
-  updateInstrument,
-} from '../lib/download/mod.ts';
-import type { Instrument } from '../lib/market/mod.ts';
+import { DEFAULT_LIMIT } from '../lib/download/mod.ts';
 import {
   addCounts,
   chooseExitCode,
-  eachInstrument,
-  findInstruments,
   listInstruments,
   NOTHING_STORED,
   type StoreCounts,
@@ -32,79 +18,10 @@ import {
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
 import { formatUndone } from './_text.ts';
+import { type UpdateOptions, updateKlines } from './_update.ts';
+import { formatTotals } from './_update-text.ts';
 
-interface Options extends Filter {
-  /** Undefined: the default, or all with `--force`. */
-  limit: number | undefined;
-  force: boolean;
-  concurrency: number;
-}
-
-/** Another update needs seconds for an instrument. A longer lock is left to the next run. */
-const PATIENCE_MS = 5_000;
-
-/** Updates the series of each instrument; one that fails never stops the others. */
-export async function updateKlines(options: Options, context: Context) {
-  const database = await context.database();
-  const source = await context.rest();
-  const [clock] = await database.sql`select now() as now`;
-  const registered = await chooseInstruments(options, context);
-  const down = await findDownMarkets(registered, source);
-  for (const [market, error] of down) context.log.error(`${market}: ${describeError(error)}`);
-  const changes = await refreshMarkets(database.sql, source, registered, [...down.keys()]);
-  for (const { delisted, relisted } of changes) {
-    for (const symbol of delisted)
-      context.log.warn(`${symbol} is no longer traded: marked as delisted`);
-    for (const symbol of relisted) context.log.info(`${symbol} is traded again`);
-  }
-  const instruments = changes.length > 0 ? await chooseInstruments(options, context) : registered;
-
-  const place = (index: number) => `[${index + 1}/${instruments.length}]`;
-  return await eachInstrument(
-    database,
-    instruments,
-    {
-      concurrency: options.concurrency,
-      signal: context.signal,
-      endsRun: isShutOut,
-      patienceMs: PATIENCE_MS,
-      onBusy: ({ symbol }, index) =>
-        context.log.info(`${place(index)} ${symbol}: skipped, another run has locked it`),
-      onFailed: ({ symbol, market }, index, error) => {
-        // Already logged once for the market.
-        if (error === down.get(market)) return;
-        context.log.error(`${place(index)} ${symbol}: ${describeError(error)}`);
-      },
-    },
-    async (turn) => {
-      const error = down.get(turn.instrument.market);
-      if (error) throw error;
-      const updateOptions = { ...options, startedMs: clock?.now.getTime() };
-      return await updateInstrument(source, turn, updateOptions, {
-        onDone: (series) => {
-          context.log.info(`${place(turn.index)} ${formatSeries(series)}`);
-          if (series.isStalled)
-            context.log.warn(`${series.symbol} ${series.interval}: the exchange sends nothing new`);
-        },
-        onFailed: (series, reason) =>
-          context.log.error(`${place(turn.index)} ${series}: ${describeError(reason)}`),
-      });
-    },
-  );
-}
-
-async function chooseInstruments(options: Options, context: Context): Promise<Instrument[]> {
-  const { sql } = await context.database();
-  if (options.symbols.length === 0) {
-    return await listInstruments(sql, { market: options.market, onlyFollowed: true });
-  }
-  // Without an interval no new series can begin, so the symbols must be registered.
-  return options.interval
-    ? await findOrRegister(sql, await context.rest(), options.symbols)
-    : await findInstruments(sql, options.symbols);
-}
-
-export const script: Script<Options> = {
+export const script = defineScript({
   name: 'update',
   summary: 'Update all followed series, or only those selected, to the last closed candle',
   examples: [
@@ -113,36 +30,26 @@ export const script: Script<Options> = {
     '--market usdm --interval 4h --limit 2000',
     '--symbol BTC/USDT --interval 1h --limit 500 --force',
   ],
-  args: {
-    ...FILTER_ARGS,
-    limit: {
-      type: 'string',
-      description: 'Fill holes among this many of the latest candles',
-      default: String(DEFAULT_LIMIT),
-    },
-    force: {
-      type: 'boolean',
-      description: 'Download the latest --limit candles again (default: all) and replace them',
-    },
-    concurrency: {
-      type: 'string',
-      description: 'Instruments updated at the same time',
-      default: '12',
-    },
+  options: {
+    ...FILTER_OPTIONS,
+    limit: option.wholeNumber(1, 10_000_000).optional().meta({
+      description: 'How many of the latest candles to check for holes, which are then filled',
+      default: DEFAULT_LIMIT,
+    }),
+    force: option.flag.describe(
+      'Download the latest --limit candles again (default: all) and replace them',
+    ),
+    concurrency: option
+      .wholeNumber(1, 32)
+      .default(12)
+      .describe('Instruments updated at the same time'),
   },
-  options: z
-    .object({
-      ...filterOptions,
-      limit: wholeNumber(1, 10_000_000).optional(),
-      force: flag,
-      concurrency: wholeNumber(1, 32).default(12),
-    })
-    .transform(({ limit, force, concurrency, ...choice }, context) => ({
-      ...readFilter(choice, context),
-      limit,
-      force,
-      concurrency,
-    })),
+  read: ({ limit, force, concurrency, ...filter }, refuse): UpdateOptions => ({
+    ...readFilter(filter, refuse),
+    limit,
+    force,
+    concurrency,
+  }),
   writes: () => true,
   async run(options, context) {
     const runs = await updateKlines(options, context);
@@ -153,10 +60,8 @@ export const script: Script<Options> = {
     const failed = [...failedWhole, ...failedSeries];
     if (series.length + failed.length + busy.length === 0)
       await explainNothing(options, runs.length, context);
-    const totals = {
-      series: series.length,
-      ...series.reduce<StoreCounts>((sum, each) => addCounts(sum, each), NOTHING_STORED),
-    };
+    const counts = series.reduce<StoreCounts>(addCounts, NOTHING_STORED);
+    const totals = { series: series.length, ...counts };
     const lines = [formatTotals(totals), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
@@ -165,11 +70,11 @@ export const script: Script<Options> = {
       text: lines.join('\n'),
     };
   },
-};
+});
 
 /** @throws KlinekeepError (64) when symbols were given */
 async function explainNothing(
-  { symbols, interval }: Options,
+  { symbols, interval }: UpdateOptions,
   instruments: number,
   context: Context,
 ): Promise<void> {
@@ -189,24 +94,6 @@ async function explainNothing(
   const [registered] = await listInstruments((await context.database()).sql);
   const log = registered ? context.log.warn : context.log.info;
   log('No instrument is followed. Start with fetch or sync.');
-}
-
-function formatTotals({
-  series,
-  inserted,
-  revised,
-  rejected,
-}: StoreCounts & { series: number }): string {
-  const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
-  return (
-    `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
-    `${formatCount(revised)} corrected${more}`
-  );
-}
-
-function formatSeries({ symbol, interval, inserted, revised, rejected }: UpdatedSeries): string {
-  const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
-  return `${symbol} ${interval}: +${inserted}${more}`;
 }
 
 await main(import.meta, script);

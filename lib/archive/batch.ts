@@ -1,6 +1,6 @@
 import type { TransactionSql } from 'postgres';
 import { formatShort, KlinekeepError } from '../base/mod.ts';
-import type { Series, TimeRange } from '../market/mod.ts';
+import { rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, runStatements, type Session, type SqlValues } from '../postgres/mod.ts';
 import { lockedTransaction } from '../store/mod.ts';
 import type { Direction } from './log.ts';
@@ -51,15 +51,15 @@ const REPEATABLE_READ = 'isolation level repeatable read';
  */
 export async function moveBatch(
   session: Session,
-  { instrument, interval }: Series,
+  series: Series,
   { id, runId, direction, columns, window }: Batch,
 ): Promise<BatchCounts> {
+  const { instrument } = series;
   const values: SqlValues = {
     ...tablesFor(instrument, direction),
     ...columns,
-    ...{ batch_id: id, run_id: runId, direction, instrument_id: instrument.id, interval },
-    from_time: new Date(window.fromMs),
-    to_time: new Date(window.toMs),
+    ...rangeValues(series, window),
+    ...{ batch_id: id, run_id: runId, direction },
   };
   return await lockedTransaction(session, instrument.id, REPEATABLE_READ, async (tx) => {
     let held = await readTarget(tx, values);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { describeError, retry, wait } from '../base/mod.ts';
-import { addSteps, floorToGrid, type Series, type TimeRange } from '../market/mod.ts';
+import { addSteps, floorToGrid, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { isConnectionLost, runSql, type Session, SQLSTATE, sqlState } from '../postgres/mod.ts';
 import { type BatchCounts, moveBatch } from './batch.ts';
 import { type MoveRun, StoppedEarly } from './move-run.ts';
@@ -103,11 +103,8 @@ async function findNextCandle(
   range: TimeRange,
 ): Promise<number | undefined> {
   const [found] = await runSql<{ next_time: Date | null }>(session, 'archive/next_time.sql', {
+    ...rangeValues(series, range),
     source: tablesFor(series.instrument, run.options.direction).source,
-    instrument_id: series.instrument.id,
-    interval: series.interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
   });
   return found?.next_time?.getTime();
 }

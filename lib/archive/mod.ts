@@ -11,7 +11,6 @@ export {
 } from './plan.ts';
 export { runMove } from './run.ts';
 export {
-  archiveTableName,
   assertTablesFit,
   compareShapes,
   readColumns,

@@ -1,4 +1,10 @@
-import { type Instrument, type Interval, subtractRanges, type TimeRange } from '../market/mod.ts';
+import {
+  type Instrument,
+  type Interval,
+  rangeValues,
+  subtractRanges,
+  type TimeRange,
+} from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
 
 /** A range of one series of an instrument. */
@@ -18,10 +24,7 @@ export async function keepRestored(
   keep: { untilMs: number; runId: string },
 ): Promise<void> {
   const rows = ranges.map(({ interval, range }) => ({
-    instrument_id: instrument.id,
-    interval,
-    from_time: new Date(range.fromMs),
-    to_time: new Date(range.toMs),
+    ...rangeValues({ instrument, interval }, range),
     keep_until: new Date(keep.untilMs),
     run_id: keep.runId,
   }));

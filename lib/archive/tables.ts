@@ -7,17 +7,14 @@ import type { Direction } from './log.ts';
 /** PostgreSQL cuts names at 63 bytes, so that a longer name with `_archive` could become the name itself. */
 const MAX_TABLE_NAME_BYTES = 55;
 
-/** The name of an instrument's archive table. */
-export function archiveTableName(instrument: Instrument): string {
-  return tableIn('klines_archive', instrument);
+/** The tables that an instrument's candles move from and to. */
+export interface Tables {
+  source: string;
+  target: string;
 }
 
-/** The tables that an instrument's candles move from and to. */
-export function tablesFor(
-  instrument: Instrument,
-  direction: Direction,
-): { source: string; target: string } {
-  const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
+export function tablesFor(instrument: Instrument, direction: Direction): Tables {
+  const [hot, archive] = [instrument.tableName, tableIn('klines_archive', instrument)];
   return direction === 'archive'
     ? { source: hot, target: archive }
     : { source: archive, target: hot };
@@ -29,7 +26,7 @@ export function tablesFor(
  * @throws KlinekeepError (78) as `assertTablesFit`; no row has moved then
  */
 export async function prepareTables(session: Session, instrument: Instrument): Promise<Columns> {
-  const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
+  const [hot, archive] = [instrument.tableName, tableIn('klines_archive', instrument)];
   assertShortName(hot);
   const found = await findTable(session, instrument, 'klines_archive');
   if (found.state === 'absent') {
@@ -52,7 +49,7 @@ export async function prepareTables(session: Session, instrument: Instrument): P
  * @throws KlinekeepError (78) that names each difference
  */
 export async function assertTablesFit(sql: Sql, instrument: Instrument): Promise<void> {
-  const [hot, archive] = [instrument.tableName, archiveTableName(instrument)];
+  const [hot, archive] = [instrument.tableName, tableIn('klines_archive', instrument)];
   assertShortName(hot);
   const source = await findTable(sql, instrument, 'klines');
   if (source.state === 'taken') throw source.problem;
@@ -108,7 +105,7 @@ export async function compareShapes(sql: Sql, instrument: Instrument): Promise<s
     archive_shape: string | null;
   }>(sql, 'archive/compare_shapes.sql', {
     hot: instrument.tableName,
-    archive: archiveTableName(instrument),
+    archive: tableIn('klines_archive', instrument),
   });
   return rows.map(
     (row) => `${row.piece} is ${row.archive_shape ?? 'missing'}, wanted ${row.hot_shape ?? 'none'}`,
@@ -127,6 +124,6 @@ export async function vacuumTables(
 ): Promise<void> {
   await Promise.all([
     runSql(session, 'archive/vacuum.sql', { table: instrument.tableName }),
-    runSql(helper, 'archive/vacuum.sql', { table: archiveTableName(instrument) }),
+    runSql(helper, 'archive/vacuum.sql', { table: tableIn('klines_archive', instrument) }),
   ]);
 }

@@ -1,6 +1,7 @@
 import { formatDuration, spanForSql, wait } from '../base/mod.ts';
 import { quote, runSql, type Session, type Sql } from '../postgres/mod.ts';
 import { StoppedEarly } from './move-run.ts';
+import type { Tables } from './tables.ts';
 
 /** A program that used the database this long ago is likely to use it again. */
 const ACTIVE_WITHIN_MS = 5_000;
@@ -11,11 +12,6 @@ const ASK_AGAIN_MS = 250;
 const MAX_WAIT_MS = 5 * 60_000;
 /** A transaction that has been open this long is worth a warning. */
 const OLD_MS = 5 * 60_000;
-
-export interface Tables {
-  source: string;
-  target: string;
-}
 
 /**
  * Waits while a replica lags or sessions queue for the tables of a move.

@@ -29,6 +29,11 @@ export class KlinekeepError extends Error {
   }
 }
 
+/** The error (78) of a setting, a server, a role or a file that has to be corrected first. */
+export function configError(message: string, hint: string, cause?: unknown): KlinekeepError {
+  return new KlinekeepError('config', message, { hint, cause });
+}
+
 /** Formats a thrown value on one line, with the causes that add something. */
 export function describeError(error: unknown): string {
   const parts: string[] = [];

@@ -1,6 +1,6 @@
 /** What knows neither Binance nor PostgreSQL: errors, time, retries, settings, text. */
 export { writeWholeFile } from './atomic-file.ts';
-export { describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
+export { configError, describeError, EXIT, type ExitCode, KlinekeepError } from './errors.ts';
 export {
   alignDecimals,
   formatBytes,
@@ -9,8 +9,8 @@ export {
   formatTable,
   truncate,
 } from './format.ts';
-export { createSemaphore, inParallel, oneAtATime, type Semaphore } from './parallel.ts';
-export { allowWaiters, retry, wait } from './retry.ts';
+export { createSemaphore, inParallel, type Semaphore } from './parallel.ts';
+export { allowWaiters, retry, untilAborted, wait } from './retry.ts';
 export { type Env, loadEnv, PROJECT_DIR } from './settings.ts';
 export {
   addMonths,

@@ -75,13 +75,3 @@ export function createSemaphore(slots: number): Semaphore {
       }),
   };
 }
-
-/** @returns a function that runs the work passed to it in the order of the calls, one at a time */
-export function oneAtATime(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work);
-    last = result.catch(() => {});
-    return result;
-  };
-}

@@ -45,6 +45,22 @@ export async function wait(delayMs: number, signal?: AbortSignal): Promise<void>
   }
 }
 
+/** Waits for `work`, but no longer than until the signal is aborted. @throws the signal's reason then */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort = () => {};
+  const aborted = new Promise<never>((_, reject) => {
+    onAbort = () => reject(signal.reason);
+  });
+  if (signal.aborted) onAbort();
+  allowWaiters(signal);
+  signal.addEventListener('abort', onAbort);
+  try {
+    return await Promise.race([work, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
 /**
  * Lets any number of listeners wait for one signal. Node warns of a leak from the eleventh on, but
  * here dozens may wait at once, and each stops listening when its wait ends.

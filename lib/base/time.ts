@@ -71,7 +71,7 @@ export function startOfDay(timeMs: number): number {
 }
 
 const ISO =
-  /^(\d{4})-(\d{2})(?:-(\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:\.(\d{1,3}))?)?(Z|[+-]\d{2}:?\d{2})?)?)?$/;
+  /^(\d{4}-\d{2})(?:-(\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?:\.\d{1,3})?)?)(Z|[+-]\d{2}:?\d{2})?)?)?$/;
 const AGO = /^(\d{1,6})(m|h|d|w|mo|y)$/;
 const AGO_UNITS = {
   m: 'minutes',
@@ -99,23 +99,12 @@ export function parseInstant(text: string, nowMs: number): number | undefined {
 
   const iso = ISO.exec(text);
   if (!iso) return undefined;
-  const [
-    ,
-    year,
-    month,
-    day = '01',
-    hour = '00',
-    minute = '00',
-    second = '00',
-    ms = '0',
-    zone = 'Z',
-  ] = iso;
-  const local = `${year}-${month}-${day}T${hour}:${minute}:${second}.${ms.padEnd(3, '0')}`;
+  const [, month, day = '01', time = '00:00', zone = 'Z'] = iso;
+  const local = `${month}-${day}T${time}`;
   const asUtc = new Date(`${local}Z`);
   // A day that does not exist rolls over (2023-02-30 becomes March 2nd): then the text differs.
-  if (Number.isNaN(asUtc.getTime()) || asUtc.toISOString() !== `${local}Z`) return undefined;
-  const zoned = new Date(
-    `${local}${/^[+-]\d{4}$/.test(zone) ? `${zone.slice(0, 3)}:${zone.slice(3)}` : zone}`,
-  );
-  return zoned.getTime() >= 0 ? zoned.getTime() : undefined;
+  if (Number.isNaN(asUtc.getTime()) || !asUtc.toISOString().startsWith(`${month}-${day}`))
+    return undefined;
+  const timeMs = Date.parse(`${local}${zone}`);
+  return timeMs >= 0 ? timeMs : undefined;
 }

@@ -1,9 +1,11 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import { formatTime, KlinekeepError } from '../base/mod.ts';
 
 export interface HttpAnswer {
   status: number;
-  headers: Record<string, string>;
-  body: string;
+  headers: IncomingHttpHeaders;
+  /** Cut off where it is longer than wanted. */
+  body: Buffer;
 }
 
 /** A 429 normally ends with the minute. For a longer wait than this, the run ends and is run again later. */
@@ -54,14 +56,15 @@ export class UnknownSymbolError extends KlinekeepError {}
 
 /**
  * Accepts a good answer, and throws what a bad one means.
- * @param path for the message, e.g. `/api/v3/klines`
  * @param nowMs this machine's clock, Unix ms: Retry-After counts from it
+ * @returns the body, as text
  * @throws RateLimitedError on 429; TransientError on 5xx and when the body is not JSON; BannedError 75 on
  * 418; ShutOutError 69 on 403 and 451; UnknownSymbolError 65; KlinekeepError 1 on any other refusal.
  */
-export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): void {
+export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): string {
   const { host, pathname, searchParams } = new URL(url);
-  const { status, body } = answer;
+  const { status } = answer;
+  const body = new TextDecoder().decode(answer.body);
   const where = `${host}${pathname}`;
   const retryAfterMs = Number(answer.headers['retry-after'] ?? 60) * 1000 || 60_000;
 
@@ -74,7 +77,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
       `Binance refuses requests from this location or address (${status} at ${where}).`,
       {
         hint:
-          'A retry does not help. https://data-api.binance.vision serves spot candles too: set BINANCE_SPOT_URL\n' +
+          'Retrying does not help. https://data-api.binance.vision serves spot candles too: set BINANCE_SPOT_URL\n' +
           'to it. For futures, use a network that Binance serves.',
       },
     );
@@ -86,7 +89,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
   if (errorCode === -1121) {
     throw new UnknownSymbolError(
       'data',
-      `Binance knows no symbol ${searchParams.get('symbol')} (${where}).`,
+      `Binance does not know the symbol ${searchParams.get('symbol')} (${where}).`,
       {
         hint: 'Check the name: base and quote as Binance writes them, --market usdm for perpetuals.',
       },
@@ -103,6 +106,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): voi
       `${where} sent something other than data: ${JSON.stringify(body.slice(0, 80))}`,
     );
   }
+  return body;
 }
 
 function readBody(body: string): { isJson: boolean; errorCode?: number } {

@@ -1,4 +1,4 @@
-import { formatTime, oneAtATime, wait } from '../base/mod.ts';
+import { createSemaphore, formatTime, wait } from '../base/mod.ts';
 import type { Market } from '../market/mod.ts';
 import { BannedError, MAX_WAIT_MS } from './answer.ts';
 import type { Pause, SharedPauses } from './pauses.ts';
@@ -57,7 +57,7 @@ const READ_PAUSES_MS = 1_000;
  */
 export function createBudget(options: BudgetOptions): Budget {
   const { market, allowance, pauses, nowMs, signal, onWait } = options;
-  const takeTurns = oneAtATime();
+  const turns = createSemaphore(1);
   const totals: BudgetTotals = { requests: 0, weight: 0, highestMinute: 0 };
   let minute: Minute = { number: 0, used: 0 };
   /** By performance.now(). */
@@ -115,7 +115,8 @@ export function createBudget(options: BudgetOptions): Budget {
   return {
     totals,
     async spend(weight) {
-      const spentIn = await takeTurns(() => take(weight));
+      const endTurn = await turns.acquire(signal);
+      const spentIn = await take(weight).finally(endTurn);
       return (usedWeight) => {
         // The count of an earlier minute says nothing about this one.
         if (spentIn === currentMinute()) raise(spentIn, usedWeight);

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
@@ -6,7 +8,7 @@ import yauzl from 'yauzl';
 import { createSemaphore, type Env, KlinekeepError, type Semaphore } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
 import type { BulkFile } from './bulk-files.ts';
-import { createDispatcher, httpGetBytes } from './http.ts';
+import { createDispatcher, httpGet } from './http.ts';
 import { retryTransient } from './retry.ts';
 
 /** A file whose checksum was right. */
@@ -19,13 +21,14 @@ export interface BulkContent {
 /** A file that must not be loaded, and why. Other sources may have its candles. */
 export class BadFileError extends KlinekeepError {
   constructor(file: BulkFile, found: string) {
-    super('data', `${file.name}: ${found}`, { hint: 'Nothing of the file was stored.' });
+    super('data', `${file.name}: ${found}`, { hint: 'No row of the file was stored.' });
   }
 }
 
 /** A month of 1m is 7 MB of CSV and 2 MB zipped. A file ten times as large cannot be one. */
 const MAX_ZIP_BYTES = 32 * 1024 * 1024;
 const MAX_CHECKSUM_BYTES = 4096;
+const FILE_TIMEOUT_MS = 120_000;
 /** About 10 MB each. One series does not use more. */
 const FILES_AT_ONCE = 6;
 
@@ -42,7 +45,7 @@ export interface BulkSource {
    * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
    */
   download(file: BulkFile, signal: AbortSignal): Promise<BulkContent | undefined>;
-  /** The checksum that is published for a file now. */
+  /** The checksum that is published for a file now; undefined: there is none. */
   checksum(file: BulkFile, signal: AbortSignal): Promise<string | undefined>;
   close(): Promise<void>;
 }
@@ -68,8 +71,6 @@ export function createBulkSource(env: Env, onWait: (message: string) => void): B
 /**
  * Downloads a file and verifies its checksum before it is opened. On a mismatch both are fetched once
  * more: after a republication the checksum can still be the old one.
- * @returns undefined when there is no such file
- * @throws BadFileError when it must not be loaded; TransientError when no complete answer came
  */
 async function downloadFile(
   site: Site,
@@ -79,19 +80,16 @@ async function downloadFile(
   for (let attempt = 1; ; attempt++) {
     const [zip, wanted] = await Promise.all([
       getBytes(site, '', MAX_ZIP_BYTES, file, signal),
-      getBytes(site, '.CHECKSUM', MAX_CHECKSUM_BYTES, file, signal),
+      publishedChecksum(site, file, signal),
     ]);
-    if (!zip || !wanted) return undefined;
+    if (zip === undefined || wanted === undefined) return undefined;
     const sha256 = createHash('sha256').update(zip).digest('hex');
-    if (wanted.toString('latin1').trim().split(/\s+/)[0]?.toLowerCase() === sha256) {
-      return { csv: withoutHeader(await unzip(zip, file)), sha256 };
-    }
+    if (wanted === sha256) return { csv: withoutHeader(await unzip(zip, file)), sha256 };
     if (attempt === 2)
       throw new BadFileError(file, 'its content does not match its CHECKSUM, twice');
   }
 }
 
-/** The checksum that is published for a file now; undefined: there is none. */
 async function publishedChecksum(
   site: Site,
   file: BulkFile,
@@ -110,16 +108,18 @@ async function getBytes(
   signal: AbortSignal,
 ): Promise<Buffer | undefined> {
   const url = `${baseUrl}/${file.path}${suffix}`;
-  const { status, body } = await httpGetBytes(url, dispatcher, signal, maxBytes);
+  const { status, body } = await httpGet(url, dispatcher, signal, FILE_TIMEOUT_MS, maxBytes);
   if (status === 404) return undefined;
-  if (status === 200 && body) return body;
-  if (status === 200) throw new BadFileError(file, `larger than ${maxBytes} bytes`);
+  if (status === 200) {
+    if (body.length > maxBytes) throw new BadFileError(file, `larger than ${maxBytes} bytes`);
+    return body;
+  }
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
-      `Binance refuses bulk files to this location (${status} at ${url}).`,
+      `Binance refuses to serve bulk files to this location (${status} at ${url}).`,
       {
-        hint: 'A retry does not help. Use --source rest, or another network.',
+        hint: 'Retrying does not help. Use --source rest, or another network.',
       },
     );
   }
@@ -134,14 +134,17 @@ async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
       lazyEntries: true,
     });
     if (archive.entryCount !== 1) throw new Error(`${archive.entryCount} members, wanted one`);
-    const entry = await firstEntry(archive);
+    const found = once(archive, 'entry');
+    archive.readEntry();
+    const [entry] = (await found) as [yauzl.Entry];
     if (entry.fileName !== wanted)
       throw new Error(`its member is ${entry.fileName}, wanted ${wanted}`);
     if (entry.uncompressedSize > MAX_CSV_BYTES)
       throw new Error(`${entry.uncompressedSize} bytes of CSV`);
     const size = entry.uncompressedSize;
     const open = promisify(archive.openReadStream.bind(archive) as unknown as OpenEntry);
-    const raw = await readAll(await open(entry, { decodeFileData: false }), entry.compressedSize);
+    const stream = await open(entry, { decodeFileData: false });
+    const raw = Buffer.concat(await stream.toArray());
     // In one piece and on another thread: a stream would return to this one for every 16 KiB.
     const csv =
       entry.compressionMethod === 0
@@ -158,22 +161,8 @@ async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
 type OpenEntry = (
   entry: yauzl.Entry,
   options: { decodeFileData: false },
-  done: (error: Error | null, stream: AsyncIterable<Buffer>) => void,
+  done: (error: Error | null, stream: Readable) => void,
 ) => void;
-
-async function readAll(stream: AsyncIterable<Buffer>, size: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of stream) chunks.push(chunk);
-  return Buffer.concat(chunks, size);
-}
-
-function firstEntry(archive: yauzl.ZipFile): Promise<yauzl.Entry> {
-  return new Promise((resolve, reject) => {
-    archive.once('entry', resolve);
-    archive.once('error', reject);
-    archive.readEntry();
-  });
-}
 
 /** Newer USDⓈ-M files begin with a header. Candles begin with a digit. */
 function withoutHeader(csv: Buffer): Buffer {

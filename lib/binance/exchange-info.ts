@@ -1,3 +1,5 @@
+import type { output } from 'zod';
+import { z } from '../base/mod.ts';
 import { type Market, unifiedSymbol } from '../market/mod.ts';
 
 /** A symbol as exchangeInfo lists it. */
@@ -11,33 +13,23 @@ export interface ListedSymbol {
 }
 
 /** The fields that are read. */
-interface ExchangeInfoSymbol {
-  symbol: string;
-  status: string;
-  baseAsset: string;
-  quoteAsset: string;
-  marginAsset?: string;
-  contractType?: string;
-}
+const symbolInfo = z.object({
+  symbol: z.string(),
+  status: z.string(),
+  baseAsset: z.string(),
+  quoteAsset: z.string(),
+  marginAsset: z.string().optional(),
+  contractType: z.string().optional(),
+});
 
-/** An answer without symbols counts as broken: it would delist everything. */
-export function isExchangeInfo(body: unknown): body is { symbols: ExchangeInfoSymbol[] } {
-  const symbols = (body as { symbols?: unknown } | null | undefined)?.symbols;
-  return Array.isArray(symbols) && symbols.length > 0 && symbols.every(isSymbol);
-}
-
-/** A symbol that cannot be read must not be skipped: it would count as delisted. */
-function isSymbol(symbol: Partial<Record<keyof ExchangeInfoSymbol, unknown>> | null): boolean {
-  const isText = (value: unknown) => typeof value === 'string';
-  const isTextOrNone = (value: unknown) => value === undefined || isText(value);
-  return (
-    [symbol?.symbol, symbol?.status, symbol?.baseAsset, symbol?.quoteAsset].every(isText) &&
-    [symbol?.marginAsset, symbol?.contractType].every(isTextOrNone)
-  );
-}
+/**
+ * A symbol that cannot be read must not be skipped, because it would count as delisted. An answer
+ * without symbols counts as broken, because it would delist everything.
+ */
+export const exchangeInfo = z.object({ symbols: z.array(symbolInfo).min(1) });
 
 /** @returns no symbol for a contract with an end date */
-export function readListed(market: Market, symbol: ExchangeInfoSymbol): ListedSymbol[] {
+export function readListed(market: Market, symbol: output<typeof symbolInfo>): ListedSymbol[] {
   // TRADIFI_PERPETUAL (stocks, metals) has no end date either.
   if (market === 'usdm' && !symbol.contractType?.endsWith('PERPETUAL')) return [];
   const { baseAsset: base, quoteAsset: quote, marginAsset = quote } = symbol;

@@ -7,12 +7,11 @@ import {
   Pool,
   request,
 } from 'undici';
-import { describeError, KlinekeepError } from '../base/mod.ts';
+import { describeError, KlinekeepError, untilAborted } from '../base/mod.ts';
 import { type HttpAnswer, TransientError } from './answer.ts';
 
-/** Time limit for connecting, and for a whole answer. */
+/** Time limit for connecting, and for a whole answer unless another one is given. */
 const TIMEOUT_MS = 15_000;
-const FILE_TIMEOUT_MS = 120_000;
 
 /** Connections to Binance: kept alive, and through the proxy if one is set. */
 export function createDispatcher(proxy: string | undefined): Dispatcher {
@@ -46,6 +45,7 @@ function createPool(origin: URL | string, options: Pool.Options): Pool {
 
 /**
  * One GET, the whole body read; the time limit covers the body too.
+ * @param maxBytes stops reading a body that is longer
  * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
  * KlinekeepError (1) when the dispatcher is closed.
  */
@@ -54,58 +54,24 @@ export async function httpGet(
   dispatcher: Dispatcher,
   signal: AbortSignal,
   timeoutMs = TIMEOUT_MS,
+  maxBytes = Number.POSITIVE_INFINITY,
 ): Promise<HttpAnswer> {
-  return await get(url, dispatcher, signal, timeoutMs, async ({ statusCode, headers, body }) => ({
-    status: statusCode,
-    headers: Object.fromEntries(
-      Object.entries(headers).map(([name, value]) => [name, String(value)]),
-    ),
-    body: await body.text(),
-  }));
-}
-
-/**
- * One GET of a file.
- * @returns the body of a 200, undefined when it is larger than `maxBytes`; of others the status
- * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
- * KlinekeepError (1) when the dispatcher is closed.
- */
-export async function httpGetBytes(
-  url: string,
-  dispatcher: Dispatcher,
-  signal: AbortSignal,
-  maxBytes: number,
-): Promise<{ status: number; body: Buffer | undefined }> {
-  return await get(url, dispatcher, signal, FILE_TIMEOUT_MS, async ({ statusCode, body }) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    for await (const chunk of body) {
-      size += chunk.length;
-      if (size > maxBytes) return { status: statusCode, body: undefined };
-      chunks.push(chunk);
-    }
-    return { status: statusCode, body: Buffer.concat(chunks) };
-  });
-}
-
-async function get<T>(
-  url: string,
-  dispatcher: Dispatcher,
-  signal: AbortSignal,
-  timeoutMs: number,
-  read: (answer: Dispatcher.ResponseData) => Promise<T>,
-): Promise<T> {
   const { host } = new URL(url);
   const limit = AbortSignal.timeout(timeoutMs);
   const end = AbortSignal.any([signal, limit]);
   try {
     const options = { dispatcher, headers: { 'user-agent': 'klinekeep' }, signal: end };
+    // undici ignores a signal while a request waits for a connection.
     const send = () => untilAborted(request(url, options), end);
     const answer = await send().catch((error) => {
       if (!hadBeenIdle(error)) throw error;
       return send();
     });
-    return await read(answer);
+    return {
+      status: answer.statusCode,
+      headers: answer.headers,
+      body: await readBody(answer.body, maxBytes),
+    };
   } catch (error) {
     signal.throwIfAborted();
     if (isClosed(error)) {
@@ -118,18 +84,15 @@ async function get<T>(
   }
 }
 
-/** undici ignores a signal while a request waits for a connection. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let stop = () => {};
-  const aborted = new Promise<never>((_, reject) => {
-    stop = () => reject(signal.reason);
-    signal.addEventListener('abort', stop);
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
+async function readBody(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    chunks.push(chunk);
+    if (size > maxBytes) break;
   }
+  return Buffer.concat(chunks, size);
 }
 
 /** Whether the server closed a connection that had served before. Then a GET may be sent again. */

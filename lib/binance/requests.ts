@@ -1,17 +1,13 @@
-import type { Env } from '../base/mod.ts';
+import type { Dispatcher } from 'undici';
+import type { ZodType } from 'zod';
+import { type Env, z } from '../base/mod.ts';
 import type { Market } from '../market/mod.ts';
-import {
-  BannedError,
-  checkAnswer,
-  type HttpAnswer,
-  RateLimitedError,
-  TransientError,
-} from './answer.ts';
-import { type Budget, type BudgetTotals, createBudget } from './budget.ts';
-import { createDispatcher, httpGet } from './http.ts';
+import { BannedError, checkAnswer, RateLimitedError, TransientError } from './answer.ts';
+import { type BudgetTotals, createBudget } from './budget.ts';
+import { httpGet } from './http.ts';
 import type { SharedPauses } from './pauses.ts';
 import { retryTransient } from './retry.ts';
-import { WEIGHT_PER_MINUTE } from './weights.ts';
+import { TIME_WEIGHT, WEIGHT_PER_MINUTE } from './weights.ts';
 
 export interface RequestOptions {
   /** Undefined where nothing can be written: then this run keeps its pauses to itself. */
@@ -21,59 +17,48 @@ export interface RequestOptions {
   onWait: (message: string) => void;
 }
 
-/** Requests to Binance: within the budget, over connections that are kept, retried where that helps. */
+/** Requests to one market: within its budget, and retried where that helps. */
 export interface Requests {
   /**
-   * One good answer. After a 429 all runs wait, then the request is sent again.
+   * The body of one good answer. After a 429 all runs wait, then the request is sent again.
    * @throws what checkAnswer and httpGet throw, except RateLimitedError
    */
-  get(market: Market, url: string, weight: number): Promise<HttpAnswer>;
-  /** One good answer as JSON; requested again, with growing waits, until `isGood`. */
-  getJson<T>(
-    market: Market,
-    path: string,
-    weight: number,
-    isGood: (body: unknown) => body is T,
-  ): Promise<T>;
-  /** Calls `work` again, with growing waits, while it fails with a TransientError. */
-  retry<T>(work: () => Promise<T>): Promise<T>;
-  /** @param offsetMs what to add to performance.now() for the exchange's clock, Unix ms */
-  setClock(market: Market, offsetMs: number): void;
-  totals(): Partial<Record<Market, BudgetTotals>>;
-  close(): Promise<void>;
+  get(url: string, weight: number): Promise<string>;
+  /** One good answer as JSON; requested again, with growing waits, until it fits the schema. */
+  getJson<T>(path: string, weight: number, schema: ZodType<T>): Promise<T>;
+  /** The exchange's clock, Unix ms. Requested once, then continued by ours. */
+  serverTimeMs(): Promise<number>;
+  readonly totals: BudgetTotals;
 }
 
-export function createRequests(env: Env, { pauses, signal, onWait }: RequestOptions): Requests {
-  const dispatcher = createDispatcher(env.httpsProxy);
-  const clockOffsetsMs = new Map<Market, number>();
-  const budgets = new Map<Market, Budget>();
+const serverTime = z.object({ serverTime: z.int() });
 
-  const budgetFor = (market: Market): Budget => {
-    let budget = budgets.get(market);
-    if (!budget) {
-      budget = createBudget({
-        market,
-        allowance: Math.floor((WEIGHT_PER_MINUTE[market] * env.weightPercent) / 100),
-        pauses,
-        nowMs: () => (clockOffsetsMs.get(market) ?? performance.timeOrigin) + performance.now(),
-        signal,
-        onWait,
-      });
-      budgets.set(market, budget);
-    }
-    return budget;
-  };
+export function createRequests(
+  market: Market,
+  env: Env,
+  dispatcher: Dispatcher,
+  { pauses, signal, onWait }: RequestOptions,
+): Requests {
+  /** Added to performance.now(), gives the exchange's clock. */
+  let clockOffsetMs = performance.timeOrigin;
+  let clock: Promise<void> | undefined;
+  const budget = createBudget({
+    market,
+    allowance: Math.floor((WEIGHT_PER_MINUTE[market] * env.weightPercent) / 100),
+    pauses,
+    nowMs: () => clockOffsetMs + performance.now(),
+    signal,
+    onWait,
+  });
 
-  const get: Requests['get'] = async (market, url, weight) => {
-    const budget = budgetFor(market);
+  const get: Requests['get'] = async (url, weight) => {
     while (true) {
       const reportUsed = await budget.spend(weight);
       try {
         const answer = await httpGet(url, dispatcher, signal, env.timeoutMs);
         const usedWeight = Number(answer.headers['x-mbx-used-weight-1m']);
         if (usedWeight > 0) reportUsed(usedWeight);
-        checkAnswer(answer, url, Date.now());
-        return answer;
+        return checkAnswer(answer, url, Date.now());
       } catch (error) {
         if (error instanceof BannedError)
           await budget.pause({ pauseMs: error.untilMs - Date.now(), isBan: true });
@@ -83,26 +68,36 @@ export function createRequests(env: Env, { pauses, signal, onWait }: RequestOpti
     }
   };
 
-  const retry: Requests['retry'] = (work) => retryTransient(work, { signal, onWait });
+  const getJson: Requests['getJson'] = (path, weight, schema) =>
+    retryTransient(
+      async () => {
+        const body = await get(`${baseUrl(env, market)}/${path}`, weight);
+        const parsed = schema.safeParse(parseJson(body));
+        if (parsed.success) return parsed.data;
+        throw new TransientError(
+          `Binance answered ${path.split('?')[0]} with ${JSON.stringify(body.slice(0, 80))}.`,
+        );
+      },
+      { signal, onWait },
+    );
 
-  const getJson: Requests['getJson'] = (market, path, weight, isGood) =>
-    retry(async () => {
-      const { body } = await get(market, `${baseUrl(env, market)}/${path}`, weight);
-      const parsed = parseJson(body);
-      if (isGood(parsed)) return parsed;
-      throw new TransientError(
-        `Binance answered ${path.split('?')[0]} with ${JSON.stringify(body.slice(0, 80))}.`,
-      );
-    });
+  const startClock = async (): Promise<void> => {
+    const answer = await getJson('time', TIME_WEIGHT, serverTime);
+    clockOffsetMs = answer.serverTime - performance.now();
+  };
 
   return {
     get,
     getJson,
-    retry,
-    setClock: (market, offsetMs) => clockOffsetsMs.set(market, offsetMs),
-    totals: () =>
-      Object.fromEntries([...budgets].map(([market, budget]) => [market, budget.totals])),
-    close: () => dispatcher.destroy(),
+    totals: budget.totals,
+    async serverTimeMs() {
+      clock ??= startClock().catch((error) => {
+        clock = undefined;
+        throw error;
+      });
+      await clock;
+      return Math.floor(clockOffsetMs + performance.now());
+    },
   };
 }
 

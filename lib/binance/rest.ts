@@ -1,12 +1,14 @@
 import { createRequire } from 'node:module';
 import type { binance } from 'ccxt';
-import { DAY_MS, type Env } from '../base/mod.ts';
+import { DAY_MS, type Env, z } from '../base/mod.ts';
 import { type Interval, type Market, type TimeRange, whyRejected } from '../market/mod.ts';
 import { TransientError, UnknownSymbolError } from './answer.ts';
 import type { BudgetTotals } from './budget.ts';
-import { isExchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';
-import { baseUrl, createRequests, type RequestOptions } from './requests.ts';
-import { EXCHANGE_INFO_WEIGHT, klinesWeight, TIME_WEIGHT } from './weights.ts';
+import { exchangeInfo, type ListedSymbol, readListed } from './exchange-info.ts';
+import { createDispatcher } from './http.ts';
+import { baseUrl, createRequests, type RequestOptions, type Requests } from './requests.ts';
+import { retryTransient } from './retry.ts';
+import { EXCHANGE_INFO_WEIGHT, klinesWeight } from './weights.ts';
 
 /** A kline as Binance sends it, not checked: 12 fields, decimals as strings. */
 export type RawKline = readonly unknown[];
@@ -40,56 +42,20 @@ export interface KlinesPage {
 
 /** ccxt's raw endpoints, which leave decimals as strings, over our own transport and error rules. */
 export function createRestSource(env: Env, options: RequestOptions): RestSource {
-  const requests = createRequests(env, options);
-  const exchanges = new Map<Market, binance>();
-  const clocks = new Map<Market, Promise<number>>();
-
-  const exchangeFor = (market: Market): binance => {
-    let exchange = exchanges.get(market);
-    if (!exchange) {
-      exchange = createExchange(env, async (url) => {
-        const limit = Number(new URL(url).searchParams.get('limit'));
-        const weight = klinesWeight(market, limit);
-        const { status, headers, body } = await requests.get(market, url, weight);
-        return { status, statusText: '', headers: new Headers(headers), text: async () => body };
-      });
-      exchanges.set(market, exchange);
-    }
-    return exchange;
+  const dispatcher = createDispatcher(env.httpsProxy);
+  const requests = {
+    spot: createRequests('spot', env, dispatcher, options),
+    usdm: createRequests('usdm', env, dispatcher, options),
   };
-
-  const startClock = async (market: Market): Promise<number> => {
-    const answer = await requests.getJson(
-      market,
-      'time',
-      TIME_WEIGHT,
-      (body): body is { serverTime: number } =>
-        Number.isInteger((body as { serverTime?: unknown } | null)?.serverTime),
-    );
-    const offset = answer.serverTime - performance.now();
-    requests.setClock(market, offset);
-    return offset;
-  };
+  const exchanges: Partial<Record<Market, binance>> = {};
 
   return {
-    async serverTimeMs(market) {
-      let clock = clocks.get(market);
-      if (!clock) {
-        clock = startClock(market);
-        clocks.set(market, clock);
-        clock.catch(() => clocks.delete(market));
-      }
-      return Math.floor((await clock) + performance.now());
-    },
+    serverTimeMs: (market) => requests[market].serverTimeMs(),
     async symbols(market, exchangeSymbol) {
       const narrowed = market === 'spot' && exchangeSymbol;
       const query = narrowed ? `?symbol=${encodeURIComponent(exchangeSymbol)}` : '';
-      const info = await requests.getJson(
-        market,
-        `exchangeInfo${query}`,
-        EXCHANGE_INFO_WEIGHT[market],
-        isExchangeInfo,
-      );
+      const weight = EXCHANGE_INFO_WEIGHT[market];
+      const info = await requests[market].getJson(`exchangeInfo${query}`, weight, exchangeInfo);
       const listed = info.symbols.flatMap((symbol) => readListed(market, symbol));
       return exchangeSymbol
         ? listed.filter((symbol) => symbol.exchangeSymbol === exchangeSymbol)
@@ -98,17 +64,12 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
     async firstOpenMs(market, exchangeSymbol) {
       const query = `symbol=${encodeURIComponent(exchangeSymbol)}&interval=1m&startTime=0&limit=1`;
       const asked = { fromMs: 0, toMs: Date.now() + DAY_MS };
-      const rows = await requests.getJson(
-        market,
-        `klines?${query}`,
-        klinesWeight(market, 1),
-        (body): body is string[][] =>
-          Array.isArray(body) &&
-          body.every(
-            (row) => Array.isArray(row) && whyRejected(row.map(String), asked, '1m') === undefined,
-          ),
-      );
-      return rows[0] === undefined ? undefined : Number(rows[0][0]);
+      const candle = z
+        .array(z.unknown())
+        .refine((row) => whyRejected(row.map(String), asked, '1m') === undefined);
+      const weight = klinesWeight(market, 1);
+      const [first] = await requests[market].getJson(`klines?${query}`, weight, z.array(candle));
+      return first === undefined ? undefined : Number(first[0]);
     },
     async klines({ market, exchangeSymbol, interval, range, limit, onRequest }) {
       const query = {
@@ -120,7 +81,8 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
       };
       const request = async (): Promise<RawKline[]> => {
         onRequest?.();
-        const exchange = exchangeFor(market);
+        exchanges[market] ??= createExchange(env, market, requests[market]);
+        const exchange = exchanges[market];
         const rows = await (market === 'spot'
           ? exchange.publicGetKlines(query)
           : exchange.fapiPublicGetKlines(query));
@@ -128,7 +90,7 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
           throw new TransientError(`Binance sent no list of candles for ${exchangeSymbol}.`);
         return rows;
       };
-      return await requests.retry(async () => {
+      return await retryTransient(async () => {
         try {
           return await request();
         } catch (error) {
@@ -136,17 +98,18 @@ export function createRestSource(env: Env, options: RequestOptions): RestSource 
           if (error instanceof UnknownSymbolError) return await request();
           throw error;
         }
-      });
+      }, options);
     },
-    totals: requests.totals,
-    close: requests.close,
+    totals: () => {
+      const used = Object.entries(requests).filter(([, { totals }]) => totals.requests > 0);
+      return Object.fromEntries(used.map(([market, { totals }]) => [market, totals]));
+    },
+    close: () => dispatcher.destroy(),
   };
 }
 
-type Fetch = (url: string) => Promise<unknown>;
-
 /** ccxt takes 0.4 s to load, so it is loaded only here, by require, which is twice as fast as import. */
-function createExchange(env: Env, fetchImplementation: Fetch): binance {
+function createExchange(env: Env, market: Market, requests: Requests): binance {
   const { binance: Binance } = createRequire(import.meta.url)('ccxt') as typeof import('ccxt');
   const exchange = new Binance({
     // Our budget also counts what other programs spend.
@@ -156,6 +119,10 @@ function createExchange(env: Env, fetchImplementation: Fetch): binance {
   const api = exchange.urls.api as Record<string, string>;
   api.public = baseUrl(env, 'spot');
   api.fapiPublic = baseUrl(env, 'usdm');
-  exchange.fetchImplementation = fetchImplementation;
+  exchange.fetchImplementation = async (url: string) => {
+    const limit = Number(new URL(url).searchParams.get('limit'));
+    const body = await requests.get(url, klinesWeight(market, limit));
+    return { status: 200, statusText: '', headers: new Headers(), text: async () => body };
+  };
   return exchange;
 }

@@ -1,7 +1,7 @@
 import { parseArgs, stripVTControlCharacters } from 'node:util';
 import { type ArgsDef, renderUsage } from 'citty';
-import type { z } from 'zod';
 import { KlinekeepError } from '../base/mod.ts';
+import { type Args, type Script, toTyped } from './script.ts';
 
 /** The options of every script. */
 export const COMMON_ARGS = {
@@ -10,28 +10,38 @@ export const COMMON_ARGS = {
   help: { type: 'boolean', description: 'Print this text' },
 } as const satisfies ArgsDef;
 
-/** @throws KlinekeepError (64) for an unknown option, one given twice, or a surplus argument. */
-export function readWords(
-  words: string[],
-  args: ArgsDef,
-): Record<string, string | boolean | string[] | undefined> {
-  const named = Object.entries(args).filter(([, arg]) => arg.type !== 'positional');
-  const takesPositionals = named.length < Object.keys(args).length;
+/**
+ * Reads the words that were typed after a script's name.
+ * @returns the values of options and arguments, by their names in the code: `dryRun`
+ * @throws KlinekeepError (64) for an unknown option, one given twice, or a surplus argument.
+ */
+export function readWords(words: string[], args: Args): Record<string, unknown> {
+  const isNamed = ([, { type }]: [string, Args[string]]) => type !== 'positional';
+  const named = Object.entries(args).filter(isNamed);
   const { values, positionals, tokens } = parseStrictly(words, named);
-
   const given = tokens.flatMap((token) => (token.kind === 'option' ? [token.name] : []));
   const twice = given.find((name, index) => given.indexOf(name) !== index);
-  if (twice) throw usageError(`--${twice} is given twice`, 'Give it once.');
-  if (!takesPositionals && positionals.length > 0) {
+  if (twice) throw usageError(`--${twice} is given twice`, 'Give it only once.');
+
+  const left = [...positionals];
+  const read: Record<string, unknown> = {};
+  for (const [name, { type, isList }] of Object.entries(args)) {
+    if (type !== 'positional') read[toCamelCase(name)] = values[name];
+    else if (left.length > 0) read[name] = isList ? left.splice(0) : left.shift();
+  }
+  if (left.length > 0) {
+    const isPositional = (name: string) => args[name]?.type === 'positional';
+    const known = Object.keys(args).filter(isPositional);
+    const list = new Intl.ListFormat('en').format([...known.map(toLabel), 'options']);
     throw usageError(
-      `Surplus argument ${JSON.stringify(positionals[0])}`,
-      'This script takes only options.',
+      `Unexpected argument ${JSON.stringify(left[0])}`,
+      `This script takes only ${list}.`,
     );
   }
-  return takesPositionals ? { ...values, _: positionals } : { ...values };
+  return read;
 }
 
-function parseStrictly(words: string[], named: [string, ArgsDef[string]][]) {
+function parseStrictly(words: string[], named: [string, Args[string]][]) {
   const options = Object.fromEntries(
     named.map(([name, arg]) => [
       name,
@@ -48,21 +58,22 @@ function parseStrictly(words: string[], named: [string, ArgsDef[string]][]) {
 }
 
 /**
- * Checks and converts typed values. An issue of one option says only what was wanted; an issue of the
- * positional words (`_`), or of several options together, is a whole sentence.
+ * Checks and converts typed values. An issue of one option says only what was expected; an issue of
+ * several together is a whole sentence.
  * @throws KlinekeepError (64) with one line for each issue.
  */
 export function readOptions<Options>(
-  schema: z.ZodType<Options>,
+  { args, options }: Pick<Script<Options>, 'args' | 'options'>,
   values: Record<string, unknown>,
 ): Options {
-  const parsed = schema.safeParse(values);
+  const parsed = options.safeParse(values);
   if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map(({ path: [name = '_'], message }) => {
-    if (name === '_') return message;
-    const value = values[String(name)];
+  const problems = parsed.error.issues.map(({ path: [name], message }) => {
+    if (typeof name !== 'string') return message;
+    const value = values[name];
+    const label = args[name]?.type === 'positional' ? toLabel(name) : `--${toTyped(name)}`;
     const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)}`;
-    return `--${String(name)} ${found}; wanted ${message}`;
+    return `${label} ${found}. Expected ${message}.`;
   });
   throw usageError(problems.join('\n'));
 }
@@ -85,4 +96,14 @@ export async function helpText(
   const calls = script.examples.map((example) => `  just ${script.name} ${example}`.trimEnd());
   const text = `${usage}\n\nEXAMPLES\n\n${calls.join('\n')}\n`;
   return colored ? text : stripVTControlCharacters(text);
+}
+
+/** A positional argument as the help text names it. */
+function toLabel(name: string): string {
+  return name.toUpperCase();
+}
+
+/** `dry-run` to `dryRun`. */
+function toCamelCase(name: string): string {
+  return name.replaceAll(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

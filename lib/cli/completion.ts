@@ -1,7 +1,6 @@
-import type { ArgsDef } from 'citty';
 import { INTERVALS } from '../market/mod.ts';
 import { COMMON_ARGS } from './arguments.ts';
-import type { Script } from './main.ts';
+import type { Args, Script } from './script.ts';
 
 /** A verb as a shell completes it. */
 export type Verb = Pick<Script<unknown>, 'name' | 'summary' | 'args'>;
@@ -15,7 +14,7 @@ const VALUES: Record<string, readonly string[]> = {
 };
 
 function listOptions(verb: Verb) {
-  const args: ArgsDef = { ...verb.args, ...COMMON_ARGS };
+  const args: Args = { ...verb.args, ...COMMON_ARGS };
   return Object.entries(args)
     .filter(([, { type }]) => type !== 'positional')
     .map(([name, { type, description = '' }]) => ({ name, type, description }));

@@ -20,7 +20,7 @@ export async function describeFailure(
     return {
       exitCode: stopped,
       text: `stopped ${position ? `at ${position}` : 'before it began'}`,
-      hint: 'What was committed stays; the next run goes on from there.',
+      hint: 'Committed data stays; the next run continues from there.',
     };
   }
   if (error instanceof KlinekeepError)
@@ -31,7 +31,7 @@ export async function describeFailure(
 
 /** A standby also ends a connection that is between two batches of rows when it has to remove them. */
 const STANDBY_HINT =
-  'If this standby keeps ending queries, set hot_standby_feedback = on or a longer max_standby_streaming_delay on it.';
+  'If this standby keeps cancelling queries, set hot_standby_feedback = on or a longer max_standby_streaming_delay on it.';
 
 /** Adds what to do if the cause is the server or a privilege of the role. */
 async function explainServer(error: unknown, context: Context | undefined): Promise<unknown> {
@@ -39,7 +39,7 @@ async function explainServer(error: unknown, context: Context | undefined): Prom
     const opened = await context?.openedDatabase()?.catch(() => undefined);
     return new KlinekeepError('unavailable', 'The connection to PostgreSQL was lost', {
       hint:
-        'What was committed stays. Run it again when the server is back.' +
+        'Committed data stays. Run it again when the server is back.' +
         (opened?.isStandby ? `\n${STANDBY_HINT}` : ''),
       cause: error,
     });

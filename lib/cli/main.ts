@@ -1,8 +1,6 @@
 import { realpathSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import type { ArgsDef } from 'citty';
-import type { z } from 'zod';
-import { EXIT, type ExitCode } from '../base/mod.ts';
+import { EXIT } from '../base/mod.ts';
 import { isWriteAfterLoss } from '../postgres/mod.ts';
 import type { RunResult } from '../store/mod.ts';
 import { COMMON_ARGS, helpText, readOptions, readWords } from './arguments.ts';
@@ -10,30 +8,7 @@ import { type Context, createContext } from './context.ts';
 import { describeFailure } from './failure.ts';
 import { isColored } from './log.ts';
 import { OutputClosed } from './output.ts';
-
-/** What a script returns: `json` or `text` is printed to stdout. */
-export interface Outcome {
-  exitCode?: ExitCode;
-  /** For `--json`: one object. */
-  json: Record<string, unknown>;
-  /** For people. Undefined: nothing is printed. */
-  text?: string;
-}
-
-export interface Script<Options> {
-  /** The verb, as a person types it: `fetch`. */
-  name: string;
-  summary: string;
-  /** Arguments of example calls, without the script's name. */
-  examples: readonly string[];
-  /** citty's description of the options. Only strings and booleans, since zod reads the values. */
-  args: ArgsDef;
-  /** Checks and converts the typed values. Positional words are in `_`. */
-  options: z.ZodType<Options>;
-  /** Whether it writes to the database: then it fails at once on one that it cannot write to. */
-  writes?: (options: Options) => boolean;
-  run(options: Options, context: Context): Promise<Outcome>;
-}
+import type { Script } from './script.ts';
 
 /** Where a script reads its settings and prints. */
 export interface Io {
@@ -84,11 +59,11 @@ export async function execute<Options>(
       return EXIT.done;
     }
     wantsJson = Boolean(json);
-    const options = readOptions(script.options, values);
+    const options = readOptions(script, values);
     context = createContext(script.name, {
       quiet: Boolean(quiet),
       wantsJson,
-      isDryRun: Boolean(values['dry-run']),
+      isDryRun: Boolean(values.dryRun),
       writes: script.writes?.(options) ?? false,
       ...io,
     });

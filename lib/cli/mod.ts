@@ -2,17 +2,14 @@
 export { bashCompletion, fishCompletion, type Verb } from './completion.ts';
 export type { Context } from './context.ts';
 export { crontabBlock, readCrontab, replaceBlock, writeCrontab } from './crontab.ts';
-export { main, type Outcome, type Script } from './main.ts';
+export { main } from './main.ts';
 export {
-  FILTER_ARGS,
+  checkOrder,
+  FILTER_OPTIONS,
   type Filter,
-  filterOptions,
-  flag,
-  instantOption,
-  intervalOption,
-  marketOption,
+  option,
   readFilter,
+  readSymbol,
   readSymbols,
-  spanOption,
-  wholeNumber,
 } from './options.ts';
+export { defineScript, type Outcome, type Refuse } from './script.ts';

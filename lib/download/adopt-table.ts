@@ -26,34 +26,31 @@ export async function findForeignTable(
   rename: string | undefined,
 ): Promise<ForeignTable> {
   const schema = /^(.+\.)[^.]+$/.exec(name)?.[1] ?? '';
-  let found = await lookUp(sql, name);
-  if (rename !== undefined && (found === undefined || found.is_ours))
-    found = (await lookUp(sql, `${schema}${quoteIdentifier(rename)}`)) ?? found;
+  let [found] = await lookUp(sql, name);
+  if (rename !== undefined && (found === undefined || found.is_ours)) {
+    const [renamed] = await lookUp(sql, `${schema}${quoteIdentifier(rename)}`);
+    found = renamed ?? found;
+  }
   if (!found) {
     throw new KlinekeepError('data', `There is no table ${name} in this database.`, {
       hint: 'Name it as in SQL, with its schema if that is not on search_path: old_bot.btc_usdt',
     });
   }
-  const { quoted, columns } = found;
-  if (found.is_ours) {
-    throw new KlinekeepError('data', `${quoted} belongs to klinekeep already.`, {
+  const { is_ours, is_readable, ...table } = found;
+  if (is_ours) {
+    throw new KlinekeepError('data', `${table.quoted} belongs to klinekeep already.`, {
       hint: 'Name the table of the other program.',
     });
   }
-  if (!found.is_readable || columns === null)
-    throw new KlinekeepError('data', `${quoted} is no table that rows can be read from.`);
-  return { schema: found.schema, name: found.name, quoted, columns: JSON.parse(columns) };
+  if (!is_readable || table.columns === null)
+    throw new KlinekeepError('data', `${table.quoted} is no table that rows can be read from.`);
+  return table;
 }
 
-interface FoundTable extends Omit<ForeignTable, 'columns'> {
-  is_readable: boolean;
-  is_ours: boolean;
-  columns: string | null;
-}
+type FoundTable = ForeignTable & { is_readable: boolean; is_ours: boolean };
 
-async function lookUp(sql: Sql, name: string): Promise<FoundTable | undefined> {
-  const [found] = await runSql<FoundTable>(sql, 'download/foreign_table.sql', { name });
-  return found;
+async function lookUp(sql: Sql, name: string): Promise<FoundTable[]> {
+  return await runSql<FoundTable>(sql, 'download/foreign_table.sql', { name });
 }
 
 /**

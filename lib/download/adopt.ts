@@ -1,14 +1,7 @@
 /** Copies the candles of another program's table into the store. */
 import type postgres from 'postgres';
 import { KlinekeepError } from '../base/mod.ts';
-import {
-  addSteps,
-  INTERVALS,
-  type Interval,
-  rangeValues,
-  type Series,
-  type TimeRange,
-} from '../market/mod.ts';
+import { addSteps, INTERVALS, type Interval, type Series, seriesValues } from '../market/mod.ts';
 import { type Database, runSql, type Session, SqlText, streamSql } from '../postgres/mod.ts';
 import {
   ensureTable,
@@ -146,9 +139,13 @@ function assertSpacing(openTimes: readonly number[], interval: Interval): void {
     times.filter((time, index) => times[index + 1] === addSteps(each, time, 1)).length;
   const found = INTERVALS.find((each) => countNeighbours(each) * 2 > times.length - 1);
   if (found === undefined || found === interval) return;
-  throw new KlinekeepError('data', `Its candles are ${found} apart; --interval says ${interval}.`, {
-    hint: `Give --interval ${found}, or the table that holds ${interval}.`,
-  });
+  throw new KlinekeepError(
+    'data',
+    `The candles in this table are ${found} apart, but --interval is ${interval}.`,
+    {
+      hint: `Use --interval ${found}, or name the table that has the ${interval} candles.`,
+    },
+  );
 }
 
 /** Stores or compares one page, and adds its counts to `total`. @returns its last open time, Unix ms */
@@ -164,7 +161,7 @@ async function takePage(
     askedAtMs: nowMs,
     source,
   });
-  const mergePage = async (tx: postgres.TransactionSql) => {
+  const mergePage = async (tx: postgres.TransactionSql): Promise<Merged> => {
     // The planner has no statistics of the staged rows, and would compare each with each.
     await tx`set local enable_nestloop = off`;
     await runSql(tx, 'store/create_staging.sql');
@@ -173,43 +170,27 @@ async function takePage(
       const stored = encoder.rejected.slice(0, Math.max(0, MAX_REJECTED - total.rejected));
       await storeRejected(tx, series, source, stored);
     }
-    return await mergeStaged(tx, series, writes);
+    const values = { ...seriesValues(series), writes: String(writes) };
+    const [merged] = await runSql<Merged>(tx, 'download/merge_adopted.sql', values);
+    return merged as Merged;
   };
   if (writes) await ensureTable(session, series.instrument);
   const merged = writes
     ? await lockedTransaction(session, series.instrument.id, '', mergePage)
-    : ((await session.begin(mergePage)) as Merged | undefined);
+    : ((await session.begin(mergePage)) as Merged);
 
   total.rows += lines.length;
   total.rejected += encoder.rejectedCount;
   total.forming += lines.length - encoder.count - encoder.rejectedCount;
   const reasons = encoder.rejected.slice(0, 100).map(({ reason }) => reason);
   total.reasons = [...new Set([...total.reasons, ...reasons])].slice(0, 3);
-  if (!merged) return 0;
-  for (const name of ['inserted', 'equal', 'different', 'duplicates', 'missing'] as const)
-    total[name] += merged.counts[name];
-  total.firstDifferentMs ??= merged.counts.first_different?.getTime();
-  return merged.range.toMs;
+  for (const name of MERGED) total[name] += merged[name];
+  total.firstDifferentMs ??= merged.first_different?.getTime();
+  return merged.last_time?.getTime() ?? 0;
 }
 
-interface Merged {
-  counts: Record<'inserted' | 'equal' | 'different' | 'duplicates' | 'missing', number> & {
-    first_different: Date | null;
-  };
-  range: TimeRange;
-}
+const MERGED = ['inserted', 'equal', 'different', 'duplicates', 'missing'] as const;
 
-/** @returns undefined when no candle is staged */
-async function mergeStaged(
-  tx: postgres.TransactionSql,
-  series: Series,
-  writes: boolean,
-): Promise<Merged | undefined> {
-  const [staged] = await tx`
-    select min(open_time) as from_time, max(open_time) as to_time from staged_klines`;
-  if (!staged?.from_time) return undefined;
-  const range = { fromMs: staged.from_time.getTime(), toMs: staged.to_time.getTime() };
-  const values = { ...rangeValues(series, range), writes: String(writes) };
-  const [counts] = await runSql<Merged['counts']>(tx, 'download/merge_adopted.sql', values);
-  return counts && { counts, range };
-}
+/** The row of download/merge_adopted.sql. */
+type Merged = Record<(typeof MERGED)[number], number> &
+  Record<'first_different' | 'last_time', Date | null>;

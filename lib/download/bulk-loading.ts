@@ -51,7 +51,7 @@ export async function loadFiles(
   missing: readonly TimeRange[],
 ): Promise<{ counts: StoreCounts; complete: TimeRange[] }> {
   const { session, series } = download;
-  // On any end, failures included, its files must give back their places in the gate.
+  // However this ends, its files must release their slots of the semaphore.
   const end = new AbortController();
   const signal = AbortSignal.any([download.signal, end.signal]);
   const sessions = files.length > 1 ? [session, ...(await download.openHelper())] : [session];
@@ -60,10 +60,10 @@ export async function loadFiles(
   let done = 0;
   const pending = downloadAhead({ ...download, signal }, files);
   await inParallel(pending, sessions.length, async (next) => {
-    const { file, content, leave } = await next;
+    const { file, content, release } = await next;
     signal.throwIfAborted();
     done += 1;
-    if (!content) return leave();
+    if (!content) return release();
     const free = sessions.pop() as Session;
     const wanted = sinceListing(series, file.range);
     const stored = await storeFile(
@@ -71,7 +71,7 @@ export async function loadFiles(
       { file, wanted, content, before: loaded.get(file.name)?.sha256 },
     );
     sessions.push(free);
-    leave();
+    release();
     counts = addCounts(counts, stored);
     if (stored.isComplete) complete.push(wanted);
     download.onPage?.({
@@ -138,7 +138,7 @@ interface DownloadedFile {
   file: BulkFile;
   content: BulkContent | undefined;
   /** Must be called when the file is stored. */
-  leave: () => void;
+  release: () => void;
 }
 
 /** Downloads files in their order, some of them ahead. */
@@ -148,7 +148,7 @@ function* downloadAhead(
 ): Generator<Promise<DownloadedFile>> {
   const ahead: Promise<DownloadedFile>[] = [];
   for (const file of files) {
-    const pending = enterAndDownload(download, file);
+    const pending = acquireAndDownload(download, file);
     pending.catch(() => {});
     ahead.push(pending);
     if (ahead.length > AHEAD) yield ahead.shift() as Promise<DownloadedFile>;
@@ -157,12 +157,12 @@ function* downloadAhead(
 }
 
 /**
- * Files enter the gate in their order, so the file that is stored next never waits behind another
+ * Files acquire the semaphore in their order, so the file that is stored next never waits behind another
  * one of its series, and no two series wait for each other.
  */
-async function enterAndDownload(download: BulkDownload, file: BulkFile): Promise<DownloadedFile> {
-  const leave = await download.bulk.semaphore.acquire(download.signal);
-  return { file, content: await downloadOrSkip(download, file), leave };
+async function acquireAndDownload(download: BulkDownload, file: BulkFile): Promise<DownloadedFile> {
+  const release = await download.bulk.semaphore.acquire(download.signal);
+  return { file, content: await downloadOrSkip(download, file), release };
 }
 
 /** @returns undefined when the file is missing, or was reported as bad: other sources may have its candles */

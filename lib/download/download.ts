@@ -37,7 +37,7 @@ export async function downloadTwice(
   if (second.counts.rejected > 0) {
     throw new KlinekeepError(
       'data',
-      `Binance sent ${second.counts.rejected} rows that are not candles, twice.`,
+      `Binance sent ${second.counts.rejected} rows that are not candles, even when they were requested again.`,
       {
         hint: 'The rejected rows and the reasons are in rejected_klines. fetch requests the missing candles again.',
       },

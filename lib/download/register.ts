@@ -37,7 +37,7 @@ async function findListed(source: RestSource, name: SymbolName): Promise<ListedS
   const other = listed[0] ? ` (${listed[0].exchangeSymbol} is ${listed[0].symbol} there)` : '';
   throw new KlinekeepError(
     'data',
-    `Binance lists no ${showName(name)} on ${name.market}${other}.`,
+    `Binance does not list ${showName(name)} on ${name.market}${other}.`,
     {
       hint: 'Look for the exact name: BTC/USDT on spot, BTC/USDT:USDT or BTCUSDT with --market usdm for a perpetual.',
     },
@@ -80,7 +80,7 @@ async function registerByName(sql: Sql, name: SymbolName, cause: unknown): Promi
   if (parts === undefined) {
     throw new KlinekeepError(
       'unavailable',
-      `Cannot register ${name.exchangeSymbol}: Binance cannot be reached, and the name does not show base and quote.`,
+      `Cannot register ${name.exchangeSymbol}: cannot reach Binance, and the name does not separate base and quote.`,
       { hint: 'Write it as BTC/USDT, or BTC/USDT:USDT for a perpetual.', cause },
     );
   }

@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import postgres from 'postgres';
-import { describeError, KlinekeepError, retry } from '../base/mod.ts';
+import { configError, describeError, KlinekeepError, retry } from '../base/mod.ts';
 import { createData, DB_USER, makeHome, readPassword } from './data.ts';
 import { findPrograms, type Programs } from './programs.ts';
 import { findServer, type Server, stopServer } from './server.ts';
@@ -89,7 +90,7 @@ export async function embeddedStatus(home: string): Promise<EmbeddedStatus> {
   return await explainAccess(home, async (folder) => {
     const pgdata = join(folder, 'pgdata');
     const server = await findServer(pgdata);
-    if (!server?.isReady) return { state: (await exists(pgdata)) ? 'stopped' : 'absent' };
+    if (!server?.isReady) return { state: existsSync(pgdata) ? 'stopped' : 'absent' };
     const { pid, port } = server;
     const url = await readAddress(pgdata, server);
     const version = await withConnection(url('postgres'), async (sql) => {
@@ -98,16 +99,6 @@ export async function embeddedStatus(home: string): Promise<EmbeddedStatus> {
     });
     return { state: 'running', url: url(DEFAULT_DATABASE), pid, port, version };
   });
-}
-
-async function exists(path: string): Promise<boolean> {
-  return await stat(path).then(
-    () => true,
-    (error) => {
-      if (error.code !== 'ENOENT') throw error;
-      return false;
-    },
-  );
 }
 
 /** @returns makes the address of a database */
@@ -159,15 +150,11 @@ async function explainAccess<T>(home: string, work: (home: string) => Promise<T>
     if (code !== 'EACCES' && code !== 'EPERM' && code !== 'EROFS') throw error;
     const owner = await stat(join(folder, 'pgdata')).catch(() => undefined);
     const whose = owner ? `, which belongs to ${userName(owner.uid)}` : '';
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `${userName(process.getuid?.() ?? -1)} cannot use ${folder}${whose}: ${describeError(error)}`,
-      {
-        hint:
-          'Run as the user who first started the embedded server; or set KLINES_HOME to a folder of your own, ' +
-          'or DATABASE_URL to a PostgreSQL of your own.',
-        cause: error,
-      },
+      'Run as the user who first started the embedded server; or set KLINES_HOME to a folder of your own, ' +
+        'or DATABASE_URL to a PostgreSQL of your own.',
+      error,
     );
   }
 }

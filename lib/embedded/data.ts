@@ -16,7 +16,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
+import { configError, PROJECT_DIR } from '../base/mod.ts';
 import { explainUnloadable, OWN_SERVER, type Programs, spawnOptions } from './programs.ts';
 import { hasProcess } from './server.ts';
 import type { ServerUser } from './server-user.ts';
@@ -91,9 +91,7 @@ async function runInitdb(
     const output = (error as { stderr?: string }).stderr?.trim() || String(error);
     throw (
       explainUnloadable(initdb, output) ??
-      new KlinekeepError('config', `${initdb} failed: ${output}`, {
-        hint: `Fix the cause, or ${OWN_SERVER}.`,
-      })
+      configError(`${initdb} failed: ${output}`, `Fix the cause, or ${OWN_SERVER}.`)
     );
   }
 }
@@ -105,12 +103,9 @@ export async function readPassword(pgdata: string): Promise<string> {
     return await readFile(path, 'utf8');
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `Cannot log in to the embedded PostgreSQL: ${path} is missing.`,
-      {
-        hint: `Restore the file from a backup; or, if the candles can be fetched again, remove ${pgdata}.`,
-      },
+      `Restore the file from a backup; or, if the candles can be fetched again, remove ${pgdata}.`,
     );
   }
 }

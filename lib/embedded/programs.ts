@@ -1,4 +1,4 @@
-import { KlinekeepError } from '../base/mod.ts';
+import { configError, type KlinekeepError } from '../base/mod.ts';
 import type { ServerUser } from './server-user.ts';
 
 /** Absolute paths of PostgreSQL's own programs. */
@@ -20,10 +20,11 @@ export async function findPrograms(): Promise<Programs> {
     const { initdb, postgres }: Programs = await import(name);
     return { initdb, postgres };
   } catch (error) {
-    throw new KlinekeepError('config', `The npm package ${name} is not installed.`, {
-      hint: `Run npm ci (without --omit=optional). If npm has no package for this platform, install PostgreSQL and ${OWN_SERVER}.`,
-      cause: error,
-    });
+    throw configError(
+      `The npm package ${name} is not installed.`,
+      `Run npm ci (without --omit=optional). If npm has no package for this platform, install PostgreSQL and ${OWN_SERVER}.`,
+      error,
+    );
   }
 }
 
@@ -46,9 +47,9 @@ export function spawnOptions(user: ServerUser | undefined) {
 export function explainUnloadable(path: string, output: string): KlinekeepError | undefined {
   if (!/error while loading shared libraries|Library not loaded|\bENO(ENT|EXEC)\b/.test(output))
     return undefined;
-  return new KlinekeepError('config', `Cannot load ${path}: ${output.trim()}`, {
-    hint:
-      'Run npm rebuild if npm skipped install scripts, which link the libraries; run npm ci if the file is missing.\n' +
+  return configError(
+    `Cannot load ${path}: ${output.trim()}`,
+    'Run npm rebuild if npm skipped install scripts, which link the libraries; run npm ci if the file is missing.\n' +
       `The programs need glibc, which Alpine does not have: there, ${OWN_SERVER}.`,
-  });
+  );
 }

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
+import { configError, PROJECT_DIR } from '../base/mod.ts';
 
 /** The user who runs PostgreSQL's programs when this process is root, which PostgreSQL refuses. */
 export interface ServerUser {
@@ -29,10 +29,9 @@ export async function findServerUser(home: string): Promise<ServerUser | undefin
     const user = users.find(({ name }) => name === wanted);
     if (user) return user;
   }
-  throw new KlinekeepError(
-    'config',
+  throw configError(
     'PostgreSQL refuses to run as root, and /etc/passwd has no user postgres or nobody.',
-    { hint: 'Run as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.' },
+    'Run as an ordinary user, or set DATABASE_URL to a PostgreSQL of your own.',
   );
 }
 
@@ -58,29 +57,28 @@ export async function assertReachable(
   path: string,
   remedy: string,
 ): Promise<void> {
-  if (canReach(user, path)) return;
-  const folder = (await firstClosed(user, path)) ?? path;
+  const folder = firstClosed(user, path);
+  if (folder === undefined) return;
   const mode = ((await stat(folder)).mode & 0o7777).toString(8).padStart(4, '0');
-  throw new KlinekeepError(
-    'config',
+  throw configError(
     `PostgreSQL refuses to run as root, so it runs as ${user.name}, ` +
       `who cannot enter ${folder} (mode ${mode}) on the way to ${path}.`,
-    {
-      hint:
-        `Run as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
-        'or set DATABASE_URL to a PostgreSQL of your own.',
-    },
+    `Run as an ordinary user; ${remedy} or chmod o+x ${folder}; ` +
+      'or set DATABASE_URL to a PostgreSQL of your own.',
   );
 }
 
-/** Asks the system instead of reading mode bits, because access lists count too. */
-function canReach({ uid, gid }: ServerUser, path: string): boolean {
-  const test = spawnSync('/bin/sh', ['-c', 'test -x "$0"', path], { uid, gid, cwd: '/', env: {} });
-  return test.status === 0;
-}
-
-async function firstClosed(user: ServerUser, path: string): Promise<string | undefined> {
+/**
+ * Finds the first folder on the way to a path, or the path itself, that a user cannot enter. Asks the
+ * system instead of reading mode bits, because access lists count too.
+ */
+function firstClosed({ uid, gid }: ServerUser, path: string): string | undefined {
   const folders = [path];
   for (let at = path; at !== dirname(at); at = dirname(at)) folders.unshift(dirname(at));
-  return folders.find((folder) => !canReach(user, folder));
+  const test = 'for at; do test -x "$at" || { printf %s "$at"; break; }; done';
+  const { stdout } = spawnSync('/bin/sh', ['-c', test, 'sh', ...folders], {
+    ...{ uid, gid, cwd: '/', env: {} },
+    encoding: 'utf8',
+  });
+  return stdout || undefined;
 }

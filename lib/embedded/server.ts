@@ -87,7 +87,7 @@ export async function stopServer(home: string): Promise<boolean> {
   process.kill(server.pid, 'SIGINT');
   for (const untilMs = Date.now() + STOP_TIMEOUT_MS; Date.now() < untilMs; await sleep(15))
     if (!(await findServer(pgdata))) return true;
-  throw new KlinekeepError('unavailable', `PostgreSQL (pid ${server.pid}) does not stop.`, {
+  throw new KlinekeepError('unavailable', `PostgreSQL (pid ${server.pid}) did not stop.`, {
     hint: `See ${join(home, 'postgres.log')}.`,
   });
 }

@@ -111,7 +111,7 @@ async function assertPassing(output: string, logPath: string, postgres: string):
     explainUnloadable(postgres, output) ??
     new KlinekeepError(
       'unavailable',
-      `Cannot start the embedded PostgreSQL. It prints:\n${lastLines(output, 8)}`,
+      `Cannot start the embedded PostgreSQL. It printed:\n${lastLines(output, 8)}`,
       { hint: `The whole log: ${logPath}` },
     )
   );

@@ -10,13 +10,12 @@ const MAX_INT4 = 2_147_483_647;
 /** Spot's bulk files count microseconds from 2025 on; 10^14 ms would be the year 5138. */
 const FIRST_MICROSECONDS = 1e14;
 
-const PRICES = [
+/** Index and name of each decimal. */
+const DECIMALS = [
   [1, 'open_price'],
   [2, 'high_price'],
   [3, 'low_price'],
   [4, 'close_price'],
-] as const;
-const VOLUMES = [
   [5, 'volume'],
   [7, 'quote_volume'],
   [9, 'taker_buy_volume'],
@@ -46,15 +45,12 @@ export function whyRejected(
   if (closeMs < openMs || closeMs > openMs + 2 * maxStepMs(interval)) {
     return `close_time ${formatTime(closeMs)} is not the end of a candle that opens ${formatTime(openMs)}`;
   }
-  for (const [index, name] of PRICES) {
+  for (const [index, name] of DECIMALS) {
     const value = String(raw[index]);
     if (!DECIMAL.test(value))
       return `${name} is not a number with at most 8 decimals: ${show(raw[index])}`;
-    if (!POSITIVE.test(value)) return `${name} is not above zero: ${show(raw[index])}`;
-  }
-  for (const [index, name] of VOLUMES) {
-    if (!DECIMAL.test(String(raw[index])))
-      return `${name} is not a number with at most 8 decimals: ${show(raw[index])}`;
+    const isPrice = name.endsWith('_price');
+    if (isPrice && !POSITIVE.test(value)) return `${name} is not above zero: ${show(raw[index])}`;
   }
   const trades = String(raw[8]);
   if (!WHOLE.test(trades) || Number(trades) > MAX_INT4)
@@ -98,7 +94,7 @@ export function readKlines(
       close_time: new Date(closeMs).toISOString(),
       trades_count: raw[8] as string,
     };
-    for (const [index, name] of [...PRICES, ...VOLUMES]) record[name] = raw[index] as string;
+    for (const [index, name] of DECIMALS) record[name] = raw[index] as string;
     candles.push(record);
   }
   return { candles, rejected };

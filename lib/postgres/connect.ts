@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { KlinekeepError, wait } from '../base/mod.ts';
+import { configError, KlinekeepError, wait } from '../base/mod.ts';
 import type { Address, Host } from './address.ts';
 import { internals } from './driver-socket.ts';
 import { type ConnectOptions, logIn, withDeadline } from './log-in.ts';
@@ -76,10 +76,9 @@ async function connectToHost(
     tls = second;
     return open();
   });
-  let fits = false;
-  await withDeadline(client, address, options.signal, async () => {
+  const fits = await withDeadline(client, address, options.signal, async () => {
     await prepare(client, address, open);
-    fits = await hasState(client, target);
+    return await hasState(client, target);
   });
   return { client, fits };
 }
@@ -102,10 +101,11 @@ async function prepare(
   }
   for (const [name, value] of address.settings) {
     await client.query('select set_config($1, $2, false)', [name, value]).catch((error) => {
-      throw new KlinekeepError('config', `Cannot set ${name} from DATABASE_URL: ${error.message}`, {
-        hint: 'Correct options=… in DATABASE_URL.',
-        cause: error,
-      });
+      throw configError(
+        `Cannot set ${name} from DATABASE_URL: ${error.message}`,
+        'Correct options=… in DATABASE_URL.',
+        error,
+      );
     });
   }
 }

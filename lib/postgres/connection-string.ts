@@ -1,5 +1,5 @@
 /** Reads the three forms of a connection string into libpq's parameters, as psql does. */
-import { KlinekeepError } from '../base/mod.ts';
+import { configError, type KlinekeepError } from '../base/mod.ts';
 
 /**
  * Reads a URI, `name=value` pairs, or the folder of a Unix socket.
@@ -79,9 +79,9 @@ export function withoutPassword(text: string): string {
 }
 
 export function malformed(found: string, hint?: string): KlinekeepError {
-  return new KlinekeepError('config', `Cannot read DATABASE_URL: ${found}.`, {
-    hint:
-      hint ??
+  return configError(
+    `Cannot read DATABASE_URL: ${found}.`,
+    hint ??
       'Expected: postgres://user:password@host:5432/database, or any other form that psql takes.',
-  });
+  );
 }

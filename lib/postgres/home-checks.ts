@@ -1,10 +1,7 @@
 /** Checks that klinekeep's tables can be created, found and written, or says what to do. */
-import { KlinekeepError } from '../base/mod.ts';
+import { configError, type KlinekeepError } from '../base/mod.ts';
 import { type Home, quote, whyReadOnly } from './home.ts';
 import { runSql, type Sql } from './sql-file.ts';
-
-const configError = (message: string, hint: string) =>
-  new KlinekeepError('config', message, { hint });
 
 const searchPathOption = (schema: string) =>
   `DATABASE_URL=…?options=-csearch_path%3D${encodeURIComponent(schema)}`;
@@ -23,7 +20,7 @@ export async function assertCanInstall(sql: Sql, home: Home): Promise<void> {
     throw await missingSchema(sql, home, first);
   const readOnly = whyReadOnly(home);
   if (!readOnly && home.mayCreate) return;
-  const found = readOnly?.found ?? `role ${role} may not create any in schema ${currentSchema}`;
+  const found = readOnly?.found ?? `role ${role} may not create tables in schema ${currentSchema}`;
   const elsewhere =
     otherHomes &&
     `Schema ${otherHomes} has tables of klinekeep. To use them: ${searchPathOption(otherHomes.split(', ')[0] as string)}`;
@@ -123,12 +120,10 @@ export async function assertNotHidden(sql: Sql, home: Home, names: SchemaNames):
  * Checks that the session may write candles.
  * @throws KlinekeepError (78) naming the standby, the setting or the missing privilege
  */
-export async function assertWritable(sql: Sql, home: Home): Promise<void> {
+export function assertWritable(home: Home): void {
   const readOnly = whyReadOnly(home);
   if (readOnly) throw configError(`Cannot write: ${readOnly.found}.`, readOnly.hint);
-  if (home.isOwner) return;
-  const [row] = await sql`select has_table_privilege('klines', 'insert') as may`;
-  if (row?.may) return;
+  if (home.isOwner || home.mayWriteCandles) return;
   const owner = home.owner ?? '';
   throw configError(
     `Cannot write: role ${home.role} has no INSERT privilege on klines, which ${owner} owns.`,

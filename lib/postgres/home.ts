@@ -22,6 +22,10 @@ export interface Home {
   /** May create tables in `schema`. */
   mayExtend: boolean;
   mayReadFiles: boolean;
+  /** Has the privilege to insert into `klines`. */
+  mayWriteCandles: boolean;
+  /** Has the privilege to insert into `runs`. */
+  mayWriteRuns: boolean;
   /** Whether search_path names a schema before ours. */
   hasEarlierSchemas?: boolean;
   /** Schemas that hold tables of klinekeep but are not on search_path, separated by commas. */
@@ -62,13 +66,4 @@ export async function createIn(tx: Sql, home: string | undefined): Promise<void>
 /** Quotes a name if it needs quotes, for a statement that a person will run. */
 export function quote(name: string): string {
   return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`;
-}
-
-/** Whether the session may record its runs in the table `runs`. */
-export async function mayNoteRuns(sql: Sql, home: Home): Promise<boolean> {
-  if (home.isStandby || home.isReadOnly) return false;
-  if (home.isOwner) return true;
-  const [row] =
-    await sql`select coalesce(has_table_privilege(to_regclass('runs'), 'insert'), false) as may`;
-  return row?.may;
 }

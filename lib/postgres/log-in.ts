@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { allowWaiters, KlinekeepError } from '../base/mod.ts';
+import { configError, untilAborted } from '../base/mod.ts';
 import { type Address, formatAddress, type Host } from './address.ts';
 import { internals } from './driver-socket.ts';
 import { readPasswordFile } from './password-file.ts';
@@ -30,10 +30,9 @@ export async function logIn(
   let isBound = false;
   const assertBound = () => {
     if (channelBinding !== 'require' || isBound) return;
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       'channel_binding=require is given, but the server does not offer SCRAM-SHA-256-PLUS',
-      { hint: 'Use TLS and a role with a SCRAM password, or channel_binding=prefer.' },
+      'Use TLS and a role with a SCRAM password, or channel_binding=prefer.',
     );
   };
   const client = new pg.Client({
@@ -67,30 +66,20 @@ export async function logIn(
 }
 
 /** Destroys the connection if the work on it fails, takes too long, or is aborted. */
-export async function withDeadline(
+export async function withDeadline<T>(
   client: pg.Client,
   address: Address,
   signal: AbortSignal,
-  work: () => Promise<void>,
-): Promise<void> {
-  let reason: Error | undefined;
-  const disconnect = (error: Error) => {
-    reason = error;
-    internals(client).connection.stream.destroy(error);
-  };
-  const onAbort = () => disconnect(signal.reason);
-  const deadline = setTimeout(() => disconnect(timeoutError(address)), address.connectTimeoutMs);
-  allowWaiters(signal);
-  signal.addEventListener('abort', onAbort);
+  work: () => Promise<T>,
+): Promise<T> {
+  const deadline = AbortSignal.timeout(address.connectTimeoutMs);
   try {
     signal.throwIfAborted();
-    await work();
+    return await untilAborted(work(), AbortSignal.any([signal, deadline]));
   } catch (error) {
     internals(client).connection.stream.destroy();
-    throw reason ?? explain(error);
-  } finally {
-    clearTimeout(deadline);
-    signal.removeEventListener('abort', onAbort);
+    signal.throwIfAborted();
+    throw deadline.aborted ? timeoutError(address) : explain(error);
   }
 }
 
@@ -101,9 +90,10 @@ async function findPassword(address: Address, { host, port }: Host): Promise<str
   const password =
     address.password ?? (await readPasswordFile(passFile, [name, String(port), database, user]));
   if (password !== undefined) return password;
-  throw new KlinekeepError('config', `the server wants ${user}'s password, and none is given`, {
-    hint: `Add it to DATABASE_URL, PGPASSWORD or ${passFile}, which is ignored if other users may read it (chmod 600).`,
-  });
+  throw configError(
+    `the server requires a password for ${user}, and none is given`,
+    `Add it to DATABASE_URL, PGPASSWORD or ${passFile}, which is ignored if other users may read it (chmod 600).`,
+  );
 }
 
 function timeoutError(address: Address): Error {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdirSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import type postgres from 'postgres';
-import { KlinekeepError, PROJECT_DIR } from '../base/mod.ts';
+import { configError, PROJECT_DIR } from '../base/mod.ts';
 import { createIn, findHome, type Home, whyReadOnly } from './home.ts';
 import { assertCanInstall, assertNamesFree, assertNotHidden, readNames } from './home-checks.ts';
 import { explainSqlError, type Sql } from './sql-file.ts';
@@ -82,15 +82,11 @@ function assertCanExtend(home: Home, pending: readonly SchemaFile[]): void {
     : home.isOwner
       ? `role ${home.role} may not create tables in schema ${home.schema}`
       : `role ${home.role} does not own the tables`;
-  throw new KlinekeepError(
-    'config',
+  throw configError(
     `Schema files are pending (${pending.map((file) => file.name).join(', ')}), and ${found}.`,
-    {
-      hint:
-        home.isOwner && !readOnly
-          ? `Allow it: grant create on schema ${home.schema} to ${home.role};`
-          : `Run any verb, such as status, on the primary server as ${home.owner}: it applies them.`,
-    },
+    home.isOwner && !readOnly
+      ? `Allow it: grant create on schema ${home.schema} to ${home.role};`
+      : `Run any verb, such as status, on the primary server as ${home.owner}: it applies them.`,
   );
 }
 
@@ -116,22 +112,18 @@ function pendingFiles(
   for (const file of files) {
     const hash = applied.get(file.name);
     if (hash !== undefined && hash !== file.sha256) {
-      throw new KlinekeepError(
-        'config',
+      throw configError(
         `sql/schema/${file.name} was edited after it was applied to this database.`,
-        {
-          hint: `Undo the edit (git checkout sql/schema/${file.name}) and write a new, higher numbered file instead.`,
-        },
+        `Undo the edit (git checkout sql/schema/${file.name}) and write a new, higher numbered file instead.`,
       );
     }
   }
   const known = new Set(files.map((file) => file.name));
   const newer = [...applied.keys()].filter((name) => !known.has(name)).sort();
   if (newer.length > 0) {
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `This database is newer than this checkout: it has ${newer.join(', ')}, which sql/schema/ does not.`,
-      { hint: 'Update the checkout (git pull), or point DATABASE_URL at another database.' },
+      'Update the checkout (git pull), or point DATABASE_URL at another database.',
     );
   }
   return files.filter((file) => !applied.has(file.name));

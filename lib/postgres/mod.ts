@@ -11,7 +11,7 @@ export {
 } from './connection.ts';
 export { withoutPassword } from './connection-string.ts';
 export { copyIn } from './copy.ts';
-export { createIn, findHome, mayNoteRuns, quote } from './home.ts';
+export { createIn, findHome, quote } from './home.ts';
 export { assertWritable } from './home-checks.ts';
 export { explainFullLockTable, isLockTableFull } from './lock-table.ts';
 export { migrate } from './migrate.ts';

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { KlinekeepError } from '../base/mod.ts';
+import { configError, type KlinekeepError } from '../base/mod.ts';
 import type { Address } from './address.ts';
 
 const checked = new WeakMap<Address, Promise<void>>();
@@ -50,12 +50,9 @@ async function readProcess(client: pg.Client): Promise<number> {
 }
 
 function notOurOwn(cause?: unknown): KlinekeepError {
-  return new KlinekeepError(
-    'config',
-    'The connection pooler in DATABASE_URL gives every transaction another server process, but klinekeep needs its own, because locks belong to it.',
-    {
-      hint: 'Connect to the server itself, or to the pooler in session mode (pgbouncer: pool_mode = session).',
-      cause,
-    },
+  return configError(
+    'The connection pooler in DATABASE_URL can use a different server process for each transaction, but klinekeep needs the same one throughout, because its locks belong to that process.',
+    'Connect to the server itself, or to the pooler in session mode (pgbouncer: pool_mode = session).',
+    cause,
   );
 }

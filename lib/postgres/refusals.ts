@@ -1,5 +1,5 @@
 /** Explains why PostgreSQL refused a statement: a missing privilege, or a standby. */
-import { describeError, KlinekeepError } from '../base/mod.ts';
+import { configError, describeError, KlinekeepError } from '../base/mod.ts';
 import type { Database } from './connection.ts';
 import { findHome, type Home, quote, whyReadOnly } from './home.ts';
 import { runSql } from './sql-file.ts';
@@ -39,7 +39,7 @@ export async function explainRefusal(
     case SQLSTATE.readOnlySqlTransaction: {
       const primary = 'Set DATABASE_URL to the primary server, not to a replica.';
       const hint = (home && whyReadOnly(home)?.hint) ?? primary;
-      return new KlinekeepError('config', `Cannot write: ${text}`, { hint, cause: error });
+      return configError(`Cannot write: ${text}`, hint, error);
     }
     default: {
       const owner = home?.owner ? ` (${home.owner})` : '';
@@ -47,7 +47,7 @@ export async function explainRefusal(
         (home && (await missingPrivilege(text, database, home).catch(() => undefined))) ??
         `Connect as the role that owns klinekeep's tables${owner}, or have it grant the privilege.`;
       const message = `PostgreSQL refused a statement: ${text}`;
-      return new KlinekeepError('config', message, { hint, cause: error });
+      return configError(message, hint, error);
     }
   }
 }

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import { KlinekeepError } from '../base/mod.ts';
+import { configError } from '../base/mod.ts';
 
 /** Version 13 has no date_bin, and its hash_record_extended is missing. */
 const OLDEST = 14;
@@ -31,21 +31,15 @@ export async function checkServer(sql: postgres.Sql): Promise<void> {
 /** @throws KlinekeepError (78) when the server is too old or the encoding is not UTF8. */
 export function assertSupported({ versionNumber, version, database, encoding }: Server): void {
   if (versionNumber < OLDEST * 10_000) {
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `The server runs PostgreSQL ${version}, but klinekeep needs version ${OLDEST} or newer.`,
-      {
-        hint: 'Upgrade the server, set DATABASE_URL to a newer one, or leave DATABASE_URL unset to use the embedded server.',
-      },
+      'Upgrade the server, set DATABASE_URL to a newer one, or leave DATABASE_URL unset to use the embedded server.',
     );
   }
   if (encoding !== 'UTF8') {
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `The database "${database}" has the encoding ${encoding}, but klinekeep needs UTF8, because symbols such as 币安人生USDT are not ASCII.`,
-      {
-        hint: `Create one with the right encoding: create database klines encoding 'UTF8' template template0; then name it in DATABASE_URL.`,
-      },
+      `Create one with the right encoding: create database klines encoding 'UTF8' template template0; then name it in DATABASE_URL.`,
     );
   }
 }

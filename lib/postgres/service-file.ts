@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { KlinekeepError } from '../base/mod.ts';
+import { configError } from '../base/mod.ts';
 
 /**
  * Reads the parameters of a connection service.
@@ -20,9 +20,10 @@ export function readService(
     const found = readSection(readFileSync(path, 'utf8'), service);
     if (found) return found;
   }
-  throw new KlinekeepError('config', `Cannot find the PostgreSQL service "${service}".`, {
-    hint: `Expected: a section [${service}] in ${files.join(' or ')}.`,
-  });
+  throw configError(
+    `Cannot find the PostgreSQL service "${service}".`,
+    `Expected: a section [${service}] in ${files.join(' or ')}.`,
+  );
 }
 
 function readSection(text: string, service: string): Record<string, string> | undefined {

@@ -1,3 +1,4 @@
+import { EventEmitter, once } from 'node:events';
 import { allowWaiters } from '../base/mod.ts';
 import { type Database, isConnectionLost, type Session } from './connection.ts';
 
@@ -18,10 +19,13 @@ export interface SessionPool {
 /** Creates an empty pool. It opens a session only when one is needed. */
 export function createSessionPool(database: Pick<Database, 'openSession'>): SessionPool {
   const idle: Session[] = [];
-  const waiting = new Set<() => void>();
+  const returns = new EventEmitter().setMaxListeners(0);
   let inUse = 0;
   let limit = Number.POSITIVE_INFINITY;
+  /** Only the first session is opened with patience. Later ones wait, or they would take its connection. */
+  let openingFirst: Promise<void> | undefined;
 
+  /** @returns undefined where the server has no room for another session */
   const open = async (): Promise<Session | undefined> => {
     const isAlone = inUse === 0;
     inUse += 1;
@@ -37,55 +41,45 @@ export function createSessionPool(database: Pick<Database, 'openSession'>): Sess
       return undefined;
     }
   };
-  const wakeOne = () => {
-    const [first] = waiting;
-    if (first === undefined) return;
-    waiting.delete(first);
-    first();
-  };
 
   return {
     acquire: async (signal) => {
+      allowWaiters(signal);
       while (true) {
+        signal.throwIfAborted();
         const used = idle.pop();
         if (used) {
           inUse += 1;
           return used;
         }
-        const opened = inUse < limit ? await open() : undefined;
-        if (opened) return opened;
-        await waitInLine(waiting, signal);
+        if (openingFirst) {
+          await openingFirst;
+        } else if (inUse >= limit) {
+          await once(returns, 'return', { signal }).catch(() => {});
+        } else {
+          const isFirst = inUse === 0;
+          const opening = open();
+          if (isFirst) {
+            openingFirst = Promise.allSettled([opening]).then(() => {
+              openingFirst = undefined;
+            });
+          }
+          const opened = await opening;
+          if (opened) return opened;
+        }
       }
     },
     release: (session) => {
       inUse -= 1;
       idle.push(session);
-      wakeOne();
+      returns.emit('return');
     },
     discard: (session) => {
       inUse -= 1;
       session.end({ timeout: 0 }).catch(() => {});
-      wakeOne();
+      returns.emit('return');
     },
   };
-}
-
-/** Adds a callback to `waiting`, and resolves when it is called. @throws the signal's reason */
-function waitInLine(waiting: Set<() => void>, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted();
-    const onAbort = () => {
-      waiting.delete(onWake);
-      reject(signal.reason);
-    };
-    const onWake = () => {
-      signal.removeEventListener('abort', onAbort);
-      resolve();
-    };
-    allowWaiters(signal);
-    signal.addEventListener('abort', onAbort, { once: true });
-    waiting.add(onWake);
-  });
 }
 
 /** Besides PostgreSQL itself, a pooler may refuse (protocol_violation) or never answer. */

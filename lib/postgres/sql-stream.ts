@@ -1,4 +1,5 @@
 import type postgres from 'postgres';
+import { untilAborted } from '../base/mod.ts';
 import { disconnected } from './connection.ts';
 import { explainSqlError, renderSql, type SqlValues } from './sql-file.ts';
 
@@ -39,7 +40,8 @@ export async function* streamSql<Row extends object>(
   ).getReader();
   try {
     while (true) {
-      const next = await unlessDisconnected(batches.read(), disconnect);
+      // If the connection is lost, postgres.js 3.4.9 never settles the read.
+      const next = await untilAborted(batches.read(), disconnect);
       if (next.done) return;
       yield next.value;
     }
@@ -47,20 +49,5 @@ export async function* streamSql<Row extends object>(
     throw explainSqlError(error, `sql/${file}`, text);
   } finally {
     await batches.cancel().catch(() => {});
-  }
-}
-
-/** Rejects when the connection is lost, because postgres.js 3.4.9 then never settles `work`. */
-async function unlessDisconnected<T>(work: Promise<T>, disconnect: AbortSignal): Promise<T> {
-  let onAbort = () => {};
-  const rejected = new Promise<never>((_, reject) => {
-    onAbort = () => reject(disconnect.reason);
-  });
-  if (disconnect.aborted) onAbort();
-  disconnect.addEventListener('abort', onAbort);
-  try {
-    return await Promise.race([work, rejected]);
-  } finally {
-    disconnect.removeEventListener('abort', onAbort);
   }
 }

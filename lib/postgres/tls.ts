@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import type { ConnectionOptions } from 'node:tls';
-import { describeError, KlinekeepError } from '../base/mod.ts';
+import { configError, describeError } from '../base/mod.ts';
 import type { Address, Host } from './address.ts';
 
 /** TLS options of one connection; `false`: without TLS. */
@@ -39,12 +39,9 @@ function encrypted(tls: Address['tls'], { host, hostaddr }: Host, mode: string):
   // As in libpq, a root certificate turns require into verify-ca.
   const isVerified = mode.startsWith('verify') || (mode === 'require' && root !== undefined);
   if (isVerified && root === undefined) {
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `Cannot check the server's certificate: sslmode is ${mode} and no root certificate is given.`,
-      {
-        hint: 'Add sslrootcert=/path/to/ca.pem to DATABASE_URL, or sslrootcert=system for a public CA.',
-      },
+      'Add sslrootcert=/path/to/ca.pem to DATABASE_URL, or sslrootcert=system for a public CA.',
     );
   }
   const caFile = root === 'system' ? undefined : root;
@@ -63,13 +60,10 @@ function read(parameter: string, path: string): string {
   try {
     return readFileSync(path, 'utf8');
   } catch (error) {
-    throw new KlinekeepError(
-      'config',
+    throw configError(
       `Cannot read ${parameter} ${path}: ${describeError(error)}`,
-      {
-        hint: `Correct ${parameter} in DATABASE_URL.`,
-        cause: error,
-      },
+      `Correct ${parameter} in DATABASE_URL.`,
+      error,
     );
   }
 }

@@ -135,6 +135,6 @@ function nothingStored(
       ? 'nothing is stored'
       : `none of the stored intervals (${intervals}) adds up to ${interval}`;
   return new KlinekeepError('data', `Cannot read ${interval} candles of ${symbol}: ${reason}.`, {
-    hint: `fetch ${symbol} --interval ${interval} fetches them.`,
+    hint: `To download them: just fetch ${symbol} --interval ${interval}`,
   });
 }

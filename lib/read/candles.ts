@@ -7,6 +7,7 @@ import {
   type Instrument,
   type Interval,
   parseSymbol,
+  rangeValues,
   stepForSql,
 } from '../market/mod.ts';
 import { streamSql } from '../postgres/mod.ts';
@@ -89,13 +90,8 @@ export async function* readCandles(
 ): AsyncGenerator<Candle> {
   let left = limit;
   for (const source of sources) {
-    const values = {
-      instrument_id: instrument.id,
-      interval: source.interval,
-      from_time: new Date(source.fromMs),
-      to_time: new Date(source.toMs),
-      step: stepForSql(interval),
-    };
+    const series = { instrument, interval: source.interval };
+    const values = { ...rangeValues(series, source), step: stepForSql(interval) };
     const file = source.interval === interval ? 'read/candles.sql' : 'read/roll_up.sql';
     for await (const rows of streamSql<CandleRow>(sql, file, values, Math.min(left, 1000))) {
       for (const row of rows) {
@@ -139,5 +135,5 @@ function readTime(time: string | number | undefined, nowMs: number): number | un
 }
 
 function unparsable(found: string, wanted: string): KlinekeepError {
-  return new KlinekeepError('usage', `Cannot parse ${JSON.stringify(found)}: wanted ${wanted}.`);
+  return new KlinekeepError('usage', `Cannot parse ${JSON.stringify(found)}: expected ${wanted}.`);
 }

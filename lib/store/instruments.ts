@@ -57,7 +57,7 @@ export async function findInstruments(
   const unknown = names.filter((_, index) => found[index] === undefined);
   if (unknown.length > 0) {
     throw new KlinekeepError('data', `Not registered: ${unknown.map(showName).join(', ')}.`, {
-      hint: 'fetch, and update with --symbol and --interval, register a symbol; sync --market registers a market.',
+      hint: 'To register a symbol, use fetch, or update with --symbol and --interval. To register a whole market, use sync --market.',
     });
   }
   // One instrument may be given by two names.

@@ -30,17 +30,14 @@ export async function loadedFiles(
 /** Records that a file was loaded, in the transaction that stores its candles. */
 export async function recordLoadedFile(
   sql: Sql,
-  { instrument, interval }: Series,
-  file: LoadedFile,
+  series: Series,
+  { name, range }: LoadedFile,
   sha256: string,
   rows: number,
 ): Promise<void> {
+  const { market } = series.instrument;
   await sql`
-    insert into loaded_files (market, name, instrument_id, interval, from_time, to_time, sha256, rows)
-    values (
-      ${instrument.market}, ${file.name}, ${instrument.id}, ${interval},
-      ${new Date(file.range.fromMs)}, ${new Date(file.range.toMs)}, ${sha256}, ${rows}
-    )
+    insert into loaded_files ${sql({ market, name, ...rangeValues(series, range), sha256, rows })}
     on conflict (market, name)
     do update set sha256 = excluded.sha256, rows = excluded.rows, loaded_at = now()`;
 }

@@ -26,8 +26,8 @@ const owners = new WeakMap<Session, number>();
 /** Another run works on the instrument. */
 export class InstrumentBusy extends KlinekeepError {
   constructor() {
-    super('later', 'Another run works on this instrument.', {
-      hint: 'Run it again when the other run has ended.',
+    super('later', 'Another run is working on this instrument.', {
+      hint: 'Run it again when the other run has finished.',
     });
   }
 }
@@ -102,7 +102,7 @@ function lockLost(): KlinekeepError {
   return new KlinekeepError(
     'later',
     'The connection was lost and another run took over this instrument.',
-    { hint: 'No candle is lost. Run it again when the other run has ended.' },
+    { hint: 'No candle is lost. Run it again when the other run has finished.' },
   );
 }
 
@@ -152,14 +152,18 @@ async function tryLock(tx: Sql, instrumentId: number): Promise<boolean> {
  */
 async function joinLock(tx: Sql, instrumentId: number, owner: number): Promise<boolean> {
   await tx`select pg_advisory_xact_lock_shared(lock_class(${HELPER_LOCKS}), ${instrumentId})`;
-  const [row] = await tx`
-    select exists (
-      select from pg_locks l
-      join pg_database d on d.oid = l.database and d.datname = current_database()
-      where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
-        and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId} and l.pid = ${owner}
-    ) as is_locked`;
+  const [row] = await tx`select ${owner}::int in (${holderPid(tx, instrumentId)}) as is_locked`;
   return row?.is_locked;
+}
+
+/** SQL for the server process of the session that holds the instrument's lock. */
+function holderPid(sql: Sql, instrumentId: number) {
+  return sql`
+    select l.pid
+    from pg_locks l
+    join pg_database d on d.oid = l.database and d.datname = current_database()
+    where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
+      and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId}`;
 }
 
 /**
@@ -171,13 +175,10 @@ export async function instrumentHolder(
   instrumentId: number,
 ): Promise<string | undefined> {
   const [row] = await sql`
-    select a.application_name as name
-    from pg_locks l
-    join pg_database d on d.oid = l.database and d.datname = current_database()
-    join pg_stat_activity a on a.pid = l.pid
-    where l.locktype = 'advisory' and l.objsubid = 2 and l.mode = 'ExclusiveLock' and l.granted
-      and l.classid = lock_class(${INSTRUMENT_LOCKS})::oid and l.objid = ${instrumentId}
-      and a.application_name in ('klinekeep fetch', 'klinekeep update', 'klinekeep db adopt')
+    select application_name as name
+    from pg_stat_activity
+    where pid in (${holderPid(sql, instrumentId)})
+      and application_name in ('klinekeep fetch', 'klinekeep update', 'klinekeep db adopt')
     limit 1`;
   return row?.name.replace('klinekeep ', '');
 }

@@ -5,7 +5,6 @@ import {
   connectDatabase,
   type Database,
   findHome,
-  mayNoteRuns,
   migrate,
 } from '../postgres/mod.ts';
 
@@ -40,8 +39,8 @@ export async function openKlines(
     await checkServer(database.sql);
     await migrate(database.sql);
     const home = await findHome(database.sql);
-    if (writes) await assertWritable(database.sql, home);
-    const notesRuns = await mayNoteRuns(database.sql, home);
+    if (writes) assertWritable(home);
+    const notesRuns = !home.isReadOnly && (home.isOwner || home.mayWriteRuns);
     return { ...database, notesRuns, isStandby: home.isStandby };
   } catch (error) {
     await database.close();

@@ -20,18 +20,10 @@ export async function findWrongSpans(
   range: TimeRange,
 ): Promise<WrongSpan[]> {
   const { row_hash } = await readColumns(sql, 'klines_archive');
-  const rows = await runSql<{
-    from_time: Date;
-    to_time: Date;
-    wanted_rows: number;
-    found_rows: number;
-  }>(sql, 'verify/batches.sql', { ...rangeValues(series, range), row_hash });
-  return rows.map((row) => ({
-    fromMs: row.from_time.getTime(),
-    toMs: row.to_time.getTime(),
-    wantedRows: row.wanted_rows,
-    foundRows: row.found_rows,
-  }));
+  return await runSql<WrongSpan>(sql, 'verify/batches.sql', {
+    ...rangeValues(series, range),
+    row_hash,
+  });
 }
 
 /** The check behind --deep. Reads every archived candle. */

@@ -1,15 +1,9 @@
 import { type Download, stageFromRest } from '../download/mod.ts';
-import {
-  clipRanges,
-  rangeValues,
-  type Series,
-  seriesValues,
-  slotRanges,
-  type TimeRange,
-} from '../market/mod.ts';
+import { clipRanges, rangeValues, type Series, slotRanges, type TimeRange } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
 import type { StoredSeries } from '../store/mod.ts';
-import { type Finding, findingsFrom } from './findings.ts';
+import type { Finding } from './findings.ts';
+import { findCandles } from './found-candles.ts';
 
 /**
  * Requests random stored candles of a series and compares each field.
@@ -32,14 +26,7 @@ export async function compareSeries(
   if (picked.length === 0) return [];
   const timesMs = picked.map((row) => row.open_time.getTime());
   await stageFromRest(download, slotRanges(series.interval, timesMs));
-  const different = await runSql<{ open_time: Date; detail: string; source: string }>(
-    session,
-    'verify/differences.sql',
-    { ...seriesValues(series), picks: timesMs.join(',') },
-  );
-  const rows = different.map(({ open_time, detail, source }) => ({
-    fromMs: open_time.getTime(),
-    detail: `${detail} (from ${source})`,
-  }));
-  return findingsFrom(series, 'differs', rows);
+  return await findCandles(session, series, 'verify/differences.sql', {
+    picks: timesMs.join(','),
+  });
 }

@@ -2,30 +2,20 @@ import { DAY_MS, startOfDay } from '../base/mod.ts';
 import { clipRanges, countSlots, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 
-export const TIERS = ['klines', 'klines_archive'] as const;
-export type TierTable = (typeof TIERS)[number];
-
 /** The candles of one series on one UTC day. */
 export interface DayCounts {
   /** Start of the day, Unix ms. */
   dayMs: number;
-  /** Candles, by tier. */
-  rows: Record<TierTable, number>;
-  /** Candles that need checking, by tier. */
-  odd: Record<TierTable, number>;
-  /** Candles without trades. */
-  flat: number;
+  /** Candles in both tiers. */
+  rows: number;
+  /** Those of them that are archived. */
+  archivedRows: number;
+  /** Those that need checking. */
+  oddRows: number;
+  /** Those without trades. */
+  flatRows: number;
   lowestPrice: number;
   highestPrice: number;
-}
-
-interface DayRow {
-  day: Date;
-  stored_rows: number;
-  flat_rows: number;
-  odd_rows: number;
-  lowest_price: number;
-  highest_price: number;
 }
 
 /**
@@ -35,43 +25,16 @@ interface DayRow {
  * @returns the days with candles, oldest first
  */
 export async function countDays(sql: Sql, series: Series, range: TimeRange): Promise<DayCounts[]> {
-  const days = new Map<number, DayCounts>();
   // The planner underrates hashing, and would sort all candles on disk.
   await sql`set local enable_sort = off`;
-  for (const tier of TIERS) {
-    const rows = await runSql<DayRow>(sql, 'verify/count_days.sql', {
-      ...rangeValues(series, range),
-      tier,
-    });
-    for (const row of rows) {
-      const dayMs = row.day.getTime();
-      const day = days.get(dayMs) ?? emptyDay(dayMs);
-      days.set(dayMs, day);
-      day.rows[tier] = row.stored_rows;
-      day.odd[tier] = row.odd_rows;
-      day.flat += row.flat_rows;
-      day.lowestPrice = Math.min(day.lowestPrice, row.lowest_price);
-      day.highestPrice = Math.max(day.highestPrice, row.highest_price);
-    }
-  }
+  const days = await runSql<DayCounts>(sql, 'verify/count_days.sql', rangeValues(series, range));
   await sql`set local enable_sort = on`;
-  return [...days.values()].sort((a, b) => a.dayMs - b.dayMs);
+  return days.sort((a, b) => a.dayMs - b.dayMs);
 }
 
-function emptyDay(dayMs: number): DayCounts {
-  return {
-    dayMs,
-    rows: { klines: 0, klines_archive: 0 },
-    odd: { klines: 0, klines_archive: 0 },
-    flat: 0,
-    lowestPrice: Number.POSITIVE_INFINITY,
-    highestPrice: 0,
-  };
-}
-
-/** The candles of a day in both tiers. */
-export function countRows(day: DayCounts): number {
-  return day.rows.klines + day.rows.klines_archive;
+/** Whether both tiers have candles of the day. */
+export function isInBothTiers({ rows, archivedRows }: DayCounts): boolean {
+  return archivedRows > 0 && archivedRows < rows;
 }
 
 /** Days of a range on which a slot may be empty; neighbouring days become one range. */
@@ -96,7 +59,5 @@ export function daysToSearch(
 function isComplete(day: DayCounts | undefined, slots: number): boolean {
   if (!day) return slots === 0;
   // An odd candle may be off the grid, and one in both tiers is counted twice.
-  const isOdd = TIERS.some((tier) => day.odd[tier] > 0);
-  const isInBothTiers = TIERS.every((tier) => day.rows[tier] > 0);
-  return countRows(day) === slots && !isOdd && !isInBothTiers;
+  return day.rows === slots && day.oddRows === 0 && !isInBothTiers(day);
 }

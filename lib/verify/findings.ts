@@ -67,8 +67,8 @@ export interface FindingRow {
   toMs?: number;
   /** What is wrong, in words. */
   detail: string;
-  /** Identifies the values that the check looked at. */
-  rowHash?: string;
+  /** Identifies the values that the check looked at. Without it the row is never published. */
+  rowHash?: string | null;
 }
 
 /** One kind of defect in one series. */
@@ -136,37 +136,6 @@ export function findingsFrom(
       rows: rows.slice(0, MAX_ROWS),
     },
   ];
-}
-
-/** A candle that a check's SQL file has found. */
-export interface FoundRow {
-  open_time: Date;
-  detail: string;
-  row_hash?: string;
-  is_published?: boolean;
-  /** How many candles the check found; the SQL file returns only the first ones. */
-  found: number;
-}
-
-/** @returns at most two findings: one for wrong candles, one for those that Binance published like this */
-export function findingsFromSql(
-  series: Series,
-  check: Check,
-  rows: readonly FoundRow[],
-): Finding[] {
-  return [false, true].flatMap((isPublished) => {
-    const same = rows.filter((row) => (row.is_published ?? false) === isPublished);
-    return findingsFrom(
-      series,
-      check,
-      same.map(({ open_time, detail, row_hash: rowHash }) => ({
-        fromMs: open_time.getTime(),
-        detail,
-        ...(rowHash === undefined ? {} : { rowHash }),
-      })),
-      { count: same[0]?.found ?? 0, isPublished },
-    );
-  });
 }
 
 /** Whether a finding is as severe as `limit`, or more. */

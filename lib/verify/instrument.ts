@@ -5,18 +5,20 @@ import {
   INTERVALS,
   type Instrument,
   type Interval,
+  rangeValues,
   type Series,
 } from '../market/mod.ts';
 import { SQLSTATE, type Sql, sqlState } from '../postgres/mod.ts';
 import { instrumentHolder, type StoredSeries, storedSeries } from '../store/mod.ts';
 import { checkBatches } from './batches.ts';
 import { checkCoverage } from './coverage.ts';
-import { countDays, countRows } from './days.ts';
+import { countDays } from './days.ts';
 import type { InstrumentReport, SeriesReport } from './findings.ts';
+import { findCandles } from './found-candles.ts';
 import { checkRollup } from './rollup.ts';
 import { checkRows } from './rows.ts';
 import type { SeriesCheck } from './series-check.ts';
-import { checkIntervals, checkTables, checkTierBoundary } from './tables.ts';
+import { checkIntervals, checkTables } from './tables.ts';
 
 export interface CheckOptions {
   /** Default: all. */
@@ -87,10 +89,10 @@ async function checkSeries(check: SeriesCheck, { isDeep }: CheckOptions): Promis
   const { missing, findings } = await checkCoverage(check);
   findings.push(
     ...(await checkRows(check)),
-    ...(await checkTierBoundary(sql, series, bounds)),
+    ...(await findCandles(sql, series, 'verify/tier_boundary.sql', rangeValues(series, bounds))),
     ...(isDeep ? await checkBatches(sql, series, bounds) : []),
   );
-  const candles = days.reduce((sum, day) => sum + countRows(day), 0);
+  const candles = days.reduce((sum, day) => sum + day.rows, 0);
   return { series, candles, stored, findings, missing };
 }
 

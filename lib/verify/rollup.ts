@@ -1,14 +1,7 @@
 import { clipRanges, floorToGrid, rangeValues, type TimeRange } from '../market/mod.ts';
-import { runSql, type Sql } from '../postgres/mod.ts';
-import {
-  CANDLE_DEFECTS,
-  type Check,
-  type Finding,
-  type FoundRow,
-  findingsFromSql,
-  MAX_ROWS,
-  type SeriesReport,
-} from './findings.ts';
+import type { Sql } from '../postgres/mod.ts';
+import { CANDLE_DEFECTS, type Check, type Finding, type SeriesReport } from './findings.ts';
+import { findCandles } from './found-candles.ts';
 
 const MINUTE_MS = 60_000;
 
@@ -31,31 +24,16 @@ export async function checkRollup(
   };
   const [range] = clipRanges([shared], bounds);
   if (!range) return [];
+  const defects: ReadonlySet<Check> = new Set(CANDLE_DEFECTS);
+  const reportedMs = [longer, minutes]
+    .flatMap((report) => report.findings)
+    .filter((finding) => defects.has(finding.check) && !finding.isPublished)
+    .flatMap((finding) => finding.rows)
+    .map((row) => floorToGrid(series.interval, row.fromMs));
   const { listedAtMs } = series.instrument;
-  const rows = await runSql<FoundRow>(sql, 'verify/rollup.sql', {
+  return await findCandles(sql, series, 'verify/rollup.sql', {
     ...rangeValues(series, range),
-    shown: MAX_ROWS,
+    reported: [...new Set(reportedMs)].join(','),
     listed_time: listedAtMs === undefined ? '' : new Date(listedAtMs).toISOString(),
   });
-  const defects: ReadonlySet<Check> = new Set(CANDLE_DEFECTS);
-  const reportedMs = new Set(
-    [longer, minutes]
-      .flatMap((report) => report.findings)
-      .filter((finding) => defects.has(finding.check) && !finding.isPublished)
-      .flatMap((finding) => finding.rows)
-      .map((row) => floorToGrid(series.interval, row.fromMs)),
-  );
-  const isReported = (row: FoundRow) => reportedMs.has(row.open_time.getTime());
-  // Rows beyond the first ones are only counted: any that were reported count twice.
-  const skipped = rows.filter(isReported);
-  return findingsFromSql(
-    series,
-    'rollup',
-    rows
-      .filter((row) => !isReported(row))
-      .map((row) => ({
-        ...row,
-        found: row.found - skipped.filter((each) => each.is_published === row.is_published).length,
-      })),
-  );
 }

@@ -1,15 +1,9 @@
 import { DAY_MS, startOfDay } from '../base/mod.ts';
 import { addSteps, floorToGrid, maxStepMs, rangeValues } from '../market/mod.ts';
-import { runSql } from '../postgres/mod.ts';
-import { type DayCounts, TIERS } from './days.ts';
-import {
-  type Check,
-  type Finding,
-  type FoundRow,
-  findingsFrom,
-  findingsFromSql,
-  MAX_ROWS,
-} from './findings.ts';
+import type { SqlValues } from '../postgres/mod.ts';
+import { type DayCounts, isInBothTiers } from './days.ts';
+import { type Finding, findingsFrom } from './findings.ts';
+import { findCandles } from './found-candles.ts';
 import type { SeriesCheck } from './series-check.ts';
 
 /** A candle has jumped if it opens this many times above or below the last close. */
@@ -25,85 +19,51 @@ const ROUNDING = 1 - 1e-9;
  * counts call for it.
  */
 export async function checkRows(check: SeriesCheck): Promise<Finding[]> {
+  const { days } = check;
   return [
-    ...(await checkOddRows(check)),
-    ...(await checkBothTiers(check)),
-    ...(await checkDoubledSlots(check)),
-    ...(await checkJumps(check)),
+    ...(await findOnDays(check, 'verify/odd_rows.sql', daysWithOddRows(check))),
+    ...(await findOnDays(check, 'verify/in_both_tiers.sql', days.filter(isInBothTiers))),
+    ...(await findOnDays(check, 'verify/doubled_slots.sql', daysWithDoubledSlots(check))),
+    ...(await findOnDays(check, 'verify/jumps.sql', daysWithJumps(check), {
+      ratio: JUMP_RATIO,
+      wick_ratio: WICK_RATIO,
+      with_wicks: String(maxStepMs(check.series.interval) <= WICKS_UP_TO_MS),
+    })),
     ...reportFlatDays(check),
   ];
 }
 
 /** Runs a check's SQL file on some days, or not at all if there are none. */
-async function queryDays<Row extends object>(
+async function findOnDays(
   { sql, series, bounds }: SeriesCheck,
   file: string,
   days: readonly DayCounts[],
-  values: Record<string, string | number> = {},
-): Promise<Row[]> {
+  values: SqlValues = {},
+): Promise<Finding[]> {
   if (days.length === 0) return [];
-  return await runSql<Row>(sql, file, {
+  return await findCandles(sql, series, file, {
     ...rangeValues(series, bounds),
     ...values,
-    shown: MAX_ROWS,
     days: days.map((day) => day.dayMs).join(','),
   });
 }
 
-/** Checks the values of each odd candle, and of the last days' candles, which may not be closed yet. */
-async function checkOddRows(check: SeriesCheck): Promise<Finding[]> {
-  const { series, days, nowMs } = check;
+/** The days with odd candles, and the last ones, whose candles may not be closed yet. */
+function daysWithOddRows({ series, days, nowMs }: SeriesCheck): DayCounts[] {
   const formingMs = addSteps(series.interval, floorToGrid(series.interval, nowMs), -1);
-  const findings = new Map<string, Finding>();
-  for (const tier of TIERS) {
-    const odd = days.filter(
-      (day) => day.odd[tier] > 0 || (day.dayMs >= startOfDay(formingMs) && day.rows[tier] > 0),
-    );
-    const file = 'verify/odd_rows.sql';
-    const rows = await queryDays<FoundRow & { check_name: Check }>(check, file, odd, { tier });
-    for (const name of new Set(rows.map((row) => row.check_name))) {
-      const same = rows.filter((row) => row.check_name === name);
-      for (const finding of findingsFromSql(series, name, same)) {
-        const key = `${name} ${finding.isPublished}`;
-        const other = findings.get(key);
-        finding.count += other?.count ?? 0;
-        finding.rows.unshift(...(other?.rows ?? []));
-        findings.set(key, finding);
-      }
-    }
-  }
-  return [...findings.values()];
+  return days.filter((day) => day.oddRows > 0 || day.dayMs >= startOfDay(formingMs));
 }
 
-async function checkBothTiers(check: SeriesCheck): Promise<Finding[]> {
-  const shared = check.days.filter((day) => TIERS.every((tier) => day.rows[tier] > 0));
-  const file = 'verify/in_both_tiers.sql';
-  const rows = await queryDays<FoundRow & { is_same: boolean }>(check, file, shared);
-  return findingsFromSql(
-    check.series,
-    'in-both-tiers',
-    rows.map((row) => ({ ...row, detail: row.is_same ? 'identical' : 'with different values' })),
-  );
-}
-
-async function checkDoubledSlots(check: SeriesCheck): Promise<Finding[]> {
-  const odd = check.days.filter((day) => TIERS.some((tier) => day.odd[tier] > 0));
+/** The days with odd candles, one of which may be the second one in its slot. */
+function daysWithDoubledSlots({ series, days }: SeriesCheck): DayCounts[] {
+  const odd = days.filter((day) => day.oddRows > 0);
   // The other candle of a slot that is longer than a day may be on another day.
-  const reachMs = Math.max(0, maxStepMs(check.series.interval) - DAY_MS);
-  const near = check.days.filter((day) =>
-    odd.some((each) => Math.abs(each.dayMs - day.dayMs) <= reachMs),
-  );
-  const file = 'verify/doubled_slots.sql';
-  const rows = await queryDays<FoundRow & { candles: number }>(check, file, near);
-  return findingsFromSql(
-    check.series,
-    'doubled-slot',
-    rows.map((row) => ({ ...row, detail: `${row.candles} candles in one slot` })),
-  );
+  const reachMs = Math.max(0, maxStepMs(series.interval) - DAY_MS);
+  return days.filter((day) => odd.some((each) => Math.abs(each.dayMs - day.dayMs) <= reachMs));
 }
 
-async function checkJumps(check: SeriesCheck): Promise<Finding[]> {
-  const { series, days } = check;
+/** The days whose prices lie far apart, or far from those of the next day. */
+function daysWithJumps({ days }: SeriesCheck): DayCounts[] {
   const wild = new Set<DayCounts>();
   for (const [index, day] of days.entries()) {
     const next = days[index + 1] ?? day;
@@ -111,22 +71,16 @@ async function checkJumps(check: SeriesCheck): Promise<Finding[]> {
     const lowest = Math.min(day.lowestPrice, next.lowestPrice);
     if (highest > lowest * JUMP_RATIO * ROUNDING) wild.add(day).add(next);
   }
-  const rows = await queryDays<FoundRow>(check, 'verify/jumps.sql', [...wild], {
-    ratio: JUMP_RATIO,
-    wick_ratio: WICK_RATIO,
-    with_wicks: String(maxStepMs(series.interval) <= WICKS_UP_TO_MS),
-  });
-  return findingsFromSql(series, 'jump', rows);
+  return [...wild];
 }
 
 function reportFlatDays({ series, days }: SeriesCheck): Finding[] {
-  const flat = days.filter((day) => day.flat > 0);
-  const rows = flat.map(({ dayMs, flat }) => ({
+  const flat = days.filter((day) => day.flatRows > 0);
+  const rows = flat.map(({ dayMs, flatRows }) => ({
     fromMs: dayMs,
     toMs: dayMs + DAY_MS,
-    detail: `(${flat})`,
+    detail: `(${flatRows})`,
   }));
-  return findingsFrom(series, 'flat', rows, {
-    count: flat.reduce((sum, day) => sum + day.flat, 0),
-  });
+  const count = flat.reduce((sum, day) => sum + day.flatRows, 0);
+  return findingsFrom(series, 'flat', rows, { count });
 }

@@ -1,20 +1,14 @@
 import { compareShapes } from '../archive/mod.ts';
-import {
-  INTERVALS,
-  type Instrument,
-  rangeValues,
-  type Series,
-  type TimeRange,
-} from '../market/mod.ts';
+import { INTERVALS, type Instrument } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import { findTable } from '../store/mod.ts';
-import { TIERS, type TierTable } from './days.ts';
-import { type Finding, findingsFrom, findingsFromSql, MAX_ROWS } from './findings.ts';
+import { type Finding, findingsFrom } from './findings.ts';
 
 /** Checks that the instrument's tables are partitions of klines and klines_archive, and have the same columns. */
 export async function checkTables(sql: Sql, instrument: Instrument): Promise<Finding[]> {
   const tables = [];
-  for (const tier of TIERS) tables.push(await findTable(sql, instrument, tier));
+  for (const tier of ['klines', 'klines_archive'] as const)
+    tables.push(await findTable(sql, instrument, tier));
   const detached = tables.flatMap((table) =>
     table.state === 'taken' ? [table.problem.message] : [],
   );
@@ -43,26 +37,4 @@ export async function checkIntervals(sql: Sql, instrument: Instrument): Promise<
     detail: `interval ${JSON.stringify(row.interval)} in ${row.tier}`,
   }));
   return findingsFrom({ instrument, interval: '-' }, 'unknown-interval', rows);
-}
-
-/** Finds candles on the wrong side of the boundary between the tiers. */
-export async function checkTierBoundary(
-  sql: Sql,
-  series: Series,
-  bounds: TimeRange,
-): Promise<Finding[]> {
-  const rows = await runSql<{ tier: TierTable; open_time: Date; found: number }>(
-    sql,
-    'verify/tier_boundary.sql',
-    { ...rangeValues(series, bounds), shown: MAX_ROWS },
-  );
-  const details = {
-    klines: 'in klines, but newer candles are archived',
-    klines_archive: 'archived, but older candles are in klines',
-  };
-  return findingsFromSql(
-    series,
-    'tier-boundary',
-    rows.map((row) => ({ ...row, detail: details[row.tier] })),
-  );
 }

@@ -21,7 +21,7 @@ select
   )
   or s.oid in ('klines'::regclass, 'klines_archive'::regclass, 'all_klines'::regclass) as is_ours,
   (
-    select jsonb_object_agg(a.attname, format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), null))::text
+    select jsonb_object_agg(a.attname, format_type(coalesce(nullif(t.typbasetype, 0), a.atttypid), null))
     from pg_attribute a
     join pg_type t on t.oid = a.atttypid
     where a.attrelid = s.oid and a.attnum > 0 and not a.attisdropped

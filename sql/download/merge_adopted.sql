@@ -18,7 +18,7 @@ compared as (
     from both_tiers
     where instrument_id = :'instrument_id'::int
       and interval = :'interval'
-      and open_time between :'from_time' and :'to_time'
+      and open_time between (select min(open_time) from staged_klines) and (select max(open_time) from staged_klines)
   ) as stored using (open_time)
 ),
 added as (
@@ -35,5 +35,6 @@ select
   count(*) filter (where not is_stored)::int as missing,
   count(*) filter (where is_stored and not differs)::int as equal,
   count(*) filter (where is_stored and differs)::int as different,
-  min(open_time) filter (where is_stored and differs) as first_different
+  min(open_time) filter (where is_stored and differs) as first_different,
+  max(open_time) as last_time
 from compared;

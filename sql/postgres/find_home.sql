@@ -36,6 +36,8 @@ select
   coalesce(pg_has_role(home.relowner, 'usage'), false) as "isOwner",
   coalesce(has_schema_privilege(home.schema_id, 'create'), false) as "mayExtend",
   coalesce(has_table_privilege(home.oid, 'select'), false) as "mayReadFiles",
+  coalesce(has_table_privilege(to_regclass('klines'), 'insert'), false) as "mayWriteCandles",
+  coalesce(has_table_privilege(to_regclass('runs'), 'insert'), false) as "mayWriteRuns",
   (select string_agg(schema, ', ' order by schema) from homes where place is null) as "otherHomes"
 from (select) as one
 left join home on true;

@@ -2,7 +2,7 @@
 -- Locks nothing. Can be run again. One index lookup per moment and tier, however long the series is.
 
 select
-  day.open_time as day,
+  (extract(epoch from day.open_time) * 1000)::float8 as "dayMs",
   count(*)::int as found,
   count(*) filter (where sample.tier = 'archive')::int as archived
 from generate_series(

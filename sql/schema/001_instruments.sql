@@ -29,12 +29,12 @@ comment on column instruments.symbol is 'unified: BTC/USDT on spot, BTC/USDT:USD
 comment on column instruments.exchange_symbol is 'Binance''s own name: BTCUSDT';
 comment on column instruments.base is 'the currency that is traded: BTC';
 comment on column instruments.quote is 'the currency of the prices: USDT';
-comment on column instruments.status is 'active: traded when klinekeep last looked it up, so update follows it; or delisted';
-comment on column instruments.table_name is 'its candle table; with _archive it must fit into the 63 bytes of a PostgreSQL name';
+comment on column instruments.status is 'active (it was traded when klinekeep last looked it up, so update follows it) or delisted';
+comment on column instruments.table_name is 'the name of its candle table; with the suffix _archive, it must fit into PostgreSQL''s limit of 63 bytes';
 comment on column instruments.listed_at is 'open time of the first 1m candle; null: not yet requested';
 comment on column instruments.delisted_at is 'when klinekeep found that it is no longer traded';
 comment on column instruments.doubted_at is 'when Binance did not know the symbol or sent nothing new; the next update looks up its status and clears this; null: no check is needed';
-comment on column instruments.ended_at is 'when all series of a delisted symbol had their last candle; update then skips the symbol; null: not yet';
+comment on column instruments.ended_at is 'when every series of a delisted symbol had reached its last candle; update then skips the symbol; null: not yet';
 comment on column instruments.created_at is 'when it was registered';
 comment on column instruments.updated_at is 'when klinekeep last changed this row';
 

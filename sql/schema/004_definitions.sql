@@ -46,7 +46,7 @@ begin atomic
 end;
 
 comment on function archive_boundary is
-  'open time of the newest candle of a series that is only in the archive tier; no row: nothing is archived';
+  'for one series, the open time of the newest candle that is only in the archive tier; no row: nothing is archived';
 
 create function difference(field text, stored numeric, source text, other numeric) returns text
 language sql stable parallel safe
@@ -54,7 +54,7 @@ return case when stored <> other
   then format('%s %s, %s %s', field, trim_scale(stored), source, trim_scale(other))
 end;
 
-comment on function difference is 'text for a verify finding if two values differ, such as high 7.5, 1m 7.6 (field, stored value, other source, its value); otherwise null';
+comment on function difference is 'the text of a verify finding if two values differ, otherwise null. Example: "high 7.5, 1m 7.6" (field, stored value, other source, its value)';
 
 create function candle_values(candle jsonb) returns jsonb
 language sql immutable parallel safe

@@ -23,7 +23,7 @@ comment on column loaded_files.instrument_id is 'instruments.id';
 comment on column loaded_files.interval is 'klines.interval';
 comment on column loaded_files.from_time is 'start of the time range that the file covers';
 comment on column loaded_files.to_time is 'end of the time range that the file covers, exclusive';
-comment on column loaded_files.sha256 is 'SHA-256 of the file when it was loaded; Binance sometimes republishes a file with other content';
+comment on column loaded_files.sha256 is 'SHA-256 of the file when it was loaded; Binance sometimes republishes a file with different content';
 comment on column loaded_files.rows is 'candles in the file, including those that were stored earlier';
 comment on column loaded_files.loaded_at is 'when it was last loaded';
 
@@ -75,7 +75,7 @@ create table open_gaps (
 );
 
 comment on table open_gaps is
-  'spans that Binance did not send and that are not confirmed yet; update requests them again, after delays that grow to one hour';
+  'spans for which Binance sent no candles and that are not confirmed yet; update requests them again, after delays that grow to one hour';
 comment on column open_gaps.instrument_id is 'instruments.id';
 comment on column open_gaps.interval is 'klines.interval';
 comment on column open_gaps.from_time is 'the first open time that is missing';

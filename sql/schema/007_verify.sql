@@ -12,7 +12,7 @@ create table published_oddities (
 );
 
 comment on table published_oddities is
-  'candles that fail a check of verify and that Binance sent unchanged when verify --repair requested them again; verify reports them as published, with severity info';
+  'candles that fail one of verify''s checks but that Binance sent unchanged when verify --repair requested them again; verify marks them "as published", with severity info';
 comment on column published_oddities.instrument_id is 'instruments.id';
 comment on column published_oddities.interval is 'klines.interval';
 comment on column published_oddities.open_time is 'klines.open_time; for doubled-slot, the slot that has several candles';

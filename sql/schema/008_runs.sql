@@ -35,7 +35,7 @@ create table exchange_pauses (
   answered_at timestamptz not null default now()
 );
 
-comment on table exchange_pauses is 'until when no run may send requests, after Binance answered 429 (too many requests) or 418 (a ban)';
+comment on table exchange_pauses is 'the time until which no run may send requests, after Binance answered 429 (too many requests) or 418 (a ban)';
 comment on column exchange_pauses.market is 'spot or usdm';
 comment on column exchange_pauses.until_time is 'when requests may be sent again, by the clock of this database';
 comment on column exchange_pauses.is_ban is 'true after 418, false after 429';

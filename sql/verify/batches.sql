@@ -71,7 +71,11 @@ wanted as (
   where b.from_time < b.to_time
     and a.from_time is not null
 )
-select w.from_time, w.to_time, w.wanted_rows, found.rows as found_rows
+select
+  (extract(epoch from w.from_time) * 1000)::float8 as "fromMs",
+  (extract(epoch from w.to_time) * 1000)::float8 as "toMs",
+  w.wanted_rows as "wantedRows",
+  found.rows as "foundRows"
 from wanted w
 cross join lateral (
   select

@@ -33,8 +33,9 @@ compared as (
   left join staged_klines s on s.open_time = stored.open_time
 )
 select
-  c.open_time, c.detail,
-  coalesce(
+  'differs' as check_name,
+  c.open_time,
+  format('%s (from %s)', c.detail, coalesce(
     (
       select r.source
       from repairs r
@@ -52,7 +53,7 @@ select
       limit 1
     ),
     'rest'
-  ) as source
+  )) as detail,
+  null::bigint as row_hash
 from compared c
 where c.detail <> ''
-order by c.open_time;

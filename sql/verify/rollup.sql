@@ -1,6 +1,6 @@
 -- Candles of one series that differ from the sum of the 1m candles of their time
 -- Locks nothing. Can be run again. Compares a candle if all of its minutes are stored, or known not to exist:
--- those before the listing, and those in a confirmed gap.
+-- those before the listing, and those in a confirmed gap. Leaves out the candles in `reported`.
 
 with added_up as (
   select
@@ -22,6 +22,10 @@ longer as (
   select *
   from stored_candles(:'instrument_id', :'interval', :'from_time', :'to_time')
   where next_slot(:'interval', open_time) <= :'to_time'
+    and open_time not in (
+      select to_timestamp(v::float8 / 1000)
+      from unnest(string_to_array(:'reported', ',')) as v
+    )
 ),
 paired as (
   select
@@ -80,27 +84,7 @@ compared as (
     where instrument_id = :'instrument_id'::int and interval = '1m' and open_time = p.last_time
     limit 1
   ) as last
-),
-hashed as (
-  select open_time, detail, hashtextextended(detail, 0) as row_hash
-  from compared
-  where detail <> ''
-),
-numbered as (
-  select
-    h.*,
-    p.row_hash is not null as is_published,
-    count(*) over (partition by p.row_hash is not null) as found,
-    row_number() over (partition by p.row_hash is not null order by h.open_time) as number
-  from hashed h
-  left join published_oddities p on
-    p.instrument_id = :'instrument_id'::int
-    and p.interval = :'interval'
-    and p.open_time = h.open_time
-    and p.check_name = 'rollup'
-    and p.row_hash = h.row_hash
 )
-select open_time, detail, row_hash::text, is_published, found::int
-from numbered
-where number <= :'shown'::int
-order by open_time;
+select 'rollup' as check_name, open_time, detail, hashtextextended(detail, 0) as row_hash
+from compared
+where detail <> ''

@@ -42,13 +42,18 @@ strays as (
     )
 ),
 counted as (
-  select tier, open_time, count(*) over (partition by tier)::int as found
+  select tier, open_time, count(*) over (partition by tier) as found
   from strays
 )
-select tier, open_time, found
+select
+  'tier-boundary' as check_name,
+  open_time,
+  case tier
+    when 'klines' then 'in klines, but newer candles are archived'
+    else 'archived, but older candles are in klines'
+  end as detail,
+  null::bigint as row_hash
 from counted
 where tier = (select tier from counted order by found, tier limit 1)
   and open_time >= :'from_time'
   and open_time < :'to_time'
-order by open_time
-limit :'shown'::int;

@@ -8,9 +8,9 @@ import { EXIT } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import { migrate } from '../../lib/postgres/migrate.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { fetchReference } from '../support/reference.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { expectLedger, expectReference, makeCandles } from '../support/tiers.ts';
 
 const AS_OF = ['--as-of', '2024-03-10T18:00Z'];
@@ -19,8 +19,7 @@ const DUE = (CUTOFF - Date.UTC(2023, 9, 1)) / 3_600_000;
 
 /** 161 days of 1h candles, of which 131 are to move. */
 async function setUp() {
-  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 2, 12) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: Date.UTC(2024, 2, 12) });
   const database = await freshDatabase();
   const env = { DATABASE_URL: database.url };
   const reference = await fetchReference(database, fake, '2023-10-01', '2024-03-10');
@@ -198,14 +197,14 @@ test.each([
   [['1.5'], 'DAYS is "1.5"'],
   [['1e3'], 'DAYS is "1e3"'],
   [[], 'DAYS is missing'],
-  [['30', '40'], 'More than one DAYS'],
+  [['30', '40'], 'Surplus argument "40"'],
   [['30', '--as-of', '2200-01-01'], 'in the future'],
   [['30', '--as-of', 'soon'], '--as-of is "soon"'],
   [['30', '--as-of', '9999y'], '--as-of is "9999y"'],
   [['30', '--batch', '0'], '--batch is "0"'],
   [['30', '--max-runtime', '10'], '--max-runtime is "10"'],
   [['30', '--interval', '7m'], '--interval is "7m"'],
-  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is not a symbol; wanted a symbol such as'],
+  [['30', '--symbol', 'BTC/USDT/X'], '"BTC/USDT/X" is not a symbol. Expected a symbol such as'],
   [['30', '--gently'], "Unknown option '--gently'"],
 ])('archive %j: exits with 64', async (words, found) => {
   const result = await runScript('archive', words);

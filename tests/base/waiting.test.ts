@@ -3,9 +3,9 @@ import { expect, onTestFinished, test } from 'vitest';
 import { createSemaphore } from '../../lib/base/parallel.ts';
 import { wait } from '../../lib/base/retry.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { defaultSymbols } from '../support/fake-binance/symbols.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const semaphore = createSemaphore(1);
 const acquireAndRelease = async (signal: AbortSignal) => (await semaphore.acquire(signal))();
@@ -26,8 +26,7 @@ test.each([
 });
 
 test('update: prints no warning of Node while a dozen requests wait', async () => {
-  const fake = await startFakeBinance({ symbols: defaultSymbols(14) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ symbols: defaultSymbols(14) });
   const { url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   await runScript('sync-instruments', ['--market', 'spot', '--quote', 'USDT'], env);

@@ -6,8 +6,8 @@ import type { SharedPauses } from '../../lib/binance/pauses.ts';
 import { klinesWeight } from '../../lib/binance/weights.ts';
 import { createSharedPauses } from '../../lib/store/exchange-pauses.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const MINUTE = 60_000;
 const BEGIN = Date.UTC(2024, 2, 10, 12, 30);
@@ -126,8 +126,7 @@ describe('budget', () => {
 });
 
 test('a ban: ends the run with 75, and later runs send no request', async () => {
-  const fake = await startFakeBinance({ nowMs: BEGIN });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: BEGIN });
   const { url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   const words = ['--symbol', 'BTC/USDT', '--interval', '1h'];

@@ -1,15 +1,15 @@
 import fc from 'fast-check';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { addSteps, floorToGrid, INTERVALS } from '../../lib/market/intervals.ts';
 import { MadeUpCandles, type RawRow } from '../support/fake-binance/candles.ts';
-import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeOptions } from '../support/fake-binance/server.ts';
+import { startExchange } from '../support/store.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 const HOUR = 3_600_000;
 
 async function start(options: FakeOptions = {}) {
-  const fake = await startFakeBinance({ nowMs: NOW, ...options });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW, ...options });
   const get = async (path: string) => {
     const answer = await fetch(`${fake.url}${path}`);
     // biome-ignore lint/suspicious/noExplicitAny: whatever Binance may send

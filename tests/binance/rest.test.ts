@@ -1,17 +1,16 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { TransientError } from '../../lib/binance/answer.ts';
 import { createDispatcher, httpGet } from '../../lib/binance/http.ts';
 import { freshDatabase } from '../support/database.ts';
 import type { Fault } from '../support/fake-binance/faults.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 
 async function fetchDespite(...faults: Fault[]) {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW });
   for (const fault of faults) fake.fail(fault);
   const { url, sql } = await freshDatabase();
   const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-03-01'];
@@ -35,8 +34,7 @@ test.each([
 });
 
 test('rest: gives up an answer that never starts, or never ends', async () => {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW });
   fake.fail({ kind: 'hang', path: 'time' });
   const dispatcher = createDispatcher(undefined);
   const asked = httpGet(`${fake.url}/api/v3/time`, dispatcher, new AbortController().signal, 200);

@@ -40,5 +40,5 @@ test('zsh, fish: get their code; another shell is refused', async () => {
   expect(fish).toContain("'__fish_seen_subcommand_from fetch' -l since -r");
   const refused = await runScript('completion', ['tcsh']);
   expect(refused.exitCode).toBe(EXIT.usage);
-  expect(refused.stderr).toContain('The shell is "tcsh"; wanted one of bash zsh fish');
+  expect(refused.stderr).toContain('SHELL is "tcsh". Expected bash, zsh, or fish.');
 });

@@ -1,21 +1,14 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chmod, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { PROJECT_DIR } from '../../lib/base/settings.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript, TSX_LOADER } from '../support/script.ts';
-
-async function makeFolder(name = 'klinekeep-cron-'): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), name));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  return folder;
-}
+import { makeFolder, startExchange } from '../support/store.ts';
 
 /** A `crontab` program that keeps its lines in a file. */
 async function fakeCrontab(program = CRONTAB) {
@@ -115,8 +108,7 @@ test('--install: creates a crontab; reports half a block, an error and no cron',
 
 test('the lines: run as cron runs them, even with an odd log path', async () => {
   const { url } = await freshDatabase();
-  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 0, 10) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: Date.UTC(2024, 0, 10) });
   const log = join(await makeFolder("klinekeep 100% o'clock "), 'cron.log');
   const { stdout } = await runScript('crontab', ['--log', log]);
   const jobs = stdout.split('\n').filter((line) => /^[\d*]/.test(line));
@@ -152,8 +144,7 @@ const CALLS: Record<string, string[]> = {
 
 test('each script: runs from / with an empty environment, silently', async () => {
   const { url } = await freshDatabase();
-  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 0, 10) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: Date.UTC(2024, 0, 10) });
   const folder = await makeFolder();
   const env = { DATABASE_URL: url, KLINES_HOME: folder, ...fake.env };
   const calls = Object.entries(CALLS).map(([name, words]) => [

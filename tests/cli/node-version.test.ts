@@ -22,7 +22,7 @@ test.each(['12.22.9', '18.20.8', '20.18.3'])('Node %s: is refused in one line', 
   expect(checkAs(version)).toMatchObject({
     status: EXIT.config,
     stdout: '',
-    stderr: `klinekeep: This is Node ${version}; wanted >=20.19.0. Install a newer one.\n`,
+    stderr: `klinekeep: This is Node ${version}. Expected >=20.19.0. Install a newer one.\n`,
   });
 });
 

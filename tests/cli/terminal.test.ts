@@ -7,10 +7,9 @@ import xterm from '@xterm/headless';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { showLine } from '../../lib/cli/terminal.ts';
-import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { type Screen, showScript, WHY_NO_SCREEN } from '../support/screen.ts';
 import { runScript } from '../support/script.ts';
+import { startStore } from '../support/store.ts';
 
 const BAR = /[█░]/;
 /** Requests this slow keep the bar on the screen until the test has seen it. */
@@ -23,10 +22,7 @@ const fetchWords = (...symbols: string[]) => [
 ];
 
 async function setUp() {
-  const fake = await startFakeBinance({ nowMs: Date.UTC(2024, 2, 1) });
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
+  const { fake, database, env } = await startStore({ nowMs: Date.UTC(2024, 2, 1) });
   const fetch = async () =>
     expect(await runScript('fetch-history', fetchWords('BTC/USDT'), env)).toMatchObject({
       exitCode: EXIT.done,

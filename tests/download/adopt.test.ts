@@ -1,18 +1,14 @@
 import type postgres from 'postgres';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startStore } from '../support/store.ts';
 import { storedRows } from '../support/stored.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 
 async function setUp() {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
+  const { fake, database, env } = await startStore({ nowMs: NOW });
   const adopt = async (table: string, ...words: string[]) =>
     await runScript('db-adopt', [table, '--symbol', 'BTC/USDT', '--interval', '1m', ...words], env);
   return { fake, sql: database.sql, env, adopt };

@@ -1,17 +1,17 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { createSemaphore } from '../../lib/base/parallel.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
 import type { RawRow } from '../support/fake-binance/candles.ts';
-import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeOptions } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 
 async function setUp(options: FakeOptions = {}) {
-  const fake = await startFakeBinance({ nowMs: NOW, ...options });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW, ...options });
   const { sql, url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   const load = (since: string, until: string, ...words: string[]) =>

@@ -6,11 +6,12 @@ import { EXIT } from '../../lib/base/errors.ts';
 import { helpWith, lockedTransaction, withInstrumentLock } from '../../lib/store/locks.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
-import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
 import { makeZip } from '../support/fake-binance/zip.ts';
 import { serverWithFullDisk } from '../support/full-disk.ts';
 import { RECORDINGS, recordedSpans } from '../support/recordings.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
@@ -18,8 +19,7 @@ const SINCE = '2024-01-01';
 const UNTIL = '2024-03-01';
 
 async function setUp(options: FakeOptions = {}) {
-  const fake = await startFakeBinance({ nowMs: NOW, ...options });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW, ...options });
   const { sql, url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   const load = (...words: string[]) =>
@@ -346,8 +346,7 @@ test('fetch: leaves no file half-loaded when its connection is lost', async () =
 });
 
 test('fetch: leaves no file half-loaded when the disk is full', async () => {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW });
   const { sql, url } = await serverWithFullDisk();
   // The fourth month does not fit.
   for (let month = 1; month <= 4; month++)

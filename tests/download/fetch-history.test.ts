@@ -1,20 +1,18 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
-import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeOptions } from '../support/fake-binance/server.ts';
 import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange, startStore } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 const DAY = 86_400_000;
 
 async function setUp(options: FakeOptions = {}) {
-  const fake = await startFakeBinance({ nowMs: NOW, ...options });
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
+  const { fake, database, env } = await startStore({ nowMs: NOW, ...options });
   const fetchHistory = (...words: string[]) => runScript('fetch-history', words, env);
   return { fake, sql: database.sql, env, fetchHistory };
 }
@@ -273,8 +271,7 @@ test('fetch: stores recorded candles exactly, from REST, and does not request th
 });
 
 test('fetch: requests a page again that was empty, before it confirms a gap', async () => {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW });
   const { sql, url } = await freshDatabase();
   const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-01-01', '--until', '2024-03-01'];
   fake.fail({ kind: 'empty' });

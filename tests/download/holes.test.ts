@@ -1,10 +1,10 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import type { TimeRange } from '../../lib/market/ranges.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import type { FakeSymbol } from '../support/fake-binance/symbols.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 const HOUR = 3_600_000;
@@ -21,8 +21,7 @@ async function setUp(symbol: Partial<FakeSymbol> = {}) {
     ...{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT' },
     ...symbol,
   };
-  const fake = await startFakeBinance({ nowMs: NOW, symbols: [btc] });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW, symbols: [btc] });
   const { sql, url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   return {

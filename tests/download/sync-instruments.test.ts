@@ -1,14 +1,13 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import type { FakeSymbol } from '../support/fake-binance/symbols.ts';
 import { recordedSymbols } from '../support/recordings.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 async function setUp(symbols?: FakeSymbol[]) {
-  const fake = await startFakeBinance(symbols ? { symbols } : {});
-  onTestFinished(() => fake.close());
+  const fake = await startExchange(symbols ? { symbols } : {});
   const { url, sql } = await freshDatabase();
   const sync = (...words: string[]) =>
     runScript('sync-instruments', words, { DATABASE_URL: url, ...fake.env });

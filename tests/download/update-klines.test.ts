@@ -1,9 +1,9 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { freshDatabase } from '../support/database.ts';
-import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeOptions } from '../support/fake-binance/server.ts';
 import { defaultSymbols } from '../support/fake-binance/symbols.ts';
 import { runScript } from '../support/script.ts';
+import { startStore } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
@@ -11,10 +11,7 @@ const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
 
 async function setUp(options: FakeOptions = {}) {
-  const fake = await startFakeBinance({ nowMs: NOW, ...options });
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
+  const { fake, database, env } = await startStore({ nowMs: NOW, ...options });
   const update = (...words: string[]) => runScript('update-klines', words, env);
   const stored = async (symbol: string, interval: '1m' | '1h') =>
     (await storedRows(database.sql, 'spot', symbol, interval)).rows;

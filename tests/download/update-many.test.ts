@@ -1,19 +1,19 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
 import type { Fault } from '../support/fake-binance/faults.ts';
-import { type FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeOptions } from '../support/fake-binance/server.ts';
 import { defaultSymbols } from '../support/fake-binance/symbols.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 const HOUR = 3_600_000;
 
 async function setUp(options: FakeOptions = {}) {
-  const fake = await startFakeBinance({ nowMs: NOW, ...options });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW, ...options });
   const { sql, url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   const update = (...words: string[]) => runScript('update-klines', words, env);

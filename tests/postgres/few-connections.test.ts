@@ -4,16 +4,15 @@ import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { defaultSymbols } from '../support/fake-binance/symbols.ts';
 import { runScript, startScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 
 /** A database whose owner may have only so many connections, and an exchange. */
 async function setUp(limit: number) {
-  const fake = await startFakeBinance({ nowMs: NOW, symbols: defaultSymbols(12) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW, symbols: defaultSymbols(12) });
   const { url, sql } = await freshDatabase();
   const role = `limited_${Math.random().toString(36).slice(2)}`;
   await sql.unsafe(`

@@ -1,18 +1,15 @@
 import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
-import { emptyDatabase, freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
+import { emptyDatabase } from '../support/database.ts';
 import { runScript } from '../support/script.ts';
+import { startStore } from '../support/store.ts';
 import { makeCandles } from '../support/tiers.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 
 async function setUp() {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
-  const database = await freshDatabase();
-  const env = { DATABASE_URL: database.url, ...fake.env };
+  const { fake, database, env } = await startStore({ nowMs: NOW });
   const fetchHours = (...symbols: string[]) =>
     runScript(
       'fetch-history',

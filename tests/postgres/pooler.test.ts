@@ -9,8 +9,8 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { connectDatabase } from '../../lib/postgres/connection.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const PGBOUNCER = ['pgbouncer', '/usr/sbin/pgbouncer'].find(
   (path) => spawnSync(path, ['--version']).status === 0,
@@ -87,8 +87,7 @@ describe.skipIf(PGBOUNCER === undefined)('pgbouncer (skipped where it is not ins
   });
 
   test('session mode: fetches, archives, restores and verifies', async () => {
-    const fake = await startFakeBinance({ nowMs: NOW });
-    onTestFinished(() => fake.close());
+    const fake = await startExchange({ nowMs: NOW });
     const { url } = await freshDatabase();
     const pooler = await startPooler(url, { pool_mode: 'session', default_pool_size: 8 });
     const env = { ...fake.env, DATABASE_URL: `${pooler}?options=-csearch_path%3Dpublic` };

@@ -5,9 +5,9 @@ import postgres from 'postgres';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { emptyDatabase, freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { freshRole } from '../support/role.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { makeCandles } from '../support/tiers.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
@@ -20,8 +20,7 @@ async function connect(url: string): Promise<postgres.Sql> {
 }
 
 const fakeExchange = async () => {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW });
   return fake;
 };
 

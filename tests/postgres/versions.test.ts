@@ -10,9 +10,9 @@ import { assertSupported, checkServer } from '../../lib/postgres/server.ts';
 import { runSql, type Sql } from '../../lib/postgres/sql-file.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
 import { emptyDatabase, freshDatabase, type TestDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { fetchReference } from '../support/reference.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { canStart, findVersion } from '../support/versions.ts';
 
 const PLACES = Object.keys(inject('templateUrls'));
@@ -156,8 +156,7 @@ describe.skipIf(!isPair)(`versions${note}`, () => {
   test.each(PAIRS)(
     'what %s has archived is verified, restored and archived on %s',
     async (from, to) => {
-      const fake = await startFakeBinance({ nowMs: Date.parse('2024-06-01') });
-      onTestFinished(() => fake.close());
+      const fake = await startExchange({ nowMs: Date.parse('2024-06-01') });
       const [source, target] = [await freshDatabase(from), await freshDatabase(to)];
       const run = async (database: TestDatabase, name: string, ...words: string[]) => {
         const result = await runScript(name, words, { DATABASE_URL: database.url, ...fake.env });

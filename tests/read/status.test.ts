@@ -78,7 +78,7 @@ test('status --stale: exits with 2 for active series, even with --quiet', async 
   expect((await status('--stale', '1d')).exitCode).toBe(EXIT.done);
   await sql`update instruments set status = 'delisted' where symbol = 'ETH/USDT'`;
   expect((await status('--stale', '2h')).exitCode).toBe(EXIT.done);
-  expect((await run('status', '--stale', '2 hours')).stderr).toContain('wanted a span such as');
+  expect((await run('status', '--stale', '2 hours')).stderr).toContain('Expected a span such as');
 });
 
 test('status: accepts instruments without a table', async () => {

@@ -1,17 +1,16 @@
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { listInstruments } from '../../lib/store/instruments.ts';
 import { storeRejected } from '../../lib/store/rejected-klines.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 
 const NOW = Date.UTC(2024, 2, 10, 12, 30, 30);
 
 async function setUp() {
-  const fake = await startFakeBinance({ nowMs: NOW });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: NOW });
   const database = await freshDatabase();
   const load = (...words: string[]) =>
     runScript('fetch-history', ['BTC/USDT', ...words], {

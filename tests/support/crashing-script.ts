@@ -1,14 +1,14 @@
 /** A script that ends with an uncaught error, while its bar is on the screen. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { z } from '../../lib/base/zod.ts';
-import { main, type Script } from '../../lib/cli/main.ts';
+import { main } from '../../lib/cli/main.ts';
+import { defineScript } from '../../lib/cli/script.ts';
 
-export const script: Script<object> = {
+export const script = defineScript({
   name: 'crashing-script',
   summary: 'Crashes',
   examples: [''],
-  args: {},
-  options: z.object({}),
+  options: {},
+  read: (values) => values,
   async run(_, { progress }) {
     progress.start(10, 'candles');
     progress.advance(3, 'BTC/USDT');
@@ -18,6 +18,6 @@ export const script: Script<object> = {
     await sleep(60_000);
     return { json: {} };
   },
-};
+});
 
 await main(import.meta, script);

@@ -32,9 +32,9 @@ export async function startExchange(options: FakeOptions = {}): Promise<FakeBina
   return fake;
 }
 
-/** Makes a folder that is deleted when the test ends. */
-export async function makeFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), 'test-'));
+/** Makes a folder that is deleted when the test ends. @param name what its name begins with */
+export async function makeFolder(name = 'test-'): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), name));
   onTestFinished(() => rm(folder, { recursive: true }));
   return folder;
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import type postgres from 'postgres';
-import { afterAll, inject, onTestFinished } from 'vitest';
+import { afterAll, inject } from 'vitest';
 import type { Interval } from '../../lib/market/intervals.ts';
 import { asAdmin, freshDatabase } from '../support/database.ts';
-import { type FakeBinance, startFakeBinance } from '../support/fake-binance/server.ts';
+import type { FakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 /** A finding as --json prints it. */
@@ -67,8 +68,7 @@ export function prepareStore(options: StoreOptions): () => ReturnType<typeof ope
 
 /** An exchange that is closed when the test ends. */
 export async function startFake({ now }: StoreOptions): Promise<FakeBinance> {
-  const fake = await startFakeBinance({ nowMs: Date.parse(now) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ nowMs: Date.parse(now) });
   return fake;
 }
 

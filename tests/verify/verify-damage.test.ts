@@ -1,11 +1,11 @@
 import type postgres from 'postgres';
-import { expect, onTestFinished, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { DAY_MS } from '../../lib/base/time.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { expectSameRows, storedRows } from '../support/stored.ts';
 import { doubleSlots } from './support.ts';
 
@@ -183,11 +183,10 @@ async function setUp() {
     quote: 'USDT',
     basePrice: 64_000,
   } as const;
-  const fake = await startFakeBinance({
+  const fake = await startExchange({
     nowMs: Date.UTC(2024, 1, 12),
     symbols: [{ ...symbol, listedMs: Date.UTC(2019, 0, 1), gaps: [OUTAGE] }],
   });
-  onTestFinished(() => fake.close());
   const { sql, url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   const days = Array.from({ length: (UNTIL_MS - SINCE_MS) / DAY_MS }, (_, day) =>

@@ -1,9 +1,9 @@
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { freshDatabase } from '../support/database.ts';
-import { startFakeBinance } from '../support/fake-binance/server.ts';
 import { RECORDINGS, recordedOutage } from '../support/recordings.ts';
 import { runScript } from '../support/script.ts';
+import { startExchange } from '../support/store.ts';
 import { HOURS, type JsonFinding, prepareStore } from './support.ts';
 
 const hours = prepareStore(HOURS);
@@ -60,15 +60,14 @@ describe('verify', () => {
       return result.stderr;
     };
     expect(await refused('--from', '2024-04-01')).toContain('is not before --to');
-    expect(await refused('--compare', '0')).toContain('wanted a whole number from 1');
-    expect(await refused('--fail-on', 'info')).toContain('wanted error or warning');
+    expect(await refused('--compare', '0')).toContain('Expected a whole number from 1');
+    expect(await refused('--fail-on', 'info')).toContain('Expected error or warning');
   });
 });
 
 test('verify: reports the recorded outage, confirmed after a repair, and nothing else', async () => {
   const { since, until, days } = recordedOutage();
-  const fake = await startFakeBinance({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
-  onTestFinished(() => fake.close());
+  const fake = await startExchange({ recordings: RECORDINGS, nowMs: Date.UTC(2025, 5, 1) });
   const { url } = await freshDatabase();
   const env = { DATABASE_URL: url, ...fake.env };
   for (const interval of ['1m', '1h']) {

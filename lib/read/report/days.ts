@@ -1,16 +1,16 @@
 import type postgres from 'postgres';
 import { DAY_MS, spanForSql } from '../../base/mod.ts';
 import {
-  addSteps,
   clipRanges,
   countAllSlots,
   countSlots,
   floorToGrid,
   type Instrument,
   maxStepMs,
+  rangeValues,
   type TimeRange,
 } from '../../market/mod.ts';
-import { runSql, streamSql } from '../../postgres/mod.ts';
+import { runSql } from '../../postgres/mod.ts';
 import type { SeriesStatus } from '../status.ts';
 
 /** One UTC day of one series. */
@@ -38,10 +38,9 @@ export interface SeriesWindow {
   expected: TimeRange;
 }
 
-interface DayRow {
-  day: Date;
-  found: number;
-  archived: number;
+interface DayRow extends Pick<Day, 'found' | 'archived'> {
+  /** Unix ms. */
+  dayMs: number;
   open?: number;
   high?: number;
   low?: number;
@@ -55,18 +54,13 @@ export function countRows({ interval, firstMs, lastMs }: SeriesStatus, window: T
 
 /** Reads every candle of each day. A candle longer than a day counts for each of its days. */
 export async function readDays(sql: postgres.Sql, scope: SeriesWindow): Promise<Day[]> {
-  const { series, expected } = scope;
-  const { interval, gaps } = series;
-  if (maxStepMs(interval) > DAY_MS) {
-    return toDays(await readLongCandles(sql, scope), scope.window, (day) => ({
-      wanted: contains(expected, day.fromMs) ? 1 : 0,
-      gap: clipRanges(gaps, day).length > 0 ? 1 : 0,
-    }));
-  }
-  const rows = await runSql<DayRow>(sql, 'read/report_days.sql', toValues(scope));
-  return toDays(rows, scope.window, (day) => ({
-    wanted: countAllSlots(interval, clipRanges([day], expected)),
-    gap: countAllSlots(interval, clipRanges(gaps, day)),
+  const { instrument, series, window, expected } = scope;
+  const unit = maxStepMs(series.interval) > DAY_MS ? '1d' : series.interval;
+  const values = rangeValues({ instrument, interval: series.interval }, window);
+  const rows = await runSql<DayRow>(sql, 'read/report_days.sql', values);
+  return toDays(rows, scope, (day) => ({
+    wanted: countAllSlots(unit, clipRanges([day], expected)),
+    gap: countAllSlots(unit, clipRanges(series.gaps, day)),
   }));
 }
 
@@ -76,15 +70,15 @@ export async function sampleDays(
   scope: SeriesWindow,
   moments: number,
 ): Promise<Day[]> {
-  const { series, expected } = scope;
+  const { instrument, series, window, expected } = scope;
   const apartMs = DAY_MS / moments;
   const rows = await runSql<DayRow>(sql, 'read/sampled_days.sql', {
-    ...toValues(scope),
+    ...rangeValues({ instrument, interval: series.interval }, window),
     moments,
     apart: spanForSql(apartMs),
     step: spanForSql(maxStepMs(series.interval)),
   });
-  return toDays(rows, scope.window, (day) => {
+  return toDays(rows, scope, (day) => {
     const times = Array.from({ length: moments }, (_, number) => day.fromMs + number * apartMs);
     const isGap = (timeMs: number) => series.gaps.some((gap) => contains(gap, timeMs));
     return {
@@ -94,59 +88,22 @@ export async function sampleDays(
   });
 }
 
-/** A row for each day of candles of 3d, 1w and 1M; the first day of each has its prices. */
-async function readLongCandles(sql: postgres.Sql, scope: SeriesWindow): Promise<DayRow[]> {
-  const { interval, archived } = scope.series;
-  const values = toValues(scope);
-  values.from_time = new Date(floorToGrid(interval, scope.window.fromMs));
-  const found: DayRow[] = [];
-  const batches = streamSql<Record<string, string> & { open_time: Date }>(
-    sql,
-    'read/candles.sql',
-    values,
-  );
-  for await (const rows of batches) {
-    for (const { open_time, open_price, high_price, low_price, close_price } of rows) {
-      const openMs = floorToGrid(interval, open_time.getTime());
-      const isArchived = archived !== undefined && openMs < archived.toMs;
-      const endMs = addSteps(interval, openMs, 1);
-      const first = found.length;
-      for (let dayMs = openMs; dayMs < endMs; dayMs += DAY_MS)
-        found.push({ day: new Date(dayMs), found: 1, archived: isArchived ? 1 : 0 });
-      Object.assign(found[first] as DayRow, {
-        open: Number(open_price),
-        high: Number(high_price),
-        low: Number(low_price),
-        close: Number(close_price),
-      });
-    }
-  }
-  return found;
-}
-
 /** Returns every day of the window, also those without a row. */
 function toDays(
   rows: readonly DayRow[],
-  window: TimeRange,
+  { series: { interval }, window }: SeriesWindow,
   expect: (day: TimeRange) => Pick<Day, 'wanted' | 'gap'>,
 ): Day[] {
-  const byTime = new Map(rows.map((row) => [row.day.getTime(), row]));
+  const byTime = new Map(rows.map((row) => [row.dayMs, row]));
   return Array.from({ length: countSlots('1d', window) }, (_, index) => {
     const fromMs = window.fromMs + index * DAY_MS;
     const row = byTime.get(fromMs);
     const { found = 0, archived = 0, open, high = 0, low = 0, close = 0 } = row ?? {};
-    const prices: Day['prices'] = open === undefined ? undefined : [open, high, low, close];
+    // Of a candle longer than a day, its first day has the prices.
+    const isFirstDay = open !== undefined && floorToGrid(interval, fromMs) === fromMs;
+    const prices: Day['prices'] = isFirstDay ? [open, high, low, close] : undefined;
     return { index, found, archived, ...expect({ fromMs, toMs: fromMs + DAY_MS }), prices };
   });
-}
-
-function toValues({ instrument, series, window }: SeriesWindow) {
-  return {
-    instrument_id: instrument.id,
-    interval: series.interval,
-    from_time: new Date(window.fromMs),
-    to_time: new Date(window.toMs),
-  };
 }
 
 function contains({ fromMs, toMs }: TimeRange, timeMs: number): boolean {

@@ -152,7 +152,7 @@ async function planCandles(
     const slot = { fromMs, toMs: addSteps(interval, fromMs, 1) };
     if (hasSent(plan, fromMs) && (!parts || (await hasSentStored(sql, parts, slot)))) {
       // Without a hash it could not be recognized again.
-      if (row.rowHash !== undefined) plan.published.push({ check, row });
+      if (row.rowHash) plan.published.push({ check, row });
       continue;
     }
     request(plan, fromMs);

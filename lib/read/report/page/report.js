@@ -3,13 +3,13 @@
 (async () => {
   const DAY_MS = 86_400_000;
   const STRIP_HEIGHT = 16;
-  const NAMES = {
-    c: 'complete',
-    a: 'complete, archived',
-    o: 'outage',
-    m: 'missing',
-    x: 'missing',
-    n: 'nothing expected',
+  const STATES = {
+    c: { name: 'complete', color: 'complete' },
+    a: { name: 'complete, archived', color: 'archived' },
+    o: { name: 'outage', color: 'outage' },
+    m: { name: 'missing', color: 'missing' },
+    x: { name: 'missing', color: 'missing' },
+    n: { name: 'nothing expected', color: 'nothing' },
   };
   const $ = (id) => document.getElementById(id);
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`);
@@ -31,14 +31,6 @@
 
   // Coverage: one strip per row. All strips share a tab stop; arrow keys move within and between them.
 
-  const STATE_COLORS = {
-    c: 'complete',
-    a: 'archived',
-    o: 'outage',
-    m: 'missing',
-    x: 'missing',
-    n: 'nothing',
-  };
   const rows = [...document.querySelectorAll('.map tbody tr')];
   const strips = rows.map((row, index) => makeStrip(row, index));
   const at = { row: 0, day: days - 1 };
@@ -76,15 +68,17 @@
     canvas.height = height;
     const context = canvas.getContext('2d');
     const runs = runsOf(index);
-    const paint = ({ state, from, to }) => {
+    const isBad = ({ state }) => 'omx'.includes(state);
+    const paint = (run) => {
+      const { state, from, to } = run;
       const [left, right] = [(from / days) * width, (to / days) * width];
       context.fillStyle = colors[state];
       // One bad day of a year must not fall between two pixels.
-      const isBad = state === 'o' || state === 'm' || state === 'x';
-      context.fillRect(left, 0, Math.max(right - left, isBad ? 2 * devicePixelRatio : 0), height);
+      const least = isBad(run) ? 2 * devicePixelRatio : 0;
+      context.fillRect(left, 0, Math.max(right - left, least), height);
     };
     for (const run of runs) paint(run);
-    for (const run of runs) if ('omx'.includes(run.state)) paint(run);
+    for (const run of runs.filter(isBad)) paint(run);
     if (index === at.row && document.activeElement === canvas) {
       context.strokeStyle = color('ink');
       context.lineWidth = 2 * devicePixelRatio;
@@ -96,7 +90,7 @@
   function drawAll() {
     stripWidth = Math.round(strips[at.row].clientWidth * devicePixelRatio);
     colors = Object.fromEntries(
-      Object.entries(STATE_COLORS).map(([state, name]) => [state, color(name)]),
+      Object.entries(STATES).map(([state, each]) => [state, color(each.color)]),
     );
     for (let index = 0; index < strips.length; index++) if (!rows[index].hidden) drawStrip(index);
     drawMonths();
@@ -129,7 +123,7 @@
     const known = gap ? `, ${count(gap)} not at the exchange` : '';
     return {
       name: `${name} ${interval}`,
-      text: `${dayName(firstMs + day * DAY_MS)}, ${NAMES[state]}${numbers}${known}`,
+      text: `${dayName(firstMs + day * DAY_MS)}, ${STATES[state].name}${numbers}${known}`,
     };
   }
 

@@ -1,0 +1,116 @@
+/** What the script verify does: check, compare, repair. */
+import { describeError, inParallel } from '../lib/base/mod.ts';
+import { isShutOut } from '../lib/binance/mod.ts';
+import type { Context, Filter } from '../lib/cli/mod.ts';
+import { chooseInstruments, eachInstrument, type InstrumentResult } from '../lib/store/mod.ts';
+import {
+  type CheckOptions,
+  checkInstrument,
+  compareSeries,
+  type InstrumentReport,
+} from '../lib/verify/mod.ts';
+import {
+  type InstrumentRepair,
+  isRepairable,
+  type RepairTools,
+  repairInstrument,
+} from '../lib/verify/repair/mod.ts';
+
+export interface VerifyOptions extends Filter, Omit<CheckOptions, 'interval'> {
+  /** Candles to compare in each series. */
+  compare?: number | undefined;
+  repair: boolean;
+}
+
+/** Instruments checked at the same time, each on a connection. PostgreSQL itself reads in parallel. */
+const CONCURRENCY = 2;
+/** REST pages requested at the same time for one instrument. */
+const PAGE_CONCURRENCY = 4;
+
+/**
+ * Checks every series of the chosen instruments, and repairs what it can if `repair` is set.
+ * @returns what is wrong with each instrument at the end, and how the repairs went
+ */
+export async function verifyIntegrity(options: VerifyOptions, context: Context) {
+  const { sql } = await context.database();
+  const instruments = await chooseInstruments(sql, options);
+  const reports: InstrumentReport[] = [];
+  context.progress.start(instruments.length, 'instruments');
+  await inParallel(instruments.entries(), CONCURRENCY, async ([index, instrument]) => {
+    context.signal.throwIfAborted();
+    const report = await checkInstrument(sql, instrument, options);
+    if (options.compare !== undefined) await compare(options, context, report);
+    reports[index] = report;
+    context.progress.advance(1, instrument.symbol);
+  });
+  const runs = options.repair ? await repair(options, context, reports) : [];
+  for (const run of runs) {
+    const index = reports.findIndex(({ instrument }) => instrument.id === run.instrument.id);
+    if (run.state === 'done') reports[index] = run.result.report;
+  }
+  return { reports, runs };
+}
+
+/** Adds findings about random stored candles that differ from what Binance sends now. */
+async function compare(
+  { compare: picks = 0, fromMs = 0, toMs = Number.MAX_SAFE_INTEGER }: VerifyOptions,
+  context: Context,
+  report: InstrumentReport,
+): Promise<void> {
+  const database = await context.database();
+  const source = await context.rest();
+  const session = database.openSession();
+  try {
+    for (const { series, stored, findings } of report.series) {
+      if (!stored) continue;
+      const { signal } = context;
+      const download = { source, session, series, signal, concurrency: PAGE_CONCURRENCY };
+      findings.push(...(await compareSeries(download, stored, { fromMs, toMs }, picks)));
+    }
+  } finally {
+    await session.end();
+  }
+}
+
+/** Repairs the damaged instruments. One that fails does not stop the others. */
+async function repair(
+  options: VerifyOptions,
+  context: Context,
+  reports: readonly InstrumentReport[],
+): Promise<InstrumentResult<InstrumentRepair>[]> {
+  const damaged = reports.filter(({ series }) =>
+    series.some(({ findings }) => findings.some(isRepairable)),
+  );
+  if (damaged.length === 0) return [];
+  const [database, source, bulk] = await Promise.all([
+    context.database(),
+    context.rest(),
+    context.bulk(),
+  ]);
+  return await eachInstrument(
+    database,
+    damaged.map(({ instrument }) => instrument),
+    {
+      concurrency: CONCURRENCY,
+      signal: context.signal,
+      endsRun: isShutOut,
+      onBusy: ({ symbol }) => context.log.warn(`${symbol}: skipped, another run has locked it`),
+      onFailed: ({ symbol }, _, error) => context.log.error(`${symbol}: ${describeError(error)}`),
+    },
+    async ({ session, instrument, index, signal, openHelper }) => {
+      const tools: RepairTools = {
+        source,
+        bulk,
+        session,
+        signal,
+        openHelper,
+        concurrency: PAGE_CONCURRENCY,
+        onBadFile: (error) => context.log.warn(error.message),
+      };
+      const differing = damaged[index]!.series.flatMap(({ findings }) => findings).filter(
+        ({ check }) => check === 'differs',
+      );
+      return await repairInstrument(tools, instrument, options, differing);
+    },
+  );
+}
