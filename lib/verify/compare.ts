@@ -1,5 +1,5 @@
 import { type Download, stageFromRest } from '../download/mod.ts';
-import { clipRanges, rangeValues, type Series, slotRanges, type TimeRange } from '../market/mod.ts';
+import { clipRanges, rangeValues, slotRanges, type TimeRange } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
 import type { StoredSeries } from '../store/mod.ts';
 import type { Finding } from './findings.ts';
