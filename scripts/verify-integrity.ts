@@ -28,7 +28,9 @@ export const script = defineScript({
     ...FILTER_OPTIONS,
     from: option.instant
       .optional()
-      .describe('Check only candles that open at or after this: a date, or a span before now such as 7d'),
+      .describe(
+        'Check only candles that open at or after this: a date, or a span before now such as 7d',
+      ),
     to: option.instant.optional().describe('Check only candles that open before this'),
     compare: option
       .wholeNumber(1, 100_000)

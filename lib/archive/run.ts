@@ -41,7 +41,10 @@ export async function runMove(
 
 async function warnBeforehand(sql: Sql, { onMessage }: MoveEvents): Promise<void> {
   for (const transaction of await findOldTransactions(sql))
-    onMessage('warn', `${transaction}: until it ends, VACUUM cannot free the space of the moved rows`);
+    onMessage(
+      'warn',
+      `${transaction}: until it ends, VACUUM cannot free the space of the moved rows`,
+    );
   const blindSpot = await findBlindSpot(sql);
   if (blindSpot) onMessage(blindSpot.hasReplicas ? 'warn' : 'info', blindSpot.message);
 }
