@@ -14,8 +14,11 @@ export function formatAdopted({ interval, dryRun }: AdoptOptions, adopted: Adopt
     `${instrument.symbol} ${interval}: ${formatCount(rows)} rows read, ${added}`,
     ...formatCounts([
       [counts.equal, 'were stored already'],
-      [counts.different, `DIFFER from what is stored, which stays, the first at ${firstDifferent}`],
-      [counts.duplicates, 'rows repeat a time; the latest counts'],
+      [
+        counts.different,
+        `DIFFER from the stored candles, which were kept; the first is at ${firstDifferent}`,
+      ],
+      [counts.duplicates, 'rows have the same open time as another row; the latest row counts'],
       [counts.rejected, `rejected${where}: ${counts.reasons[0]}`],
       [counts.forming, 'have not closed yet and are left out'],
     ]),

@@ -89,7 +89,7 @@ export function moveOutcome(run: MoveResult, text: MoveText): Outcome {
   );
   lines.push(`${formatCount(rows)} candles ${text.range} ${text.moved}`);
   const conflicts =
-    'DIFFERED between the tiers: the newer one stayed, ' +
+    'candles DIFFERED between the tiers: the newer ones were kept; ' +
     `archive_batches.conflicts of run ${runId} has both`;
   const counts = formatCounts([
     [equalRows, 'identical duplicates removed'],

@@ -64,7 +64,7 @@ export const script = defineScript({
     from: option.instant.optional().meta({ valueHint: 'time', description: 'First open time' }),
     to: option.instant
       .optional()
-      .meta({ valueHint: 'time', description: 'Open times before this' }),
+      .meta({ valueHint: 'time', description: 'Only candles that open before this' }),
     limit: option
       .wholeNumber(1)
       .optional()

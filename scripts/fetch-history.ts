@@ -83,7 +83,7 @@ export const script = defineScript({
     since: option.instant
       .prefault('5y')
       .describe('First open time: a date, a time, or a span before now such as 400d'),
-    until: option.instant.prefault('now').describe('Open times before this'),
+    until: option.instant.prefault('now').describe('Only candles that open before this'),
     source: option
       .oneOf(SOURCES)
       .default('auto')

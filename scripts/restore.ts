@@ -22,7 +22,10 @@ export const script = defineScript({
     market: option.market.optional().describe('Market of symbols such as BTCUSDT: spot or usdm'),
     interval: option.interval.optional().describe('Only this interval'),
     from: option.instant.meta({ valueHint: 'time', description: 'First open time' }),
-    to: option.instant.meta({ valueHint: 'time', description: 'Open times before this' }),
+    to: option.instant.meta({
+      valueHint: 'time',
+      description: 'Only candles that open before this',
+    }),
     keepUntil: option.instant.optional().meta({
       valueHint: 'time',
       description: 'When archive may move them again (default: 7 days from now)',
@@ -60,7 +63,7 @@ export const script = defineScript({
       },
       range: span,
       nothing: `No candle ${span} is archived.`,
-      moved: `restored; archive does not move them before ${formatShort(keepUntilMs)}`,
+      moved: `restored; archive will not move them before ${formatShort(keepUntilMs)}`,
     });
   },
 });

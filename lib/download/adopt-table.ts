@@ -43,7 +43,7 @@ export async function findForeignTable(
     });
   }
   if (!is_readable || table.columns === null)
-    throw new KlinekeepError('data', `${table.quoted} is no table that rows can be read from.`);
+    throw new KlinekeepError('data', `${table.quoted} is not a table that rows can be read from.`);
   return table;
 }
 

@@ -44,7 +44,7 @@ test('archive: reports conflicts and the run that logged them', async () => {
   await sql`update klines set volume = 5, updated_at = now()`;
   const { stdout } = await archive();
   expect(stdout).toMatch(
-    /1 DIFFERED between the tiers: the newer one stayed, archive_batches.conflicts of run 2 has both/,
+    /1 candles DIFFERED between the tiers: the newer ones were kept; archive_batches.conflicts of run 2 has both/,
   );
 });
 

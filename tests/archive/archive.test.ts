@@ -197,7 +197,7 @@ test.each([
   [['1.5'], 'DAYS is "1.5"'],
   [['1e3'], 'DAYS is "1e3"'],
   [[], 'DAYS is missing'],
-  [['30', '40'], 'Surplus argument "40"'],
+  [['30', '40'], 'Unexpected argument "40"'],
   [['30', '--as-of', '2200-01-01'], 'in the future'],
   [['30', '--as-of', 'soon'], '--as-of is "soon"'],
   [['30', '--as-of', '9999y'], '--as-of is "9999y"'],

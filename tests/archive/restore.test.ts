@@ -29,7 +29,7 @@ test('restore: brings a range back, which archive does not move before a date', 
   const result = await restore(...RANGE);
   expect(result.exitCode).toBe(EXIT.done);
   expect(result.stdout).toMatch(
-    /BTC\/USDT: 1,440 candles moved to btc_usdt\n1,440 candles from 2024-01-02 to 2024-01-03 restored; archive does not move them before 20\d\d-/,
+    /BTC\/USDT: 1,440 candles moved to btc_usdt\n1,440 candles from 2024-01-02 to 2024-01-03 restored; archive will not move them before 20\d\d-/,
   );
   expect(await expectReference(database)).toEqual({ hot: DAY, archive: ROWS - DAY });
 
@@ -184,7 +184,7 @@ test('archive-log: lists who moved what, when, and how it ended', async () => {
 test('archive-log: reports that there is no run yet', async () => {
   const { url } = await freshDatabase();
   const result = await runScript('archive-log', [], { DATABASE_URL: url });
-  expect(result.stdout).toBe('No run of archive or restore yet.\n');
+  expect(result.stdout).toBe('No archive or restore run found.\n');
 });
 
 test.each([

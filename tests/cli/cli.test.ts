@@ -27,7 +27,7 @@ test.each(SCRIPTS)('%s --help: prints options and examples, and opens nothing', 
 });
 
 test.each([
-  ['update-klines', ['surplus'], 'Surplus argument "surplus"'],
+  ['update-klines', ['surplus'], 'Unexpected argument "surplus"'],
   ['update-klines', ['--limit', '-5'], "Option '--limit"],
   ['update-klines', ['--limit', '1e3'], '--limit is "1e3". Expected a whole number'],
   ['update-klines', ['--limit', '5', '--limit', '6'], '--limit is given twice'],

@@ -142,7 +142,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     expect(screen.lines()).toEqual([
       expect.stringMatching(/^(\^C)?warning: SIGINT: stopping at the next safe point/),
       expect.stringMatching(/^fetch: stopped at BTC\/USDT 1m 2024-02-/),
-      '  What was committed stays; the next run goes on from there.',
+      '  Committed data stays; the next run continues from there.',
     ]);
     expectTidy(screen);
   });
@@ -154,7 +154,9 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
       // The first Ctrl-C ends the download; then the script waits for this lock, to note its end.
       await sql`lock table runs in access exclusive mode`;
       screen.type('\u0003');
-      await screen.until(() => screen.lines().some((line) => line.includes('What was committed')));
+      await screen.until(() =>
+        screen.lines().some((line) => line.includes('Committed data stays')),
+      );
       screen.type('\u0003');
       expect(await screen.ended).toBe(130);
     });
@@ -162,7 +164,7 @@ describe.skipIf(WHY_NO_SCREEN !== '')(`On a terminal${WHY_NO_SCREEN}`, () => {
     expect(lines).toEqual([
       expect.stringContaining('(send it again to stop at once)'),
       expect.stringMatching(/^fetch: stopped /),
-      '  What was committed stays; the next run goes on from there.',
+      '  Committed data stays; the next run continues from there.',
     ]);
     // The terminal itself prints the ^C, and ends no line after it.
     expectTidy(screen, { isCut: true });

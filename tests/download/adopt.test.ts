@@ -187,7 +187,7 @@ test('db adopt: refuses an empty table, another interval, and bad rows', async (
   const words = ['old_btc', '--symbol', 'BTC/USDT', '--interval', '1h'];
   const other = await runScript('db-adopt', words, env);
   expect(other).toMatchObject({ exitCode: EXIT.data });
-  expect(other.stderr).toContain('Its candles are 1m apart; --interval says 1h');
+  expect(other.stderr).toContain('The candles in this table are 1m apart, but --interval is 1h');
   await sql`update old_btc set open_price = 0`;
   const rubbish = await adopt('old_btc');
   expect(rubbish).toMatchObject({ exitCode: EXIT.data });

@@ -229,7 +229,7 @@ test('fetch: continues with other symbols when one fails, and names it', async (
     expect.stringContaining('BTC/USDT 1m: +2,190'),
     expect.stringContaining('BNB/USDT 1m: +2,190'),
     '1 FAILED:',
-    expect.stringContaining('  ETH/USDT: Binance knows no symbol ETHUSDT'),
+    expect.stringContaining('  ETH/USDT: Binance does not know the symbol ETHUSDT'),
   ]);
 });
 

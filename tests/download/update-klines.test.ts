@@ -249,7 +249,7 @@ test('update: fails when rows are no candles twice', async () => {
   });
   const result = await update();
   expect(result.exitCode).toBe(EXIT.data);
-  expect(result.stderr).toContain('rows that are not candles, twice');
+  expect(result.stderr).toContain('rows that are not candles, even when they were requested again');
 });
 
 test('update: updates one market while the other is down', async () => {

@@ -119,12 +119,12 @@ test('an unknown symbol: is named, looked up by the next run, then ignored', asy
   fake.fail({ kind: 'invalid-symbol', symbol: 'ETHUSDT', times: 99 });
   const first = await update();
   expect(first.exitCode).toBe(EXIT.failed);
-  expect(first.stdout).toContain('ETH/USDT: Binance knows no symbol ETHUSDT');
+  expect(first.stdout).toContain('ETH/USDT: Binance does not know the symbol ETHUSDT');
 
   // The exchange still lists it: it is named again.
   const second = await update();
   expect(second.exitCode).toBe(EXIT.failed);
-  expect(second.stdout).toContain('ETH/USDT: Binance knows no symbol ETHUSDT');
+  expect(second.stdout).toContain('ETH/USDT: Binance does not know the symbol ETHUSDT');
 
   fake.symbols = fake.symbols.filter((each) => each.symbol !== 'ETHUSDT');
   const third = await update();

@@ -165,6 +165,6 @@ test('.pgpass: supplies the password if other users cannot read it', async () =>
   await writeFile(path, '');
   await expect(connect(`passfile=${path}`, { password: '' })).rejects.toMatchObject({
     exitCode: EXIT.config,
-    message: expect.stringContaining("wants klinekeep's password, and none is given"),
+    message: expect.stringContaining('requires a password for klinekeep, and none is given'),
   });
 });

@@ -324,7 +324,7 @@ test.each([
   [[], 'SYMBOL is missing. Expected a symbol such as BTC/USDT.'],
   [['BTC/USDT'], 'INTERVAL is missing. Expected 1m, 3m'],
   [['BTC/USDT', '7m'], 'INTERVAL is "7m". Expected 1m, 3m'],
-  [['BTC/USDT', '1h', '2h'], 'Surplus argument "2h"'],
+  [['BTC/USDT', '1h', '2h'], 'Unexpected argument "2h"'],
   [['BTC/USDT,ETH/USDT', '1h'], 'more than one symbol'],
   [['BTC/USDT', '1h', '--format', 'xml'], '--format is "xml". Expected table, csv, or ndjson.'],
   [['BTC/USDT', '1h', '--from', '2024-01-02', '--to', '2024-01-01'], 'is not before --to'],
