@@ -61,6 +61,11 @@ default:
 @verify *options:
     {{ tsx }} {{ scripts }}/verify-integrity.ts "$@"
 
+# List the candles that changed, or for which two sources differed: just repairs BTC/USDT
+[group('look')]
+@repairs *options:
+    {{ tsx }} {{ scripts }}/repairs.ts "$@"
+
 # Print candles of any interval, including archived ones: just candles BTC/USDT 4h --from 30d
 [group('look')]
 @candles symbol interval *options:

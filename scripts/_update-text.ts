@@ -6,12 +6,13 @@ export function formatTotals({
   series,
   inserted,
   revised,
+  disputed,
   rejected,
 }: StoreCounts & { series: number }): string {
   const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
   return (
     `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
-    `${formatCount(revised)} corrected${more}`
+    `${formatCount(revised)} corrected${disputed > 0 ? `, ${formatCount(disputed)} disputed (see repairs)` : ''}${more}`
   );
 }
 

@@ -120,6 +120,7 @@ function formatFetched(series: FetchedSeries): string {
   const span = `${formatShort(Date.parse(series.from))} to ${formatShort(Date.parse(series.to))}`;
   const extra = formatCounts([
     [series.revised, 'corrected'],
+    [series.disputed, 'disputed (see repairs)'],
     [series.rejected, 'rejected (see rejected_klines)'],
     [series.missing, ABSENT[series.source]],
   ]);

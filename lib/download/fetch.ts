@@ -15,6 +15,7 @@ import {
   forgetGaps,
   missingRanges,
   NOTHING_STORED,
+  type StoreCounts,
   settledUntilMs,
   type Task,
   tableExists,
@@ -42,15 +43,12 @@ export interface FetchOptions {
 /** REST pages requested at the same time. */
 const PAGE_CONCURRENCY = 4;
 
-export interface FetchedSeries {
+export interface FetchedSeries extends StoreCounts {
   symbol: string;
   interval: Interval;
   /** The range that was checked: from the listing at the earliest, to the last closed candle. */
   from: string;
   to: string;
-  inserted: number;
-  revised: number;
-  rejected: number;
   source: Source;
   /** Still missing: `source` does not have them. */
   missing: number;

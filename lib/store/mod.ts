@@ -41,6 +41,7 @@ export {
   type StoreCounts,
 } from './page.ts';
 export { storeRejected } from './rejected-klines.ts';
+export { type LoggedRepair, listRepairs } from './repairs.ts';
 export { closeRun, lastRuns, openRun, type Run, type RunResult } from './runs.ts';
 export {
   fetchableRanges,

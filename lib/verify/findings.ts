@@ -26,7 +26,7 @@ export const CHECKS = {
   'no-volume': 'error',
   /** The candle differs from the sum of its 1m candles. */
   rollup: 'error',
-  /** The candle differs from what Binance sends now (--compare). */
+  /** The candle differs from what Binance sends now (--compare), or has sent since (repairs). */
   differs: 'error',
   'archive-shape': 'error',
   /** A table is not a partition of klines or klines_archive. */
@@ -43,10 +43,14 @@ export const CHECKS = {
   stale: 'warning',
   /** Candles in klines are older than the newest archived one. */
   'tier-boundary': 'warning',
+  /** Two sources differ, REST has no such candle, and one of them was stored. */
+  disputed: 'warning',
   /** A price is far from its neighbours. This needs checking and may be right. */
   jump: 'info',
   /** A slot has no candle, and Binance has none either. */
   'confirmed-gap': 'info',
+  /** The candle was stored with other values before. */
+  corrected: 'info',
   /** Nothing was traded. This is a candle, not a gap. */
   flat: 'info',
 } as const satisfies Record<string, Severity>;

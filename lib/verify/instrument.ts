@@ -90,6 +90,9 @@ async function checkSeries(check: SeriesCheck, { isDeep }: CheckOptions): Promis
   findings.push(
     ...(await checkRows(check)),
     ...(await findCandles(sql, series, 'verify/tier_boundary.sql', rangeValues(series, bounds))),
+    ...(await findCandles(sql, series, 'verify/logged_differences.sql', {
+      ...rangeValues(series, bounds),
+    })),
     ...(isDeep ? await checkBatches(sql, series, bounds) : []),
   );
   const candles = days.reduce((sum, day) => sum + day.rows, 0);

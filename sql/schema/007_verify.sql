@@ -70,6 +70,25 @@ return (
 comment on function candle_source is
   'where a stored candle came from, by its updated_at: a file that was recorded in the same transaction, or rest; null: unknown, since a file of that time was loaded again later';
 
+create function differing_values(stored jsonb, other jsonb) returns text
+language sql stable parallel safe
+return (
+  select string_agg(
+    format(
+      '%s %s / %s',
+      key,
+      case jsonb_typeof(s.value) when 'number' then trim_scale(s.value::numeric)::text else s.value #>> '{}' end,
+      case jsonb_typeof(o.value) when 'number' then trim_scale(o.value::numeric)::text else o.value #>> '{}' end
+    ),
+    ', '
+  )
+  from jsonb_each(stored) s
+  join jsonb_each(other) o using (key)
+  where s.value <> o.value
+);
+
+comment on function differing_values is 'the columns in which two candles of repairs differ, such as "volume 12.5 / 13": the stored value, then the other one';
+
 create table archive_checkpoints (
   id bigint generated always as identity primary key,
   instrument_id int not null references instruments,

@@ -133,6 +133,7 @@ const CALLS: Record<string, string[]> = {
   restore: ['BTC/USDT', '--from', '2024-01-02', '--to', '2024-01-03'],
   'archive-log': [],
   'verify-integrity': [],
+  repairs: [],
   candles: ['BTC/USDT', '4h'],
   status: [],
   report: ['--output', 'REPORT'],

@@ -50,6 +50,7 @@ test('a role that owns one schema: runs every verb', async () => {
     ['archive', ['1', '--as-of', '2024-03-11']],
     ['restore', ['BTC/USDT', '--from', '2024-03-09', '--to', '2024-03-09T12:00Z']],
     ['archive-log', []],
+    ['repairs', []],
     ['verify-integrity', ['--deep', '--fail-on', 'error', '--from', '2024-03-09']],
     ['verify-integrity', ['--repair', '--from', '2024-03-09']],
     ['candles', ['BTC/USDT', '4h']],
@@ -105,6 +106,7 @@ const READ_VERBS: [script: string, words: string[]][] = [
   ['metrics', []],
   ['verify-integrity', ['--deep', '--from', '2024-01-01', '--to', '2024-01-02']],
   ['archive-log', []],
+  ['repairs', []],
 ];
 
 /** Candles in both tiers, and a role that may read every table. */

@@ -26,6 +26,7 @@ test('a hot standby: verbs that read work, those that write say why not', async 
     ['metrics', []],
     ['report', ['--output', report]],
     ['archive-log', []],
+    ['repairs', []],
     ['verify-integrity', ['--deep', '--to', '2024-01-20']],
     ['archive', ['1', '--dry-run']],
   ];
