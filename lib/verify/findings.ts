@@ -26,8 +26,10 @@ export const CHECKS = {
   'no-volume': 'error',
   /** The candle differs from the sum of its 1m candles. */
   rollup: 'error',
-  /** The candle differs from what Binance sends now (--compare), or has sent since (repairs). */
+  /** The candle differs from what Binance sends now (--compare). */
   differs: 'error',
+  /** REST has sent other values, which the archive does not have yet. */
+  outdated: 'error',
   'archive-shape': 'error',
   /** A table is not a partition of klines or klines_archive. */
   'not-attached': 'error',

@@ -1,5 +1,5 @@
 -- What the log of repairs says about the stored candles of one series
--- Locks nothing. Can be run again. Only the last decision about a candle counts. differs: the archive keeps other values
+-- Locks nothing. Can be run again. Only the last decision about a candle counts. outdated: the archive keeps other values
 -- than REST sent. disputed: sources differed, and REST had no such candle. corrected: it had other values before.
 -- The offset keeps the planner to one look into the index a candle.
 
@@ -15,7 +15,7 @@ with decisions as (
 judged as (
   select
     case
-      when d.source = 'rest' and d.became = d.was then 'differs'
+      when d.source = 'rest' and d.became = d.was then 'outdated'
       when d.decided_by is null and d.offered <> d.became then 'disputed'
       when d.was is not null and d.became <> d.was then 'corrected'
     end as check_name,
@@ -34,6 +34,6 @@ select
   check_name,
   open_time,
   format('%s (%s / %s)', differing_values(coalesce(was, became), offered), coalesce(was_source, 'unknown'), source) as detail,
-  case check_name when 'differs' then hashtextextended(was::text || offered::text, 0) end as row_hash
+  case check_name when 'outdated' then hashtextextended(was::text || offered::text, 0) end as row_hash
 from judged
 where check_name is not null

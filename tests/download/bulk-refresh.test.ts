@@ -4,7 +4,7 @@ import { createSemaphore } from '../../lib/base/parallel.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
 import type { RawRow } from '../support/fake-binance/candles.ts';
-import type { FakeOptions } from '../support/fake-binance/server.ts';
+import type { FakeBinance, FakeOptions } from '../support/fake-binance/server.ts';
 import { runScript } from '../support/script.ts';
 import { startExchange } from '../support/store.ts';
 
@@ -27,13 +27,18 @@ async function setUp(options: FakeOptions = {}) {
   return { fake, sql, env, load, volumes };
 }
 
-const corrected = (rows: RawRow[]) => rows.map((row) => row.with(5, '777') as typeof row);
+/** Corrects January at the exchange, so that REST has what a republished file has. */
+function correct(fake: FakeBinance): void {
+  for (let openMs = Date.UTC(2024, 0, 1); openMs < Date.UTC(2024, 1, 1); openMs += 3_600_000)
+    fake.oddities.set(openMs, (row) => row.with(5, '777') as RawRow);
+}
 
 test('--refresh: corrects the whole file when a part was requested', async () => {
   const { fake, load, volumes } = await setUp();
   await publish(fake, '2024-01');
   await load('2024-01-01', '2024-02-01');
-  await publish(fake, '2024-01', { edit: corrected });
+  correct(fake);
+  await publish(fake, '2024-01');
   const part = await load('2024-01-15', '2024-02-01', '--refresh');
   expect(part.stdout).toContain('744 corrected');
   expect(await volumes()).toBe(744);
@@ -59,7 +64,8 @@ test('--refresh: leaves archived candles, and warns until they are restored', as
   await publish(fake, '2024-01');
   await load('2024-01-01', '2024-02-01');
   await runScript('archive', ['20', '--as-of', '2024-01-31'], env);
-  await publish(fake, '2024-01', { edit: corrected });
+  correct(fake);
+  await publish(fake, '2024-01');
   const first = await load('2024-01-01', '2024-02-01', '--refresh');
   expect(first.stdout).toContain('504 corrected');
   const left = '240 candles of its range are archived and stay unchanged; restore them';

@@ -67,7 +67,7 @@ export interface RepairCounts {
 /** Checks that find candles which the exchange can send again. */
 const CANDLE_CHECKS: ReadonlySet<Check> = new Set<Check>([
   ...CANDLE_DEFECTS,
-  ...(['not-closed', 'close-time', 'rollup', 'differs'] as const),
+  ...(['not-closed', 'close-time', 'rollup', 'differs', 'outdated'] as const),
 ]);
 const RANGE_CHECKS: ReadonlySet<Check> = new Set<Check>(['missing', 'loaded-file', 'batch-hash']);
 
