@@ -158,7 +158,7 @@ test('archive-log: lists who moved what, when, and how it ended', async () => {
   const { database, run, restore } = await setUp();
   await restore(...RANGE, '--batch', '1000');
   const text = (await run('archive-log')).stdout;
-  expect(text).toMatch(/run +verb +started \(UTC\) +by +window +candles +batches/);
+  expect(text).toMatch(/run +verb +started \(UTC\) +by +range +candles +batches/);
   expect(text).toMatch(/2 +restore .*2024-01-02 to 2024-01-03 +1,440 +2 +0 +\d+s +done/);
   expect(text).toMatch(/1 +archive .* to 2024-02-20 +5,000 +1 +0 +\d+s +done/);
 

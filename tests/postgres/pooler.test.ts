@@ -78,7 +78,7 @@ describe.skipIf(PGBOUNCER === undefined)('pgbouncer (skipped where it is not ins
     const DATABASE_URL = await startPooler(url, settings);
     const result = await runScript('status', [], { DATABASE_URL });
     expect(result.exitCode).toBe(EXIT.config);
-    expect(result.stderr).toContain('another server process');
+    expect(result.stderr).toContain('a different server process');
     expect(result.stderr).toContain('pool_mode = session');
     const locks = await sql`
       select 1 from pg_locks l join pg_database d on d.oid = l.database and d.datname = current_database()
