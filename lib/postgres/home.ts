@@ -44,7 +44,7 @@ export function whyReadOnly(home: Home): { found: string; hint: string } | undef
   if (home.isStandby) {
     return {
       found: 'this server is a standby, which is read-only',
-      hint: 'Point DATABASE_URL at the primary server. candles, status, report, metrics, archive-log and verify also run here.',
+      hint: 'Point DATABASE_URL at the primary server. candles, status, report, metrics, archive-log, repairs and verify also run here.',
     };
   }
   if (!home.isReadOnly) return undefined;
