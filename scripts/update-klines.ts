@@ -9,6 +9,7 @@ import {
   main,
   readFilter,
   type Script,
+  spanOption,
   wholeNumber,
 } from '../lib/cli/mod.ts';
 import {
@@ -16,27 +17,35 @@ import {
   findDownMarkets,
   findOrRegister,
   refreshMarkets,
+  type SyncChanges,
+  syncMarket,
+  type UpdatedInstrument,
   type UpdatedSeries,
   updateInstrument,
 } from '../lib/download/mod.ts';
-import type { Instrument } from '../lib/market/mod.ts';
+import type { Instrument, Market } from '../lib/market/mod.ts';
 import {
   addCounts,
   chooseExitCode,
   eachInstrument,
   findInstruments,
+  type InstrumentResult,
   listInstruments,
+  markForCheck,
   NOTHING_STORED,
   type StoreCounts,
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
+import { findStalled, formatStalled, isAllSilent } from './_stalled.ts';
 import { formatUndone } from './_text.ts';
 
 interface Options extends Filter {
   /** Undefined: the default, or all with `--force`. */
   limit: number | undefined;
   force: boolean;
+  /** A series that has stalled for this long fails the run. Milliseconds. */
+  stalledAfter: number;
   concurrency: number;
 }
 
@@ -52,15 +61,11 @@ export async function updateKlines(options: Options, context: Context) {
   const down = await findDownMarkets(registered, source);
   for (const [market, error] of down) context.log.error(`${market}: ${describeError(error)}`);
   const changes = await refreshMarkets(database.sql, source, registered, [...down.keys()]);
-  for (const { delisted, relisted } of changes) {
-    for (const symbol of delisted)
-      context.log.warn(`${symbol} is no longer traded: marked as delisted`);
-    for (const symbol of relisted) context.log.info(`${symbol} is traded again`);
-  }
+  for (const change of changes) logChanges(change, context);
   const instruments = changes.length > 0 ? await chooseInstruments(options, context) : registered;
 
   const place = (index: number) => `[${index + 1}/${instruments.length}]`;
-  return await eachInstrument(
+  const results = await eachInstrument(
     database,
     instruments,
     {
@@ -81,16 +86,53 @@ export async function updateKlines(options: Options, context: Context) {
       if (error) throw error;
       const updateOptions = { ...options, startedMs: clock?.now.getTime() };
       return await updateInstrument(source, turn, updateOptions, {
-        onDone: (series) => {
-          context.log.info(`${place(turn.index)} ${formatSeries(series)}`);
-          if (series.isStalled)
-            context.log.warn(`${series.symbol} ${series.interval}: the exchange sends nothing new`);
-        },
+        onDone: (series) => context.log.info(`${place(turn.index)} ${formatSeries(series)}`),
         onFailed: (series, reason) =>
           context.log.error(`${place(turn.index)} ${series}: ${describeError(reason)}`),
       });
     },
   );
+  const isLookedUp = new Set<Market>(changes.map(({ market }) => market));
+  await lookUpStalled(results, options, context, isLookedUp);
+  return results;
+}
+
+/**
+ * Looks up whether the symbols of series that have stalled for long are still traded. What is no
+ * longer traded has not stalled.
+ */
+async function lookUpStalled(
+  results: readonly InstrumentResult<UpdatedInstrument>[],
+  { stalledAfter }: Options,
+  context: Context,
+  isLookedUp: ReadonlySet<Market>,
+): Promise<void> {
+  const overdue = results.flatMap((each) => {
+    const series = each.state === 'done' ? each.result.series : [];
+    const isOverdue = series.some(({ stalledSeconds }) => stalledSeconds * 1000 >= stalledAfter);
+    return isOverdue ? [{ instrument: each.instrument, series }] : [];
+  });
+  const markets = new Set(overdue.map(({ instrument }) => instrument.market));
+  const { sql } = await context.database();
+  for (const market of markets) {
+    if (isLookedUp.has(market)) continue;
+    const changes = await syncMarket(sql, await context.rest(), market).catch((error) =>
+      context.log.warn(`Cannot look up which symbols are traded: ${describeError(error)}`),
+    );
+    if (!changes) continue;
+    logChanges(changes, context);
+    for (const { instrument, series } of overdue) {
+      if (instrument.market !== market) continue;
+      // The next run looks it up before it requests candles.
+      if (!changes.delisted.includes(instrument.symbol)) await markForCheck(sql, instrument);
+      else for (const each of series) each.stalledSeconds = 0;
+    }
+  }
+}
+
+function logChanges({ delisted, relisted }: SyncChanges, { log }: Context): void {
+  for (const symbol of delisted) log.warn(`${symbol} is no longer traded: marked as delisted`);
+  for (const symbol of relisted) log.info(`${symbol} is traded again`);
 }
 
 async function chooseInstruments(options: Options, context: Context): Promise<Instrument[]> {
@@ -112,6 +154,7 @@ export const script: Script<Options> = {
     '--symbol BTC/USDT --interval 1m',
     '--market usdm --interval 4h --limit 2000',
     '--symbol BTC/USDT --interval 1h --limit 500 --force',
+    '--quiet --stalled-after 30m',
   ],
   args: {
     ...FILTER_ARGS,
@@ -124,6 +167,11 @@ export const script: Script<Options> = {
       type: 'boolean',
       description: 'Download the latest --limit candles again (default: all) and replace them',
     },
+    'stalled-after': {
+      type: 'string',
+      description: 'Exit with 1 if Binance sends no new candles for this long',
+      default: '10m',
+    },
     concurrency: {
       type: 'string',
       description: 'Instruments updated at the same time',
@@ -135,14 +183,18 @@ export const script: Script<Options> = {
       ...filterOptions,
       limit: wholeNumber(1, 10_000_000).optional(),
       force: flag,
+      'stalled-after': spanOption.prefault('10m'),
       concurrency: wholeNumber(1, 32).default(12),
     })
-    .transform(({ limit, force, concurrency, ...choice }, context) => ({
-      ...readFilter(choice, context),
-      limit,
-      force,
-      concurrency,
-    })),
+    .transform(
+      ({ limit, force, 'stalled-after': stalledAfter, concurrency, ...choice }, context) => ({
+        ...readFilter(choice, context),
+        limit,
+        force,
+        stalledAfter,
+        concurrency,
+      }),
+    ),
   writes: () => true,
   async run(options, context) {
     const runs = await updateKlines(options, context);
@@ -153,15 +205,21 @@ export const script: Script<Options> = {
     const failed = [...failedWhole, ...failedSeries];
     if (series.length + failed.length + busy.length === 0)
       await explainNothing(options, runs.length, context);
+    const stalled = findStalled(series);
+    const hasOverdue = stalled.some(({ seconds }) => seconds * 1000 >= options.stalledAfter);
+    if (stalled.length > 0) {
+      const level = hasOverdue ? 'error' : isAllSilent(series) ? 'warn' : 'info';
+      context.log[level](formatStalled(stalled, series));
+    }
     const totals = {
       series: series.length,
       ...series.reduce<StoreCounts>((sum, each) => addCounts(sum, each), NOTHING_STORED),
     };
-    const lines = [formatTotals(totals), ...formatUndone({ busy, failed })];
+    const lines = [formatTotals(totals, stalled.length), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
-      exitCode: failedSeries.length > 0 ? EXIT.failed : chooseExitCode(runs),
-      json: { ...totals, busy, failed, details: series, requests },
+      exitCode: failedSeries.length > 0 || hasOverdue ? EXIT.failed : chooseExitCode(runs),
+      json: { ...totals, stalled, busy, failed, details: series, requests },
       text: lines.join('\n'),
     };
   },
@@ -191,15 +249,14 @@ async function explainNothing(
   log('No instrument is followed. Start with fetch or sync.');
 }
 
-function formatTotals({
-  series,
-  inserted,
-  revised,
-  rejected,
-}: StoreCounts & { series: number }): string {
+function formatTotals(
+  { series, inserted, revised, rejected }: StoreCounts & { series: number },
+  stalled: number,
+): string {
   const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
+  const silent = stalled > 0 ? `, ${formatCount(stalled)} stalled` : '';
   return (
-    `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
+    `${formatCount(series - stalled)} series up to date${silent}: +${formatCount(inserted)} candles, ` +
     `${formatCount(revised)} corrected${more}`
   );
 }
