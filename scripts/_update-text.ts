@@ -1,19 +1,22 @@
 import { formatCount } from '../lib/base/mod.ts';
 import type { UpdatedSeries } from '../lib/download/mod.ts';
 import type { StoreCounts } from '../lib/store/mod.ts';
+import { formatCounts } from './_text.ts';
 
-export function formatTotals({
-  series,
-  inserted,
-  revised,
-  disputed,
-  rejected,
-}: StoreCounts & { series: number }): string {
-  const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
-  return (
-    `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
-    `${formatCount(revised)} corrected${disputed > 0 ? `, ${formatCount(disputed)} disputed (see repairs)` : ''}${more}`
-  );
+export function formatTotals(
+  { series, inserted, revised, disputed, rejected }: StoreCounts & { series: number },
+  stalled: number,
+): string {
+  const extra = formatCounts([
+    [disputed, 'disputed (see repairs)'],
+    [rejected, 'rejected (see rejected_klines)'],
+  ]);
+  const silent = stalled > 0 ? `, ${formatCount(stalled)} stalled` : '';
+  return [
+    `${formatCount(series - stalled)} series up to date${silent}: +${formatCount(inserted)} candles`,
+    `${formatCount(revised)} corrected`,
+    ...extra,
+  ].join(', ');
 }
 
 export function formatSeries({
@@ -21,8 +24,13 @@ export function formatSeries({
   interval,
   inserted,
   revised,
+  disputed,
   rejected,
 }: UpdatedSeries): string {
-  const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
-  return `${symbol} ${interval}: +${inserted}${more}`;
+  const extra = formatCounts([
+    [revised, 'corrected'],
+    [disputed, 'disputed'],
+    [rejected, 'rejected'],
+  ]);
+  return [`${symbol} ${interval}: +${inserted}`, ...extra].join(', ');
 }

@@ -17,6 +17,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
+import { findStalled, formatStalled, isAllSilent } from './_stalled.ts';
 import { formatUndone } from './_text.ts';
 import { type UpdateOptions, updateKlines } from './_update.ts';
 import { formatTotals } from './_update-text.ts';
@@ -29,6 +30,7 @@ export const script = defineScript({
     '--symbol BTC/USDT --interval 1m',
     '--market usdm --interval 4h --limit 2000',
     '--symbol BTC/USDT --interval 1h --limit 500 --force',
+    '--quiet --stalled-after 30m',
   ],
   options: {
     ...FILTER_OPTIONS,
@@ -39,15 +41,19 @@ export const script = defineScript({
     force: option.flag.describe(
       'Download the latest --limit candles again (default: all) and replace them',
     ),
+    stalledAfter: option.span
+      .prefault('10m')
+      .describe('Exit with 1 if Binance sends no new candles for this long'),
     concurrency: option
       .wholeNumber(1, 32)
       .default(12)
       .describe('Instruments updated at the same time'),
   },
-  read: ({ limit, force, concurrency, ...filter }, refuse): UpdateOptions => ({
+  read: ({ limit, force, stalledAfter, concurrency, ...filter }, refuse): UpdateOptions => ({
     ...readFilter(filter, refuse),
     limit,
     force,
+    stalledAfter,
     concurrency,
   }),
   writes: () => true,
@@ -60,13 +66,19 @@ export const script = defineScript({
     const failed = [...failedWhole, ...failedSeries];
     if (series.length + failed.length + busy.length === 0)
       await explainNothing(options, runs.length, context);
+    const stalled = findStalled(series);
+    const hasOverdue = stalled.some(({ seconds }) => seconds * 1000 >= options.stalledAfter);
+    if (stalled.length > 0) {
+      const level = hasOverdue ? 'error' : isAllSilent(series) ? 'warn' : 'info';
+      context.log[level](formatStalled(stalled, series));
+    }
     const counts = series.reduce<StoreCounts>(addCounts, NOTHING_STORED);
     const totals = { series: series.length, ...counts };
-    const lines = [formatTotals(totals), ...formatUndone({ busy, failed })];
+    const lines = [formatTotals(totals, stalled.length), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
-      exitCode: failedSeries.length > 0 ? EXIT.failed : chooseExitCode(runs),
-      json: { ...totals, busy, failed, details: series, requests },
+      exitCode: failedSeries.length > 0 || hasOverdue ? EXIT.failed : chooseExitCode(runs),
+      json: { ...totals, stalled, busy, failed, details: series, requests },
       text: lines.join('\n'),
     };
   },

@@ -54,23 +54,39 @@ export class BannedError extends ShutOutError {
 /** -1121: the exchange does not know the symbol (any more). */
 export class UnknownSymbolError extends KlinekeepError {}
 
+/** Without a time in the answer, a 429 or a 418 counts for this long. */
+const DEFAULT_PAUSE_MS = 60_000;
+
+const TOO_MANY_REQUESTS = -1003;
+const UNKNOWN_SYMBOL = -1121;
+/** Unknown error, disconnected, backend timeout, overloaded: the same request may succeed later. */
+const TRANSIENT_CODES = [-1000, -1001, -1007, -1008];
+
+/** The clocks when an answer arrived, Unix ms. */
+export interface Clocks {
+  /** This machine's: Retry-After counts from it. */
+  nowMs: number;
+  /** The exchange's, which states a ban's end by it. Undefined: the answer's Date header is used. */
+  exchangeNowMs: number | undefined;
+}
+
 /**
- * Accepts a good answer, and throws what a bad one means.
- * @param nowMs this machine's clock, Unix ms: Retry-After counts from it
+ * Accepts a good answer, and throws what a bad one means. A 200 with an error object is that error.
  * @returns the body, as text
- * @throws RateLimitedError on 429; TransientError on 5xx and when the body is not JSON; BannedError 75 on
- * 418; ShutOutError 69 on 403 and 451; UnknownSymbolError 65; KlinekeepError 1 on any other refusal.
+ * @throws RateLimitedError on 429 and -1003; TransientError on 5xx, 408, temporary errors, and when
+ * the body is not JSON; BannedError 75 on 418 and on a -1003 that states the end of a ban; ShutOutError 69
+ * on 403 and 451; UnknownSymbolError 65; KlinekeepError 1 on any other refusal.
  */
-export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): string {
+export function checkAnswer(answer: HttpAnswer, url: string, clocks: Clocks): string {
   const { host, pathname, searchParams } = new URL(url);
   const { status } = answer;
   const body = new TextDecoder().decode(answer.body);
   const where = `${host}${pathname}`;
-  const retryAfterMs = Number(answer.headers['retry-after'] ?? 60) * 1000 || 60_000;
+  const { isJson, errorCode } = readBody(body);
+  const found = errorCode === undefined ? String(status) : `${status}, code ${errorCode},`;
 
-  if (status === 429 && retryAfterMs <= MAX_WAIT_MS) throw new RateLimitedError(retryAfterMs);
-  if (status === 418 || status === 429)
-    throw new BannedError(nowMs + retryAfterMs, `${status} at ${where}`);
+  if (status === 429 || status === 418 || errorCode === TOO_MANY_REQUESTS)
+    throw limitError(answer, body, `${status} at ${where}`, clocks);
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
@@ -82,11 +98,9 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): str
       },
     );
   }
-  if (status >= 500)
-    throw new TransientError(`Binance is overloaded or down (${status} at ${where}).`);
-
-  const { isJson, errorCode } = readBody(body);
-  if (errorCode === -1121) {
+  if (status >= 500 || status === 408 || TRANSIENT_CODES.includes(errorCode ?? 0))
+    throw new TransientError(`Binance is overloaded or down (${found} at ${where}).`);
+  if (errorCode === UNKNOWN_SYMBOL) {
     throw new UnknownSymbolError(
       'data',
       `Binance does not know the symbol ${searchParams.get('symbol')} (${where}).`,
@@ -95,7 +109,7 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): str
       },
     );
   }
-  if (status !== 200) {
+  if (status !== 200 || errorCode !== undefined) {
     throw new KlinekeepError(
       'failed',
       `Binance refused the request (${status} at ${where}): ${body.slice(0, 200)}`,
@@ -109,13 +123,30 @@ export function checkAnswer(answer: HttpAnswer, url: string, nowMs: number): str
   return body;
 }
 
+/** A ban ends the run. A limit is waited for, unless the wait is long. */
+function limitError(answer: HttpAnswer, body: string, where: string, clocks: Clocks): Error {
+  const { nowMs } = clocks;
+  const exchangeNowMs = clocks.exchangeNowMs ?? (Date.parse(answer.headers.date ?? '') || nowMs);
+  // "Way too much request weight used; IP banned until 1573465838000."
+  const bannedUntil = /banned until (\d{13})\b/.exec(body)?.[1];
+  const statedMs = Math.max(
+    Number(answer.headers['retry-after'] ?? 0) * 1000 || 0,
+    bannedUntil ? Number(bannedUntil) - exchangeNowMs : 0,
+  );
+  const pauseMs = statedMs > 0 ? statedMs : DEFAULT_PAUSE_MS;
+  const isBan = answer.status === 418 || bannedUntil !== undefined || pauseMs > MAX_WAIT_MS;
+  return isBan ? new BannedError(nowMs + pauseMs, where) : new RateLimitedError(pauseMs);
+}
+
+/** @returns `errorCode`: only if the body is an error object, such as `{"code":-1121,"msg":"…"}` */
 function readBody(body: string): { isJson: boolean; errorCode?: number } {
   // Klines are long arrays. The first and last character show whether one is cut; ccxt parses it.
   if (body.startsWith('[') && body.endsWith(']')) return { isJson: true };
   try {
     const parsed: unknown = JSON.parse(body);
     const hasCode = typeof parsed === 'object' && parsed !== null && 'code' in parsed;
-    return hasCode ? { isJson: true, errorCode: Number(parsed.code) } : { isJson: true };
+    const errorCode = hasCode ? Number(parsed.code) : 0;
+    return errorCode ? { isJson: true, errorCode } : { isJson: true };
   } catch {
     return { isJson: false };
   }

@@ -5,24 +5,18 @@ import { promisify } from 'node:util';
 import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
 import yauzl from 'yauzl';
-import { createSemaphore, type Env, KlinekeepError, type Semaphore } from '../base/mod.ts';
+import { createSemaphore, type Env, type Semaphore } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
+import { BadFileError, findCandles } from './bulk-csv.ts';
 import type { BulkFile } from './bulk-files.ts';
 import { createDispatcher, httpGet } from './http.ts';
 import { retryTransient } from './retry.ts';
 
 /** A file whose checksum was right. */
 export interface BulkContent {
-  /** Lines of 12 fields, no header. */
+  /** Lines of 12 fields, without a header. A first line that is neither a header nor a candle stays. */
   csv: Buffer;
   sha256: string;
-}
-
-/** A file that must not be loaded, and why. Other sources may have its candles. */
-export class BadFileError extends KlinekeepError {
-  constructor(file: BulkFile, found: string) {
-    super('data', `${file.name}: ${found}`, { hint: 'No row of the file was stored.' });
-  }
 }
 
 /** A month of 1m is 7 MB of CSV and 2 MB zipped. A file ten times as large cannot be one. */
@@ -82,9 +76,14 @@ async function downloadFile(
       getBytes(site, '', MAX_ZIP_BYTES, file, signal),
       publishedChecksum(site, file, signal),
     ]);
-    if (zip === undefined || wanted === undefined) return undefined;
+    if (zip === undefined) return undefined;
+    if (wanted === undefined)
+      throw new BadFileError(file, 'it cannot be verified, because it has no CHECKSUM');
     const sha256 = createHash('sha256').update(zip).digest('hex');
-    if (wanted === sha256) return { csv: withoutHeader(await unzip(zip, file)), sha256 };
+    if (wanted === sha256) {
+      const csv = await unzip(zip, file);
+      return { csv: csv.subarray(findCandles(csv, file)), sha256 };
+    }
     if (attempt === 2)
       throw new BadFileError(file, 'its content does not match its CHECKSUM, twice');
   }
@@ -163,11 +162,3 @@ type OpenEntry = (
   options: { decodeFileData: false },
   done: (error: Error | null, stream: Readable) => void,
 ) => void;
-
-/** Newer USDⓈ-M files begin with a header. Candles begin with a digit. */
-function withoutHeader(csv: Buffer): Buffer {
-  const first = csv[0] ?? 0;
-  if (first >= 48 && first <= 57) return csv;
-  const end = csv.indexOf('\n');
-  return end === -1 ? Buffer.alloc(0) : csv.subarray(end + 1);
-}

@@ -20,7 +20,7 @@ export interface RequestOptions {
 /** Requests to one market: within its budget, and retried where that helps. */
 export interface Requests {
   /**
-   * The body of one good answer. After a 429 all runs wait, then the request is sent again.
+   * The body of one good answer. After a 429 (or -1003) all runs wait, then the request is sent again.
    * @throws what checkAnswer and httpGet throw, except RateLimitedError
    */
   get(url: string, weight: number): Promise<string>;
@@ -41,12 +41,14 @@ export function createRequests(
 ): Requests {
   /** Added to performance.now(), gives the exchange's clock. */
   let clockOffsetMs = performance.timeOrigin;
+  let isClockKnown = false;
+  const nowMs = () => clockOffsetMs + performance.now();
   let clock: Promise<void> | undefined;
   const budget = createBudget({
     market,
     allowance: Math.floor((WEIGHT_PER_MINUTE[market] * env.weightPercent) / 100),
     pauses,
-    nowMs: () => clockOffsetMs + performance.now(),
+    nowMs,
     signal,
     onWait,
   });
@@ -58,7 +60,8 @@ export function createRequests(
         const answer = await httpGet(url, dispatcher, signal, env.timeoutMs);
         const usedWeight = Number(answer.headers['x-mbx-used-weight-1m']);
         if (usedWeight > 0) reportUsed(usedWeight);
-        return checkAnswer(answer, url, Date.now());
+        const exchangeNowMs = isClockKnown ? nowMs() : undefined;
+        return checkAnswer(answer, url, { nowMs: Date.now(), exchangeNowMs });
       } catch (error) {
         if (error instanceof BannedError)
           await budget.pause({ pauseMs: error.untilMs - Date.now(), isBan: true });
@@ -84,6 +87,7 @@ export function createRequests(
   const startClock = async (): Promise<void> => {
     const answer = await getJson('time', TIME_WEIGHT, serverTime);
     clockOffsetMs = answer.serverTime - performance.now();
+    isClockKnown = true;
   };
 
   return {
@@ -96,7 +100,7 @@ export function createRequests(
         throw error;
       });
       await clock;
-      return Math.floor(clockOffsetMs + performance.now());
+      return Math.floor(nowMs());
     },
   };
 }

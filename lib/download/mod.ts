@@ -21,4 +21,9 @@ export { findDownMarkets, refreshMarkets } from './market-status.ts';
 export { type Download, stageFromRest } from './pages.ts';
 export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
 export { type SyncChanges, syncMarket } from './sync.ts';
-export { DEFAULT_LIMIT, type UpdatedSeries, updateInstrument } from './update.ts';
+export {
+  DEFAULT_LIMIT,
+  type UpdatedInstrument,
+  type UpdatedSeries,
+  updateInstrument,
+} from './update.ts';

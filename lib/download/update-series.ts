@@ -25,6 +25,8 @@ export interface SeriesUpdate {
   counts: StoreCounts;
   /** Open time before which none of the latest `limit` candles is missing, except confirmed gaps. Unix ms. */
   completeUntilMs: number;
+  /** Open time of the first candle that follows the stored ones if none came, Unix ms. It may still be forming. */
+  silentFromMs: number | undefined;
 }
 
 /**
@@ -45,7 +47,11 @@ export async function updateSeries(
   const latestMs = await findLatestFrom(download, stored, endMs, limit);
   if (!stored) {
     const begun = await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }]);
-    return { counts: begun.counts, completeUntilMs: await recordHoles(download, begun, endMs) };
+    return {
+      counts: begun.counts,
+      completeUntilMs: await recordHoles(download, begun, endMs),
+      silentFromMs: begun.counts.inserted > 0 ? undefined : await firstSince(download, latestMs),
+    };
   }
   const rereadMs = floorToGrid(interval, stored.secondLastMs);
   const completeUntilMs = Math.max(stored.completeUntilMs ?? latestMs, stored.firstMs);
@@ -64,7 +70,21 @@ export async function updateSeries(
     hasCandles: tail.hasCandles,
   };
   const reachedMs = isChecked ? rereadMs : endMs;
-  return { counts: all.counts, completeUntilMs: await recordHoles(download, all, reachedMs) };
+  const isSilent = !isChecked && tail.counts.inserted === 0;
+  return {
+    counts: all.counts,
+    completeUntilMs: await recordHoles(download, all, reachedMs),
+    silentFromMs: isSilent
+      ? addSteps(interval, floorToGrid(interval, stored.lastMs), 1)
+      : undefined,
+  };
+}
+
+/** The first open time from `fromMs` on at which the symbol was listed; undefined: it has no candle yet. */
+async function firstSince(download: Download, fromMs: number): Promise<number | undefined> {
+  const listedMs = await listedAtMs(download);
+  if (listedMs === undefined) return undefined;
+  return Math.max(fromMs, floorToGrid(download.series.interval, listedMs));
 }
 
 /** Where the latest `limit` candles begin, Unix ms: not before 1970, nor before the listing. */

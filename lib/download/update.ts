@@ -1,6 +1,6 @@
 import { describeError } from '../base/mod.ts';
 import { type RestSource, ShutOutError, UnknownSymbolError } from '../binance/mod.ts';
-import { addSteps, countSlots, floorToGrid, type Interval } from '../market/mod.ts';
+import { addSteps, type Interval } from '../market/mod.ts';
 import { isLockTableFull } from '../postgres/mod.ts';
 import {
   addCounts,
@@ -13,7 +13,6 @@ import {
   storedSeries,
   type Task,
 } from '../store/mod.ts';
-import { formingOpenMs } from './download.ts';
 import type { Download } from './pages.ts';
 import { replaceSeries } from './replace-series.ts';
 import { updateSeries } from './update-series.ts';
@@ -32,16 +31,19 @@ export interface UpdateOptions {
 export const DEFAULT_LIMIT = 100;
 /** One page is requested while another one is stored. */
 const PAGE_CONCURRENCY = 2;
-/** After an update, a series that is more closed candles behind has stalled. */
-const STALLED_CANDLES = 2;
+/** The exchange publishes a candle within seconds of its close. */
+const PUBLISHED_WITHIN_MS = 10_000;
 
 export interface UpdatedSeries extends StoreCounts {
   symbol: string;
   interval: Interval;
   requests: number;
   seconds: number;
-  /** The exchange has sent nothing new although candles should have closed. */
-  isStalled: boolean;
+  /**
+   * For how long the first candle has been closed that the exchange should have sent after the stored
+   * ones; 0: the series has not stalled.
+   */
+  stalledSeconds: number;
 }
 
 export interface UpdatedInstrument {
@@ -84,7 +86,7 @@ export async function updateInstrument(
       const isUnknown = error instanceof UnknownSymbolError;
       if (isUnknown && !isActive) {
         // The exchange dropped it before its last candles were requested: there are no more.
-        const nothing = { ...NOTHING_STORED, requests: 0, seconds: 0, isStalled: false };
+        const nothing = { ...NOTHING_STORED, requests: 0, seconds: 0, stalledSeconds: 0 };
         updated.series.push({ symbol, interval, ...nothing });
         continue;
       }
@@ -96,7 +98,8 @@ export async function updateInstrument(
       onFailed(`${symbol} ${interval}`, error);
     }
   }
-  if (updated.series.some((series) => series.isStalled)) await markForCheck(session, instrument);
+  if (updated.series.some((series) => series.stalledSeconds > 0))
+    await markForCheck(session, instrument);
   if (!isActive && !options.interval && updated.failed.length === 0)
     await markEnded(session, instrument);
   return updated;
@@ -133,20 +136,24 @@ async function updateOne(
   const counts = addCounts(replaced, update.counts);
   const tookMs = performance.now() - beginMs;
   await recordCheck(session, download.series, tookMs, update.completeUntilMs);
-  const mayBeStalled = isActive && !isChecked && counts.inserted === 0 && stored !== undefined;
+  const stalledMs = isActive ? await countStalledMs(download, update.silentFromMs) : 0;
   return {
     symbol: instrument.symbol,
     interval,
     ...counts,
     requests,
     seconds: Number((tookMs / 1000).toFixed(3)),
-    isStalled: mayBeStalled && (await countBehind(download, stored)) > STALLED_CANDLES,
+    stalledSeconds: Math.floor(stalledMs / 1000),
   };
 }
 
-/** How many candles have closed since the last stored one. */
-async function countBehind(download: Download, stored: StoredSeries): Promise<number> {
-  const { interval } = download.series;
-  const nextMs = addSteps(interval, floorToGrid(interval, stored.lastMs), 1);
-  return countSlots(interval, { fromMs: nextMs, toMs: await formingOpenMs(download) });
+/** For how long the candle that opens at `silentFromMs` has been closed; 0: it may still be published. */
+async function countStalledMs(
+  { source, series }: Download,
+  silentFromMs: number | undefined,
+): Promise<number> {
+  if (silentFromMs === undefined) return 0;
+  const closedMs = addSteps(series.interval, silentFromMs, 1);
+  const silentMs = (await source.serverTimeMs(series.instrument.market)) - closedMs;
+  return silentMs < PUBLISHED_WITHIN_MS ? 0 : silentMs;
 }

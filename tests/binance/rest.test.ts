@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import { TransientError } from '../../lib/binance/answer.ts';
@@ -20,6 +21,7 @@ async function fetchDespite(...faults: Fault[]) {
 }
 
 const ALL = 9 * 24 + 12;
+const COMPLETE = { exitCode: EXIT.done, candles: ALL };
 
 test.each([
   ['503', { kind: 503 }],
@@ -31,6 +33,48 @@ test.each([
   const result = await fetchDespite({ ...fault, times: 2 } as Fault);
   expect(result).toMatchObject({ exitCode: EXIT.done, candles: ALL });
   expect(result.stderr).toContain('Trying again in');
+});
+
+test.each(['klines', 'exchangeInfo', 'time'])(
+  'rest: requests %s again after each temporary error, with any status',
+  async (path) => {
+    const codes = [-1000, -1001, -1007, -1008].map(
+      (code, at): Fault => ({ kind: 'error', status: at % 2 === 0 ? 200 : 400, code, path }),
+    );
+    const [timeout, ...others] = [{ kind: 'error', status: 408, code: 0, path } as const, ...codes];
+    // One request is tried five times.
+    expect(await fetchDespite(timeout, ...others.slice(0, 2))).toMatchObject(COMPLETE);
+    expect(await fetchDespite(...others.slice(2))).toMatchObject(COMPLETE);
+  },
+);
+
+test('-1003: the run waits as after a 429, then continues', async () => {
+  const result = await fetchDespite({
+    kind: 'body',
+    body: '{"code":-1003,"msg":"Too many requests."}',
+    headers: { 'retry-after': '1' },
+  });
+  expect(result).toMatchObject(COMPLETE);
+  expect(result.stderr).toContain('Binance asks to wait (429): continuing at');
+});
+
+test('418 without Retry-After: no request is sent before the time in its text', async () => {
+  const fake = await startExchange();
+  const { url } = await freshDatabase();
+  const env = { DATABASE_URL: url, ...fake.env };
+  const run = () =>
+    runScript('fetch-history', ['BTC/USDT', '--interval', '1h', '--since', '2d'], env);
+  const untilMs = Date.now() + 4_000;
+  const msg = `Way too much request weight used; IP banned until ${untilMs}. Please use websockets.`;
+  fake.fail({ kind: 'error', status: 418, code: -1003, msg });
+  expect((await run()).exitCode).toBe(EXIT.later);
+  const sent = fake.requests.length;
+  while (Date.now() < untilMs - 500) {
+    expect((await run()).exitCode).toBe(EXIT.later);
+    expect(fake.requests).toHaveLength(sent);
+  }
+  await sleep(untilMs + 100 - Date.now());
+  expect((await run()).exitCode).toBe(EXIT.done);
 });
 
 test('rest: gives up an answer that never starts, or never ends', async () => {

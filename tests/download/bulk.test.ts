@@ -169,6 +169,20 @@ test.each([
     async (fake: Fake, path: string) => fake.bulk.put(path, Buffer.from('<html>')),
     'not a valid zip',
   ],
+  [
+    'columns in another order',
+    async (fake: Fake) =>
+      publish(fake, '2024-01', {
+        header: true,
+        text: (csv) => csv.replace('open,high,low', 'open,low,high'),
+      }),
+    'its columns are open_time,open,low,high',
+  ],
+  [
+    'no CHECKSUM',
+    async (fake: Fake, path: string) => fake.bulk.removeOnly(`${path}.CHECKSUM`),
+    'it cannot be verified, because it has no CHECKSUM',
+  ],
 ])('fetch: stores nothing of a file with %s', async (_, damage, said) => {
   const { fake, sql, load, expectComplete } = await setUp();
   const path = await publish(fake, '2024-01');
@@ -183,6 +197,56 @@ test.each([
 });
 
 type Fake = Awaited<ReturnType<typeof startFakeBinance>>;
+
+test('fetch: takes a CHECKSUM without its file for no file', async () => {
+  const { fake, load, expectComplete } = await setUp();
+  fake.bulk.removeOnly(await publish(fake, '2024-01'));
+  await publish(fake, '2024-02');
+  const result = await load();
+  expect(result).toMatchObject({
+    exitCode: EXIT.done,
+    stderr: expect.not.stringContaining('zip:'),
+  });
+  await expectComplete();
+});
+
+test.each([
+  ['a byte order mark', { text: (csv: string) => `\ufeff${csv}` }],
+  ['a byte order mark and a header', { header: true, text: (csv: string) => `\ufeff${csv}` }],
+  ['a header in quotes', { header: true, text: (csv: string) => csv.replace(/\w+/, '"$&"') }],
+  ['line ends of Windows', { header: true, text: (csv: string) => csv.replaceAll('\n', '\r\n') }],
+])('fetch: loads every candle of files with %s', async (_, options) => {
+  const { fake, sql, load, expectComplete, pages } = await setUp();
+  await publish(fake, '2024-01', options);
+  await publish(fake, '2024-02', options);
+  await load();
+  await expectComplete();
+  expect(pages()).toEqual([]);
+  expect(await sql`select raw from rejected_klines`).toEqual([]);
+});
+
+test.each([
+  ['a candle without a time', 'x,1,1,1,1,1,x,1,1,1,1,0', 'open_time is not a time'],
+  ['a text', 'Not found', 'not 12 fields'],
+  ['names of other columns', 'time,o,h,l,c,v,end,q,n,tb,tq,ignore', 'open_time is not a time'],
+])('fetch: rejects and counts a first line that is %s', async (_, line, reason) => {
+  const { fake, sql, load, expectComplete } = await setUp();
+  await publish(fake, '2024-01', { text: (csv) => `${line}\n${csv}` });
+  await publish(fake, '2024-02');
+  expect((await load()).stdout).toContain('1 rejected (see rejected_klines)');
+  await expectComplete();
+  expect(await sql`select source, raw, reason from rejected_klines`).toEqual([
+    { source: 'BTCUSDT-1h-2024-01.zip', raw: line, reason: expect.stringContaining(reason) },
+  ]);
+});
+
+test('fetch: loads nothing from a file that has only a header', async () => {
+  const { fake, load, expectComplete } = await setUp();
+  await publish(fake, '2024-01', { header: true, text: (csv) => csv.split('\n', 1)[0]! });
+  await publish(fake, '2024-02');
+  expect((await load()).exitCode).toBe(EXIT.done);
+  await expectComplete();
+});
 
 test('fetch: downloads file and checksum again after a mismatch', async () => {
   const { fake, load, expectComplete, pages } = await setUp();

@@ -93,6 +93,7 @@ test('--json: reports each series, and the requests to each market', async () =>
     inserted: 500,
     revised: 0,
     rejected: 0,
+    stalled: [],
     busy: [],
     failed: [],
     details: [
@@ -104,7 +105,7 @@ test('--json: reports each series, and the requests to each market', async () =>
         rejected: 0,
         requests: 3,
         seconds: expect.any(Number),
-        isStalled: false,
+        stalledSeconds: 0,
       },
     ],
     // 1 for the clock, 1 for the listing, 2 + 1 for the pages and 1 for the last two candles.
@@ -145,8 +146,8 @@ test('a symbol that stopped: is updated to its last candle, then ignored', async
   fake.nowMs = NOW + 10 * HOUR;
   expect((await update()).stderr).toContain('ETH/USDT 1h: +3');
   const standing = await update();
-  expect(standing.exitCode).toBe(EXIT.done);
-  expect(standing.stderr).toContain('ETH/USDT 1h: the exchange sends nothing new');
+  expect(standing.exitCode).toBe(EXIT.failed);
+  expect(standing.stderr).toContain('no new candles for 1 of 2 series: ETH/USDT 1h (6h)');
   eth.status = 'BREAK';
   expect((await update()).stderr).toContain('ETH/USDT is no longer traded: marked as delisted');
   fake.requests = [];

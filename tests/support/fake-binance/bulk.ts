@@ -30,6 +30,11 @@ export class BulkFiles {
     this.made.set(`${path}.CHECKSUM`, Buffer.from(`${sha256}  ${path.split('/').at(-1)}`));
   }
 
+  /** Leaves the file without its checksum, or the checksum without its file. */
+  removeOnly(path: string): void {
+    this.made.delete(path);
+  }
+
   remove(path: string): void {
     this.made.delete(path);
     this.made.delete(`${path}.CHECKSUM`);
@@ -45,6 +50,8 @@ export interface BulkOptions {
   micros?: boolean;
   /** Changes the rows before they are written. */
   edit?: (rows: RawRow[]) => RawRow[];
+  /** Changes the text of the CSV. */
+  text?: (csv: string) => string;
   /** Changes the zip's members. */
   members?: (members: ZipMember[]) => ZipMember[];
 }
@@ -65,6 +72,7 @@ export async function publish(
     header,
     micros,
     edit,
+    text = (csv) => csv,
     members,
   } = options;
   const fromMs = Date.parse(date);
@@ -80,7 +88,7 @@ export async function publish(
     : '';
   const width = interval === '1M' ? '1mo' : interval;
   const name = `${symbol}-${width}-${date}`;
-  const member = { name: `${name}.csv`, content: Buffer.from(`${head}${csv}\n`) };
+  const member = { name: `${name}.csv`, content: Buffer.from(text(`${head}${csv}\n`)) };
   const zip = makeZip(members ? members([member]) : [member]);
   const folder = market === 'spot' ? 'spot' : 'futures/um';
   const path = `${folder}/${isMonth ? 'monthly' : 'daily'}/klines/${symbol}/${width}/${name}.zip`;

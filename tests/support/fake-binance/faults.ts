@@ -16,8 +16,10 @@ type Kind =
   /** 200 with an empty list. */
   | { kind: 'empty' }
   | { kind: 'invalid-symbol' }
+  /** An error object, without Retry-After. */
+  | { kind: 'error'; status: number; code: number; msg?: string }
   /** 200 with this text. */
-  | { kind: 'body'; body: string }
+  | { kind: 'body'; body: string; headers?: Record<string, string> }
   /** The right rows, damaged. */
   | { kind: 'garbage'; mutate: (rows: RawRow[]) => unknown[] };
 
@@ -110,8 +112,14 @@ export function answerWithFault(fault: Fault, response: ServerResponse, rows: Ra
     case 'invalid-symbol':
       send(response, 400, { code: -1121, msg: 'Invalid symbol.' });
       return true;
+    case 'error':
+      send(response, fault.status, { code: fault.code, msg: fault.msg ?? 'Not now.' });
+      return true;
     case 'body':
-      response.writeHead(200, { 'content-type': 'application/json;charset=UTF-8' });
+      response.writeHead(200, {
+        'content-type': 'application/json;charset=UTF-8',
+        ...fault.headers,
+      });
       response.end(fault.body);
       return true;
     case 'garbage':
