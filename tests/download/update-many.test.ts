@@ -82,7 +82,7 @@ test('two updates at once: share the work, and request no series twice', async (
   expect(inserted[0] + inserted[1]).toBe((pages.length / 2) * 600);
   expect(new Set(pages.map((page) => `${page.symbol} ${page.startTime}`)).size).toBe(pages.length);
   await expectComplete(600);
-}, 30_000);
+});
 
 test('--json: reports each series, and the requests to each market', async () => {
   const { update } = await setUp();
@@ -92,6 +92,7 @@ test('--json: reports each series, and the requests to each market', async () =>
     series: 1,
     inserted: 500,
     revised: 0,
+    disputed: 0,
     rejected: 0,
     stalled: [],
     busy: [],
@@ -102,6 +103,7 @@ test('--json: reports each series, and the requests to each market', async () =>
         interval: '1h',
         inserted: 500,
         revised: 0,
+        disputed: 0,
         rejected: 0,
         requests: 3,
         seconds: expect.any(Number),
