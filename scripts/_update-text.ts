@@ -1,14 +1,20 @@
 import { formatCount } from '../lib/base/mod.ts';
-import type { UpdatedSeries } from '../lib/download/mod.ts';
+import type { OpenGapCounts, UpdatedSeries } from '../lib/download/mod.ts';
 import type { StoreCounts } from '../lib/store/mod.ts';
+import { formatCounts, formatOpenGaps } from './_text.ts';
 
 export function formatTotals({
   series,
   inserted,
   revised,
   rejected,
-}: StoreCounts & { series: number }): string {
-  const more = rejected > 0 ? `, ${formatCount(rejected)} rejected (see rejected_klines)` : '';
+  ...gaps
+}: StoreCounts & OpenGapCounts & { series: number }): string {
+  const parts = formatCounts([
+    [rejected, 'rejected (see rejected_klines)'],
+    [gaps.openGaps, formatOpenGaps(gaps)],
+  ]);
+  const more = parts.map((part) => `, ${part}`).join('');
   return (
     `${formatCount(series)} series up to date: +${formatCount(inserted)} candles, ` +
     `${formatCount(revised)} corrected${more}`
@@ -21,7 +27,12 @@ export function formatSeries({
   inserted,
   revised,
   rejected,
+  openGaps,
 }: UpdatedSeries): string {
-  const more = `${revised > 0 ? `, ${revised} corrected` : ''}${rejected > 0 ? `, ${rejected} rejected` : ''}`;
-  return `${symbol} ${interval}: +${inserted}${more}`;
+  const parts = formatCounts([
+    [revised, 'corrected'],
+    [rejected, 'rejected'],
+    [openGaps, 'in open gaps'],
+  ]);
+  return [`${symbol} ${interval}: +${inserted}`, ...parts].join(', ');
 }

@@ -7,7 +7,7 @@ import {
   option,
   readFilter,
 } from '../lib/cli/mod.ts';
-import { DEFAULT_LIMIT } from '../lib/download/mod.ts';
+import { DEFAULT_LIMIT, type OpenGapCounts } from '../lib/download/mod.ts';
 import {
   addCounts,
   chooseExitCode,
@@ -17,7 +17,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { formatUndone } from './_text.ts';
+import { formatUndone, laterIfOpen } from './_text.ts';
 import { type UpdateOptions, updateKlines } from './_update.ts';
 import { formatTotals } from './_update-text.ts';
 
@@ -61,11 +61,13 @@ export const script = defineScript({
     if (series.length + failed.length + busy.length === 0)
       await explainNothing(options, runs.length, context);
     const counts = series.reduce<StoreCounts>(addCounts, NOTHING_STORED);
-    const totals = { series: series.length, ...counts };
+    const sum = (field: keyof OpenGapCounts) => series.reduce((all, each) => all + each[field], 0);
+    const gaps = { openGaps: sum('openGaps'), oldOpenGaps: sum('oldOpenGaps') };
+    const totals = { series: series.length, ...counts, ...gaps };
     const lines = [formatTotals(totals), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
     return {
-      exitCode: failedSeries.length > 0 ? EXIT.failed : chooseExitCode(runs),
+      exitCode: failedSeries.length > 0 ? EXIT.failed : laterIfOpen(chooseExitCode(runs), series),
       json: { ...totals, busy, failed, details: series, requests },
       text: lines.join('\n'),
     };

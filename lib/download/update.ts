@@ -14,6 +14,7 @@ import {
   type Task,
 } from '../store/mod.ts';
 import { formingOpenMs } from './download.ts';
+import type { OpenGapCounts } from './open-gaps.ts';
 import type { Download } from './pages.ts';
 import { replaceSeries } from './replace-series.ts';
 import { updateSeries } from './update-series.ts';
@@ -35,7 +36,7 @@ const PAGE_CONCURRENCY = 2;
 /** After an update, a series that is more closed candles behind has stalled. */
 const STALLED_CANDLES = 2;
 
-export interface UpdatedSeries extends StoreCounts {
+export interface UpdatedSeries extends StoreCounts, OpenGapCounts {
   symbol: string;
   interval: Interval;
   requests: number;
@@ -85,7 +86,8 @@ export async function updateInstrument(
       if (isUnknown && !isActive) {
         // The exchange dropped it before its last candles were requested: there are no more.
         const nothing = { ...NOTHING_STORED, requests: 0, seconds: 0, isStalled: false };
-        updated.series.push({ symbol, interval, ...nothing });
+        const gaps = { openGaps: 0, oldOpenGaps: 0 };
+        updated.series.push({ symbol, interval, ...nothing, ...gaps });
         continue;
       }
       if (isUnknown) await markForCheck(session, instrument);
@@ -138,6 +140,8 @@ async function updateOne(
     symbol: instrument.symbol,
     interval,
     ...counts,
+    openGaps: update.openGaps,
+    oldOpenGaps: update.oldOpenGaps,
     requests,
     seconds: Number((tookMs / 1000).toFixed(3)),
     isStalled: mayBeStalled && (await countBehind(download, stored)) > STALLED_CANDLES,
