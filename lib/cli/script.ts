@@ -64,7 +64,10 @@ export function defineScript<Shape extends Record<string, ZodType>, Options>({
 function toArg(schema: ZodType): Args[string] {
   const { description = '', valueHint, positional, default: shown } = schema.meta() ?? {};
   if (positional) {
-    return { type: 'positional', description, required: true, isList: schema.def.type === 'array' };
+    const isOptional = schema instanceof z.ZodDefault;
+    const word = isOptional ? (schema.def.innerType as ZodType) : schema;
+    const isList = word.def.type === 'array';
+    return { type: 'positional', description, required: !isOptional, isList };
   }
   const { defaultValue = shown } = schema.def as { defaultValue?: unknown };
   if (typeof defaultValue === 'boolean') return { type: 'boolean', description };

@@ -134,6 +134,7 @@ const CALLS: Record<string, string[]> = {
   'archive-log': [],
   'verify-integrity': [],
   candles: ['BTC/USDT', '4h'],
+  gaps: [],
   status: [],
   report: ['--output', 'REPORT'],
   metrics: [],
