@@ -72,10 +72,11 @@ export async function longestUnaskedGaps(
   }: { interval?: Interval | undefined; fromMs?: number | undefined; toMs?: number | undefined },
   limit: number,
 ): Promise<ListedGap[]> {
+  if (instrumentIds.length === 0) return [];
   const rows = await sql`
     select instrument_id, interval, from_time, to_time
     from confirmed_gaps
-    where instrument_id = any(${[...instrumentIds]}::int[])
+    where instrument_id in ${sql([...instrumentIds])}
       and ${interval ? sql`interval = ${interval}` : sql`true`}
       and ${fromMs === undefined ? sql`true` : sql`to_time > ${new Date(fromMs)}`}
       and ${toMs === undefined ? sql`true` : sql`from_time < ${new Date(toMs)}`}
