@@ -76,6 +76,11 @@ default:
 @status *options:
     {{ tsx }} {{ scripts }}/status.ts "$@"
 
+# List missing candles and why they are missing: just gaps BTC/USDT
+[group('look')]
+@gaps *options:
+    {{ tsx }} {{ scripts }}/gaps.ts "$@"
+
 # Write an HTML page with charts: report.html
 [group('look')]
 @report *options:

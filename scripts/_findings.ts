@@ -9,6 +9,7 @@ import {
 } from '../lib/verify/mod.ts';
 import type { RepairCounts } from '../lib/verify/repair/mod.ts';
 import { formatCounts } from './_text.ts';
+import type { Rechecked } from './_verify.ts';
 
 /** Tables printed at most: the summary of a broken store must still fit on two screens. */
 const MAX_TABLES = 50;
@@ -40,6 +41,17 @@ export function formatRepair({ series, counts }: { series: Series; counts: Repai
     [counts.checkpoints, 'archive spans verified'],
   ]);
   return `${series.instrument.symbol} ${series.interval}: ${parts.join(', ')}`;
+}
+
+/** What requesting confirmed gaps again has led to, on one line. */
+export function formatRechecked({ shown, forgotten, unclear, filled }: Rechecked): string {
+  const parts = formatCounts([
+    [shown, 'not at the exchange'],
+    [forgotten, 'no gaps after all'],
+    [filled, 'candles filled'],
+    [unclear, 'without a clear answer'],
+  ]);
+  return `Gaps requested again: ${parts.length > 0 ? parts.join(', ') : 'none'}`;
 }
 
 /**
@@ -111,6 +123,7 @@ function formatSummary(reports: readonly InstrumentReport[]): string {
   const parts = formatCounts([
     ...problems,
     [sumWhere(({ check }) => check === 'confirmed-gap'), 'not at the exchange'],
+    [sumWhere(({ check }) => check === 'open-gap'), 'in open gaps'],
     [sumWhere(({ check }) => check === 'flat'), 'without a trade'],
     [sumWhere(({ check }) => check === 'jump'), 'far from their neighbours'],
     [sumWhere(({ isPublished }) => isPublished), 'odd as published'],

@@ -2,7 +2,14 @@
 import { describeError, inParallel } from '../lib/base/mod.ts';
 import { isShutOut } from '../lib/binance/mod.ts';
 import type { Context, Filter } from '../lib/cli/mod.ts';
-import { chooseInstruments, eachInstrument, type InstrumentResult } from '../lib/store/mod.ts';
+import { type RecheckCounts, recheckGaps } from '../lib/download/mod.ts';
+import { INTERVALS, type Instrument } from '../lib/market/mod.ts';
+import {
+  chooseInstruments,
+  eachInstrument,
+  type InstrumentResult,
+  longestUnaskedGaps,
+} from '../lib/store/mod.ts';
 import {
   type CheckOptions,
   checkInstrument,
@@ -20,6 +27,14 @@ export interface VerifyOptions extends Filter, Omit<CheckOptions, 'interval'> {
   /** Candles to compare in each series. */
   compare?: number | undefined;
   repair: boolean;
+  /** Confirmed gaps to request again, in all series together. */
+  recheckGaps?: number | undefined;
+}
+
+/** What requesting confirmed gaps again has led to. */
+export interface Rechecked extends RecheckCounts {
+  /** Candles that were stored. */
+  filled: number;
 }
 
 /** Instruments checked at the same time, each on a connection. PostgreSQL itself reads in parallel. */
@@ -34,6 +49,7 @@ const PAGE_CONCURRENCY = 4;
 export async function verifyIntegrity(options: VerifyOptions, context: Context) {
   const { sql } = await context.database();
   const instruments = await chooseInstruments(sql, options);
+  const rechecks = await recheck(options, context, instruments);
   const reports: InstrumentReport[] = [];
   context.progress.start(instruments.length, 'instruments');
   await inParallel(instruments.entries(), CONCURRENCY, async ([index, instrument]) => {
@@ -48,7 +64,53 @@ export async function verifyIntegrity(options: VerifyOptions, context: Context) 
     const index = reports.findIndex(({ instrument }) => instrument.id === run.instrument.id);
     if (run.state === 'done') reports[index] = run.result.report;
   }
-  return { reports, runs };
+  return { reports, runs, rechecks };
+}
+
+/** Requests confirmed gaps again, those first that were not requested for the longest time. */
+async function recheck(
+  { recheckGaps: limit = 0, ...range }: VerifyOptions,
+  context: Context,
+  instruments: readonly Instrument[],
+): Promise<InstrumentResult<Rechecked>[]> {
+  if (limit === 0) return [];
+  const database = await context.database();
+  const ids = instruments.map(({ id }) => id);
+  const gaps = await longestUnaskedGaps(database.sql, ids, range, limit);
+  const concerned = instruments.filter(({ id }) => gaps.some((gap) => gap.instrumentId === id));
+  if (concerned.length === 0) return [];
+  const source = await context.rest();
+  return await eachInstrument(
+    database,
+    concerned,
+    { concurrency: CONCURRENCY, ...reactions(context) },
+    async ({ session, instrument, signal }) => {
+      const total: Rechecked = { shown: 0, forgotten: 0, unclear: 0, filled: 0 };
+      for (const interval of INTERVALS) {
+        const own = gaps.filter(
+          (gap) => gap.instrumentId === instrument.id && gap.interval === interval,
+        );
+        const download = { source, session, series: { instrument, interval }, signal };
+        const { counts, rechecked } = await recheckGaps(download, own);
+        total.shown += rechecked.shown;
+        total.forgotten += rechecked.forgotten;
+        total.unclear += rechecked.unclear;
+        total.filled += counts.inserted;
+      }
+      return total;
+    },
+  );
+}
+
+/** What happens when an instrument is busy or fails. */
+function reactions({ signal, log }: Context) {
+  return {
+    signal,
+    endsRun: isShutOut,
+    onBusy: ({ symbol }: Instrument) => log.warn(`${symbol}: skipped, another run has locked it`),
+    onFailed: ({ symbol }: Instrument, _: number, error: unknown) =>
+      log.error(`${symbol}: ${describeError(error)}`),
+  };
 }
 
 /** Adds findings about random stored candles that differ from what Binance sends now. */
@@ -90,13 +152,7 @@ async function repair(
   return await eachInstrument(
     database,
     damaged.map(({ instrument }) => instrument),
-    {
-      concurrency: CONCURRENCY,
-      signal: context.signal,
-      endsRun: isShutOut,
-      onBusy: ({ symbol }) => context.log.warn(`${symbol}: skipped, another run has locked it`),
-      onFailed: ({ symbol }, _, error) => context.log.error(`${symbol}: ${describeError(error)}`),
-    },
+    { concurrency: CONCURRENCY, ...reactions(context) },
     async ({ session, instrument, index, signal, openHelper }) => {
       const tools: RepairTools = {
         source,

@@ -23,7 +23,7 @@ import {
   sortResults,
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
-import { formatCounts, formatUndone } from './_text.ts';
+import { formatCounts, formatOpenGaps, formatUndone, laterIfOpen } from './_text.ts';
 
 interface Options extends FetchOptions {
   symbols: SymbolName[];
@@ -103,7 +103,7 @@ export const script = defineScript({
     const { done, busy, failed } = sortResults(runs);
     const lines = [...done.map(formatFetched), ...formatUndone({ busy, failed })];
     return {
-      exitCode: chooseExitCode(runs),
+      exitCode: laterIfOpen(chooseExitCode(runs), done),
       json: { series: done, busy, failed },
       text: lines.join('\n'),
     };
@@ -122,7 +122,8 @@ function formatFetched(series: FetchedSeries): string {
     [series.revised, 'corrected'],
     [series.disputed, 'disputed (see repairs)'],
     [series.rejected, 'rejected (see rejected_klines)'],
-    [series.missing, ABSENT[series.source]],
+    [series.missing - series.openGaps, ABSENT[series.source]],
+    [series.openGaps, formatOpenGaps(series)],
   ]);
   const more = extra.length > 0 ? `; ${extra.join(', ')}` : '';
   return `${series.symbol} ${series.interval}: +${formatCount(series.inserted)} candles, ${span}${more}`;

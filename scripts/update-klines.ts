@@ -7,7 +7,7 @@ import {
   option,
   readFilter,
 } from '../lib/cli/mod.ts';
-import { DEFAULT_LIMIT } from '../lib/download/mod.ts';
+import { DEFAULT_LIMIT, type OpenGapCounts } from '../lib/download/mod.ts';
 import {
   addCounts,
   chooseExitCode,
@@ -18,7 +18,7 @@ import {
   throwIfOnlyFailure,
 } from '../lib/store/mod.ts';
 import { findStalled, formatStalled, isAllSilent } from './_stalled.ts';
-import { formatUndone } from './_text.ts';
+import { formatUndone, laterIfOpen } from './_text.ts';
 import { type UpdateOptions, updateKlines } from './_update.ts';
 import { formatTotals } from './_update-text.ts';
 
@@ -73,11 +73,14 @@ export const script = defineScript({
       context.log[level](formatStalled(stalled, series));
     }
     const counts = series.reduce<StoreCounts>(addCounts, NOTHING_STORED);
-    const totals = { series: series.length, ...counts };
+    const sum = (field: keyof OpenGapCounts) => series.reduce((all, each) => all + each[field], 0);
+    const gaps = { openGaps: sum('openGaps'), oldOpenGaps: sum('oldOpenGaps') };
+    const totals = { series: series.length, ...counts, ...gaps };
     const lines = [formatTotals(totals, stalled.length), ...formatUndone({ busy, failed })];
     const requests = (await context.rest()).totals();
+    const hasFailed = failedSeries.length > 0 || hasOverdue;
     return {
-      exitCode: failedSeries.length > 0 || hasOverdue ? EXIT.failed : chooseExitCode(runs),
+      exitCode: hasFailed ? EXIT.failed : laterIfOpen(chooseExitCode(runs), series),
       json: { ...totals, stalled, busy, failed, details: series, requests },
       text: lines.join('\n'),
     };

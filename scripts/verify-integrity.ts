@@ -1,4 +1,4 @@
-import { EXIT, type ExitCode } from '../lib/base/mod.ts';
+import { DAY_MS, EXIT, type ExitCode } from '../lib/base/mod.ts';
 import {
   checkOrder,
   defineScript,
@@ -8,10 +8,10 @@ import {
   readFilter,
 } from '../lib/cli/mod.ts';
 import { type InstrumentResult, sortResults } from '../lib/store/mod.ts';
-import { byWorst, type Finding, isAtLeast } from '../lib/verify/mod.ts';
-import { formatRepair, formatReports, toJsonFinding } from './_findings.ts';
+import { byWorst, type Finding, type FindingRow, isAtLeast } from '../lib/verify/mod.ts';
+import { formatRechecked, formatRepair, formatReports, toJsonFinding } from './_findings.ts';
 import { formatUndone } from './_text.ts';
-import { verifyIntegrity } from './_verify.ts';
+import { type Rechecked, verifyIntegrity } from './_verify.ts';
 
 export const script = defineScript({
   name: 'verify',
@@ -22,6 +22,7 @@ export const script = defineScript({
     '--from 7d --quiet',
     '--symbol BTC/USDT --compare 100',
     '--repair',
+    '--recheck-gaps 20',
     '--deep --json',
   ],
   options: {
@@ -39,6 +40,12 @@ export const script = defineScript({
     repair: option.flag.describe(
       'Request missing and odd candles again, and store what Binance sends',
     ),
+    recheckGaps: option
+      .wholeNumber(1, 100_000)
+      .optional()
+      .describe(
+        'Request this many confirmed gaps again, those first that were not requested for the longest time',
+      ),
     deep: option.flag.describe('Re-hash the archive and compare it with the batch log'),
     failOn: option
       .oneOf(['error', 'warning'])
@@ -50,16 +57,18 @@ export const script = defineScript({
     const filter = readFilter({ symbol, market, interval }, refuse);
     return { ...options, ...filter, fromMs: from, toMs: to, isDeep: deep };
   },
-  writes: ({ repair }) => repair,
+  writes: ({ repair, recheckGaps }) => repair || recheckGaps !== undefined,
   async run(options, context) {
-    const { reports, runs } = await verifyIntegrity(options, context);
-    const { done, busy, failed } = sortResults(runs);
+    const { reports, runs, rechecks } = await verifyIntegrity(options, context);
+    const { done } = sortResults(runs);
+    const { busy, failed } = sortResults<unknown>([...rechecks, ...runs]);
+    const rechecked = sumRechecked(sortResults(rechecks).done);
     const repaired = done.flatMap((each) => each.done);
     const series = reports.flatMap((report) => report.series);
     const findings = [...reports, ...series].flatMap((each) => each.findings).sort(byWorst);
     const failing = findings.filter((finding) => isAtLeast(finding, options.failOn));
     return {
-      exitCode: exitCode(failing, runs),
+      exitCode: exitCode(failing, findings, [...rechecks, ...runs]),
       json: {
         series: series.length,
         candles: series.reduce((sum, each) => sum + each.candles, 0),
@@ -70,10 +79,12 @@ export const script = defineScript({
           interval,
           ...counts,
         })),
+        ...(options.recheckGaps === undefined ? {} : { rechecked }),
         busy,
         failed,
       },
       text: [
+        ...(options.recheckGaps === undefined ? [] : [formatRechecked(rechecked)]),
         ...repaired.map(formatRepair),
         formatReports(reports, { withInfo: options.symbols.length > 0 }),
         ...formatUndone({ busy, failed }),
@@ -84,11 +95,29 @@ export const script = defineScript({
 
 function exitCode(
   failing: readonly Finding[],
+  findings: readonly Finding[],
   runs: readonly InstrumentResult<unknown>[],
 ): ExitCode {
   if (runs.some((run) => run.state === 'failed')) return EXIT.failed;
   if (failing.length > 0) return EXIT.findings;
-  return runs.some((run) => run.state === 'busy') ? EXIT.later : EXIT.done;
+  const isBusy = runs.some((run) => run.state === 'busy');
+  return isBusy || findings.some(isOldOpenGap) ? EXIT.later : EXIT.done;
+}
+
+/** Whether a finding is about open gaps that are old enough for a later run to confirm them. */
+function isOldOpenGap({ check, rows }: Finding): boolean {
+  const isOld = ({ toMs = 0 }: FindingRow) => toMs <= Date.now() - DAY_MS;
+  return check === 'open-gap' && rows.some(isOld);
+}
+
+function sumRechecked(counts: readonly Rechecked[]): Rechecked {
+  const sum = (field: keyof Rechecked) => counts.reduce((all, each) => all + each[field], 0);
+  return {
+    shown: sum('shown'),
+    forgotten: sum('forgotten'),
+    unclear: sum('unclear'),
+    filled: sum('filled'),
+  };
 }
 
 await main(import.meta, script);

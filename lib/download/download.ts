@@ -1,25 +1,21 @@
 import { KlinekeepError } from '../base/mod.ts';
-import { addSteps, clipRanges, floorToGrid, type TimeRange } from '../market/mod.ts';
+import { UnknownSymbolError } from '../binance/mod.ts';
+import { floorToGrid, type Instrument, type TimeRange } from '../market/mod.ts';
 import {
   addCounts,
   fetchableRanges,
   NOTHING_STORED,
   type StoreCounts,
-  storedSeries,
   storeListedAt,
   storePage,
 } from '../store/mod.ts';
 import { type Download, forEachPage, requestAgain } from './pages.ts';
 
-/** The result of requesting ranges twice. */
+/** The result of requesting ranges. */
 export interface Downloaded {
   counts: StoreCounts;
   /** Parts of the ranges that are still not stored. */
   missing: TimeRange[];
-  /** Parts of `missing` that two answers did not contain: gaps of the exchange once they are old enough. */
-  missingTwice: TimeRange[];
-  /** Whether the exchange sent any candles, stored before or not. */
-  hasCandles: boolean;
 }
 
 /**
@@ -32,7 +28,7 @@ export async function downloadTwice(
   ranges: readonly TimeRange[],
 ): Promise<Downloaded> {
   const first = await downloadOnce(download, ranges);
-  if (first.missing.length === 0) return { ...first, missingTwice: [] };
+  if (first.missing.length === 0) return first;
   const second = await downloadOnce({ ...download, onPage: () => {} }, first.missing);
   if (second.counts.rejected > 0) {
     throw new KlinekeepError(
@@ -43,32 +39,42 @@ export async function downloadTwice(
       },
     );
   }
-  return {
-    counts: addCounts(first.counts, second.counts),
-    missing: second.missing,
-    // A rejected row may have been the candle: then only one answer was without it.
-    missingTwice: first.counts.rejected === 0 ? second.missing : [],
-    hasCandles: first.hasCandles || second.hasCandles,
-  };
+  return { counts: addCounts(first.counts, second.counts), missing: second.missing };
 }
 
-async function downloadOnce(
+/** Downloads ranges and stores each page. */
+export async function downloadOnce(
   download: Download,
   ranges: readonly TimeRange[],
-): Promise<Omit<Downloaded, 'missingTwice'>> {
+): Promise<Downloaded> {
   const { session, series, signal, onPage } = download;
   let total: StoreCounts = NOTHING_STORED;
-  let hasCandles = false;
   await forEachPage(download, ranges, async (page, slots) => {
     signal.throwIfAborted();
     const counts = await storePage(session, series, page, (openTimesMs) =>
       requestAgain(download, openTimesMs),
     );
     total = addCounts(total, counts);
-    hasCandles ||= page.csv.length > 0 && counts.rejected === 0;
     onPage?.({ slots, untilMs: page.asked.toMs, counts });
   });
-  return { counts: total, missing: await findFetchable(download, ranges), hasCandles };
+  return { counts: total, missing: await findFetchable(download, ranges) };
+}
+
+/**
+ * The result of requests over REST.
+ * @returns undefined: the symbol is delisted, and REST does not know it any more; its files may still
+ * be published
+ */
+export async function ifServed<T>(
+  { status }: Instrument,
+  request: () => Promise<T>,
+): Promise<T | undefined> {
+  try {
+    return await request();
+  } catch (error) {
+    if (status === 'delisted' && error instanceof UnknownSymbolError) return undefined;
+    throw error;
+  }
 }
 
 /** The candles that are missing in the ranges and that the exchange may have. */
@@ -80,32 +86,6 @@ export async function findFetchable(
   for (const range of ranges)
     for (const each of await fetchableRanges(session, series, range)) missing.push(each);
   return missing;
-}
-
-/**
- * The gaps of the exchange among what two answers did not contain. If the exchange sent no candle at
- * all, its last and first stored candle are requested: without one of these its answers prove nothing.
- * @param untilMs candles that open later may still be published, see `settledUntilMs`
- */
-export async function trueGaps(
-  download: Download,
-  { missingTwice, hasCandles }: Downloaded,
-  untilMs: number,
-): Promise<TimeRange[]> {
-  const gaps = clipRanges(missingTwice, { fromMs: 0, toMs: untilMs });
-  if (gaps.length === 0 || hasCandles) return gaps;
-  const { instrument, interval } = download.series;
-  const [stored] = await storedSeries(download.session, instrument, [interval]);
-  if (!stored) return [];
-  for (const timeMs of [stored.lastMs, stored.firstMs]) {
-    const fromMs = floorToGrid(interval, timeMs);
-    let isAnswered = false;
-    await forEachPage(download, [{ fromMs, toMs: addSteps(interval, fromMs, 1) }], async (page) => {
-      isAnswered = page.csv.length > 0;
-    });
-    if (isAnswered) return gaps;
-  }
-  return [];
 }
 
 /**

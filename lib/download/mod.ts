@@ -9,7 +9,7 @@ export {
 } from './adopt-table.ts';
 export { findDayFiles, loadBulk } from './bulk.ts';
 export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
-export { downloadTwice, trueGaps } from './download.ts';
+export { downloadTwice, ifServed } from './download.ts';
 export {
   type FetchedSeries,
   type FetchOptions,
@@ -17,8 +17,11 @@ export {
   SOURCES,
   type Source,
 } from './fetch.ts';
+export { proveGaps } from './gap-proof.ts';
 export { findDownMarkets, refreshMarkets } from './market-status.ts';
+export type { OpenGapCounts } from './open-gaps.ts';
 export { type Download, stageFromRest } from './pages.ts';
+export { type RecheckCounts, recheckGaps } from './recheck-gaps.ts';
 export { findOrRegister, findOrRegisterOffline, plannedInstrument } from './register.ts';
 export { type SyncChanges, syncMarket } from './sync.ts';
 export {

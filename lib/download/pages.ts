@@ -162,7 +162,7 @@ async function requestWindow(
 }
 
 /** Lines as in Binance's files, so that one reader serves both sources. */
-function toCsv(rows: readonly RawKline[]): Buffer {
+export function toCsv(rows: readonly RawKline[]): Buffer {
   return Buffer.from(
     rows.map((row) => (Array.isArray(row) ? row.join(',') : JSON.stringify(row))).join('\n'),
   );

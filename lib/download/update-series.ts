@@ -1,13 +1,28 @@
-import { addSteps, countSlots, floorToGrid, type Interval, subtractRanges } from '../market/mod.ts';
+import {
+  addSteps,
+  clipRanges,
+  countSlots,
+  floorToGrid,
+  type Interval,
+  subtractRanges,
+  type TimeRange,
+} from '../market/mod.ts';
 import {
   addCounts,
   fetchableRanges,
-  restingGaps,
+  openGaps,
   type StoreCounts,
   type StoredSeries,
 } from '../store/mod.ts';
-import { type Downloaded, downloadTwice, formingOpenMs, listedAtMs } from './download.ts';
-import { recordHoles } from './holes.ts';
+import {
+  type Downloaded,
+  downloadTwice,
+  findFetchable,
+  formingOpenMs,
+  listedAtMs,
+} from './download.ts';
+import { proveGaps } from './gap-proof.ts';
+import { countOpenGaps, type OpenGapCounts } from './open-gaps.ts';
 import type { Download } from './pages.ts';
 
 /** For a new series of more candles than this, the listing is looked up first. */
@@ -21,7 +36,7 @@ export interface UpdateSeriesOptions {
   retriesGaps: boolean;
 }
 
-export interface SeriesUpdate {
+export interface SeriesUpdate extends OpenGapCounts {
   counts: StoreCounts;
   /** Open time before which none of the latest `limit` candles is missing, except confirmed gaps. Unix ms. */
   completeUntilMs: number;
@@ -31,9 +46,9 @@ export interface SeriesUpdate {
 
 /**
  * Updates one series from its last stored candle to the last closed one, and fills the holes among
- * the latest `limit`, or since it was last known to be complete. The last two stored candles are
- * requested again, since Binance may have corrected them. A hole that exists at the exchange too is
- * retried with growing delays, and becomes a confirmed gap when it is a day old.
+ * the latest `limit`, or since it was last known to be complete, and the gaps that any run has left
+ * open. The last two stored candles are requested again, since Binance may have corrected them. A
+ * hole that exists at the exchange too is retried with growing delays until it is proven.
  * @param stored undefined: a new series, which begins with the latest `limit` candles
  */
 export async function updateSeries(
@@ -48,8 +63,7 @@ export async function updateSeries(
   if (!stored) {
     const begun = await downloadTwice(download, [{ fromMs: latestMs, toMs: endMs }]);
     return {
-      counts: begun.counts,
-      completeUntilMs: await recordHoles(download, begun, endMs),
+      ...(await recordHoles(download, begun, { untilMs: endMs })),
       silentFromMs: begun.counts.inserted > 0 ? undefined : await firstSince(download, latestMs),
     };
   }
@@ -57,26 +71,68 @@ export async function updateSeries(
   const completeUntilMs = Math.max(stored.completeUntilMs ?? latestMs, stored.firstMs);
   const fromMs = Math.min(latestMs, completeUntilMs);
   const holes = await fetchableRanges(session, series, { fromMs, toMs: rereadMs });
-  const resting = retriesGaps || holes.length === 0 ? [] : await restingGaps(session, series);
-  const requested = subtractRanges(holes, resting);
+  const known = stored.hasOpenGaps ? await openGaps(session, series) : [];
+  const resting = known.filter(({ isResting }) => isResting && !retriesGaps);
+  // Those that fetch left open may begin before the latest candles.
+  const earlier = subtractRanges(clipRanges(known, { fromMs: 0, toMs: fromMs }), resting);
+  const requested = [
+    ...(await findFetchable(download, earlier)),
+    ...subtractRanges(holes, resting),
+  ];
   const filled = await downloadTwice(download, requested);
   const tail = await downloadTwice(download, isChecked ? [] : [{ fromMs: rereadMs, toMs: endMs }]);
-  const all: Downloaded = {
-    counts: addCounts(filled.counts, tail.counts),
-    missing: [...filled.missing, ...subtractRanges(holes, requested), ...tail.missing],
-    missingTwice: [...filled.missingTwice, ...tail.missingTwice],
-    // The exchange has the last two stored candles. If it does not send even these, an answer
-    // without other candles proves nothing.
-    hasCandles: tail.hasCandles,
-  };
-  const reachedMs = isChecked ? rereadMs : endMs;
+  const window = { fromMs, toMs: isChecked ? rereadMs : endMs };
+  const update = await recordHoles(
+    download,
+    {
+      counts: addCounts(filled.counts, tail.counts),
+      missing: [...filled.missing, ...tail.missing],
+    },
+    {
+      untilMs: window.toMs,
+      fromMs,
+      resting: clipRanges(
+        holes.flatMap((hole) => clipRanges(resting, hole)),
+        window,
+      ),
+      // Without open gaps there are none to delete.
+      examined: known.length > 0 ? [...earlier, ...subtractRanges([window], resting)] : [],
+    },
+  );
   const isSilent = !isChecked && tail.counts.inserted === 0;
   return {
-    counts: all.counts,
-    completeUntilMs: await recordHoles(download, all, reachedMs),
+    ...update,
     silentFromMs: isSilent
       ? addSteps(interval, floorToGrid(interval, stored.lastMs), 1)
       : undefined,
+  };
+}
+
+/**
+ * Confirms the holes that are proven to exist at the exchange too. The others stay open.
+ * @param updated what was downloaded, and what was not
+ * @param options.untilMs where the download ended, Unix ms
+ * @param options.fromMs where update looks for holes, Unix ms
+ * @param options.resting holes that were not requested
+ */
+async function recordHoles(
+  download: Download,
+  { counts, missing }: Downloaded,
+  {
+    untilMs,
+    fromMs = 0,
+    resting = [],
+    examined = [],
+  }: { untilMs: number; fromMs?: number; resting?: TimeRange[]; examined?: TimeRange[] },
+): Promise<Omit<SeriesUpdate, 'silentFromMs'>> {
+  const proved = await proveGaps(download, missing, { examined, usesRest: true });
+  const left = clipRanges([...proved.missing, ...resting], { fromMs, toMs: untilMs });
+  const isOpen = examined.length > 0 || proved.open.length > 0;
+  const open = isOpen ? await openGaps(download.session, download.series) : [];
+  return {
+    counts: addCounts(counts, proved.counts),
+    completeUntilMs: left.reduce((leastMs, hole) => Math.min(leastMs, hole.fromMs), untilMs),
+    ...(await countOpenGaps(download, open)),
   };
 }
 

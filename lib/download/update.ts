@@ -13,6 +13,7 @@ import {
   storedSeries,
   type Task,
 } from '../store/mod.ts';
+import type { OpenGapCounts } from './open-gaps.ts';
 import type { Download } from './pages.ts';
 import { replaceSeries } from './replace-series.ts';
 import { updateSeries } from './update-series.ts';
@@ -34,7 +35,7 @@ const PAGE_CONCURRENCY = 2;
 /** The exchange publishes a candle within seconds of its close. */
 const PUBLISHED_WITHIN_MS = 10_000;
 
-export interface UpdatedSeries extends StoreCounts {
+export interface UpdatedSeries extends StoreCounts, OpenGapCounts {
   symbol: string;
   interval: Interval;
   requests: number;
@@ -87,7 +88,8 @@ export async function updateInstrument(
       if (isUnknown && !isActive) {
         // The exchange dropped it before its last candles were requested: there are no more.
         const nothing = { ...NOTHING_STORED, requests: 0, seconds: 0, stalledSeconds: 0 };
-        updated.series.push({ symbol, interval, ...nothing });
+        const gaps = { openGaps: 0, oldOpenGaps: 0 };
+        updated.series.push({ symbol, interval, ...nothing, ...gaps });
         continue;
       }
       if (isUnknown) await markForCheck(session, instrument);
@@ -141,6 +143,8 @@ async function updateOne(
     symbol: instrument.symbol,
     interval,
     ...counts,
+    openGaps: update.openGaps,
+    oldOpenGaps: update.oldOpenGaps,
     requests,
     seconds: Number((tookMs / 1000).toFixed(3)),
     stalledSeconds: Math.floor(stalledMs / 1000),

@@ -12,6 +12,7 @@ export {
   stepForSql,
 } from './intervals.ts';
 export { readKlines, whyRejected } from './kline.ts';
+export { OUTAGES, type Outage, outageDuring } from './outages.ts';
 export {
   clipRanges,
   countAllSlots,

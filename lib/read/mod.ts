@@ -2,6 +2,7 @@
 export { instrumentsByTable, readAccess } from './access.ts';
 export { type CandleRange, planCandles } from './candle-plan.ts';
 export { type Candle, candles, readCandles } from './candles.ts';
+export { type Gap, type GapFilter, listGaps } from './gaps.ts';
 export type { CandlePlan } from './latest-candles.ts';
 export { collectMetrics } from './metrics.ts';
 export { collectReport } from './report/data.ts';

@@ -5,12 +5,43 @@ import {
   type Interval,
   rangeValues,
   type Series,
+  seriesValues,
   type TimeRange,
 } from '../market/mod.ts';
-import type { Sql } from '../postgres/mod.ts';
+import { runSql, type Sql } from '../postgres/mod.ts';
 
 /** Candles younger than this may still be published. */
 const GAP_SETTLES_MS = DAY_MS;
+
+/** A gap that is not confirmed yet. */
+export interface OpenGap extends TimeRange {
+  /** It was requested so recently that it need not be requested now. */
+  isResting: boolean;
+}
+
+/** What is known of an open gap. */
+export interface GapState extends TimeRange {
+  /** A REST answer had the candles on both sides, and none between them. */
+  isShown: boolean;
+  /** That was long enough ago for another such answer to count. */
+  mayBeShownAgain: boolean;
+}
+
+/** What proves a gap. */
+export interface GapProof {
+  /** A REST answer has just shown the gap. Earlier ones are in open_gaps. */
+  isShownNow: boolean;
+  /** The name of a loaded file that shows it. */
+  file?: string | undefined;
+  /** The name of a known outage. */
+  outage?: string | undefined;
+}
+
+/** A confirmed gap, and the series it belongs to. */
+export interface ListedGap extends TimeRange {
+  instrumentId: number;
+  interval: Interval;
+}
 
 /** The open time before which a missing candle is a gap for good, on the grid, Unix ms. */
 export function settledUntilMs(interval: Interval, nowMs: number): number {
@@ -30,78 +61,180 @@ export async function confirmedGaps(
   return rows.map(readRange);
 }
 
-/**
- * Records that the exchange was asked for these ranges and has no candles there. Who calls this has
- * proof: `recordHoles` (download/holes.ts) and `trueGaps` (download/download.ts).
- */
-export async function confirmGaps(
+/** The confirmed gaps of some instruments that were not requested for the longest time. */
+export async function longestUnaskedGaps(
   sql: Sql,
-  series: Series,
-  ranges: readonly TimeRange[],
-): Promise<void> {
-  await recordGaps(sql, 'confirmed_gaps', series, ranges);
+  instrumentIds: readonly number[],
+  {
+    interval,
+    fromMs,
+    toMs,
+  }: { interval?: Interval | undefined; fromMs?: number | undefined; toMs?: number | undefined },
+  limit: number,
+): Promise<ListedGap[]> {
+  if (instrumentIds.length === 0) return [];
+  const rows = await sql`
+    select instrument_id, interval, from_time, to_time
+    from confirmed_gaps
+    where instrument_id in ${sql([...instrumentIds])}
+      and ${interval ? sql`interval = ${interval}` : sql`true`}
+      and ${fromMs === undefined ? sql`true` : sql`to_time > ${new Date(fromMs)}`}
+      and ${toMs === undefined ? sql`true` : sql`from_time < ${new Date(toMs)}`}
+    order by asked_at, instrument_id, interval, from_time
+    limit ${limit}`;
+  return rows.map((row) => ({
+    instrumentId: row.instrument_id,
+    interval: row.interval,
+    ...readRange(row),
+  }));
 }
 
-/** Deletes the confirmed gaps in a range, so that they are requested again. */
+/** Confirms a gap. `proveGaps` (download/gap-proof.ts) decides whether it is proven. */
+export async function confirmGap(
+  sql: Sql,
+  series: Series,
+  gap: TimeRange,
+  { isShownNow, file = '', outage = '' }: GapProof,
+): Promise<void> {
+  await runSql(sql, 'store/confirm_gap.sql', {
+    ...rangeValues(series, gap),
+    is_shown_now: String(isShownNow),
+    file,
+    outage,
+  });
+}
+
+/**
+ * Records that a confirmed gap was requested again.
+ * @param isShown whether the answer showed it again; another answer proves nothing
+ */
+export async function recordRecheck(
+  sql: Sql,
+  { instrument, interval }: Series,
+  gap: TimeRange,
+  isShown: boolean,
+): Promise<void> {
+  await sql`
+    update confirmed_gaps
+    set
+      asked_at = now(),
+      shown_at = case when ${isShown} then coalesce(shown_at, now()) else shown_at end,
+      shown_again_at = case
+        when ${isShown} and shown_at <= now() - interval '5 minutes' then now()
+        else shown_again_at
+      end
+    where instrument_id = ${instrument.id}
+      and interval = ${interval}
+      and from_time = ${new Date(gap.fromMs)}`;
+}
+
+/**
+ * Deletes the confirmed gaps in a range, so that they are requested again.
+ * @param options.onlyFromFiles only those that nothing but a file shows
+ */
 export async function forgetGaps(
   sql: Sql,
   { instrument, interval }: Series,
   range: TimeRange,
+  { onlyFromFiles = false }: { onlyFromFiles?: boolean } = {},
 ): Promise<void> {
   await sql`
     delete from confirmed_gaps
     where instrument_id = ${instrument.id}
       and interval = ${interval}
       and from_time < ${new Date(range.toMs)}
-      and to_time > ${new Date(range.fromMs)}`;
+      and to_time > ${new Date(range.fromMs)}
+      and ${onlyFromFiles ? sql`file is not null and shown_at is null` : sql`true`}`;
 }
 
 /**
- * The open gaps that need not be requested now, oldest first. A gap rests for as long as it has been
- * requested already, up to an hour. So with an update every minute it is requested after 1, 2, 4,
- * 8 … minutes, less a tenth, because updates are not punctual to the second. A gap that was
- * requested in the future, by a clock that was wrong then, does not rest.
+ * The open gaps of a series, oldest first. A gap rests for as long as it has been requested
+ * already, up to an hour. So with an update every minute it is requested after 1, 2, 4, 8 …
+ * minutes, less a tenth, because updates are not punctual to the second. A gap that was requested
+ * in the future, by a clock that was wrong then, does not rest.
  */
-export async function restingGaps(
-  sql: Sql,
-  { instrument, interval }: Series,
-): Promise<TimeRange[]> {
+export async function openGaps(sql: Sql, { instrument, interval }: Series): Promise<OpenGap[]> {
   const rows = await sql`
-    select from_time, to_time
+    select
+      from_time, to_time,
+      now() between asked_at and asked_at + 0.9 * least(asked_at - first_asked_at, interval '1 hour')
+        as is_resting
     from open_gaps
-    where instrument_id = ${instrument.id}
-      and interval = ${interval}
-      and now() between asked_at and asked_at + 0.9 * least(asked_at - first_asked_at, interval '1 hour')
+    where instrument_id = ${instrument.id} and interval = ${interval}
     order by from_time`;
-  return rows.map(readRange);
+  return rows.map((row) => ({ ...readRange(row), isResting: row.is_resting }));
 }
 
-/** Records that these gaps were requested now, and deletes those that were not for an hour. */
+/**
+ * Records that these gaps were requested now.
+ * @param examined ranges in which there are no other gaps: open ones are deleted, they were filled
+ * @returns what is known of each gap, in no order
+ */
 export async function recordOpenGaps(
   sql: Sql,
   series: Series,
-  ranges: readonly TimeRange[],
-): Promise<void> {
-  await recordGaps(sql, 'open_gaps', series, ranges);
-  await sql`
-    delete from open_gaps
-    where instrument_id = ${series.instrument.id}
-      and interval = ${series.interval}
-      and asked_at <= now() - interval '1 hour'`;
+  gaps: readonly TimeRange[],
+  examined: readonly TimeRange[] = [],
+): Promise<GapState[]> {
+  const rows = await runSql<{
+    from_time: Date;
+    to_time: Date;
+    is_shown: boolean;
+    may_be_shown_again: boolean;
+  }>(sql, 'store/record_open_gaps.sql', {
+    ...seriesValues(series),
+    gaps: rangesToJson(gaps),
+    examined: rangesToJson(examined),
+  });
+  return rows.map((row) => ({
+    ...readRange(row),
+    isShown: row.is_shown,
+    mayBeShownAgain: row.may_be_shown_again,
+  }));
 }
 
-async function recordGaps(
+/** Records that a REST answer has shown an open gap for the first time. */
+export async function recordShown(
   sql: Sql,
-  table: 'confirmed_gaps' | 'open_gaps',
-  series: Series,
-  ranges: readonly TimeRange[],
+  { instrument, interval }: Series,
+  gap: TimeRange,
 ): Promise<void> {
-  if (ranges.length === 0) return;
-  const rows = ranges.map((range) => rangeValues(series, range));
   await sql`
-    insert into ${sql(table)} ${sql(rows)}
-    on conflict (instrument_id, interval, from_time)
-    do update set to_time = excluded.to_time, asked_at = now()`;
+    update open_gaps
+    set shown_at = now()
+    where instrument_id = ${instrument.id}
+      and interval = ${interval}
+      and from_time = ${new Date(gap.fromMs)}
+      and shown_at is null`;
+}
+
+/**
+ * The pairs of stored candles between which spans without candles lie, oldest first. Spans before
+ * the first candle and after the last are left out.
+ */
+export async function findNeighbours(
+  sql: Sql,
+  series: Series,
+  spans: readonly TimeRange[],
+): Promise<{ beforeMs: number; afterMs: number }[]> {
+  if (spans.length === 0) return [];
+  const rows = await runSql<{ before_time: Date; after_time: Date }>(sql, 'store/neighbours.sql', {
+    ...seriesValues(series),
+    spans: rangesToJson(spans),
+  });
+  return rows.map((row) => ({
+    beforeMs: row.before_time.getTime(),
+    afterMs: row.after_time.getTime(),
+  }));
+}
+
+function rangesToJson(ranges: readonly TimeRange[]): string {
+  return JSON.stringify(
+    ranges.map(({ fromMs, toMs }) => ({
+      from_time: new Date(fromMs).toISOString(),
+      to_time: new Date(toMs).toISOString(),
+    })),
+  );
 }
 
 function readRange(row: { from_time?: Date; to_time?: Date }): TimeRange {

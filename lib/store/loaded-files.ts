@@ -1,4 +1,4 @@
-import { rangeValues, type Series, type TimeRange } from '../market/mod.ts';
+import { rangeValues, type Series, seriesValues, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 
 /** A bulk file with candles of one series. */
@@ -53,4 +53,21 @@ export async function leftAlone(
 ): Promise<{ archived: number; lacking: number }> {
   const [found] = await runSql(sql, 'store/left_alone.sql', rangeValues(series, range));
   return found as { archived: number; lacking: number };
+}
+
+/**
+ * The name of a loaded file that has the candles on both sides of a gap, and none between them.
+ * @param gap the open times of both candles, Unix ms
+ */
+export async function fileThatShows(
+  sql: Sql,
+  series: Series,
+  gap: { beforeMs: number; afterMs: number },
+): Promise<string | undefined> {
+  const [file] = await runSql<{ name: string }>(sql, 'store/file_shows_gap.sql', {
+    ...seriesValues(series),
+    before_time: new Date(gap.beforeMs),
+    after_time: new Date(gap.afterMs),
+  });
+  return file?.name;
 }

@@ -3,10 +3,17 @@ export { eachInstrument, type Task } from './each-instrument.ts';
 export { createSharedPauses } from './exchange-pauses.ts';
 export {
   confirmedGaps,
-  confirmGaps,
+  confirmGap,
+  findNeighbours,
   forgetGaps,
+  type GapState,
+  type ListedGap,
+  longestUnaskedGaps,
+  type OpenGap,
+  openGaps,
   recordOpenGaps,
-  restingGaps,
+  recordRecheck,
+  recordShown,
   settledUntilMs,
 } from './gaps.ts';
 export {
@@ -29,7 +36,7 @@ export {
 } from './instruments.ts';
 export { COPY_COLUMNS, KlineEncoder, type RejectedKline } from './kline-copy.ts';
 export { storePage } from './klines.ts';
-export { leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
+export { fileThatShows, leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
 export { instrumentHolder, lockedTransaction, runLocked } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
 export {

@@ -29,6 +29,7 @@ export interface StoredSeries {
   checkedAtMs: number | undefined;
   /** Open time up to which update has left nothing missing, Unix ms. */
   completeUntilMs: number | undefined;
+  hasOpenGaps: boolean;
 }
 
 interface StoredSeriesRow {
@@ -39,6 +40,7 @@ interface StoredSeriesRow {
   first_hot_time: Date | null;
   checked_at: Date | null;
   complete_until: Date | null;
+  has_open_gaps: boolean;
 }
 
 /** The series of an instrument that hold at least one candle, shortest interval first. */
@@ -59,6 +61,7 @@ export async function storedSeries(
     firstHotMs: row.first_hot_time?.getTime(),
     checkedAtMs: row.checked_at?.getTime(),
     completeUntilMs: row.complete_until?.getTime(),
+    hasOpenGaps: row.has_open_gaps,
   }));
 }
 

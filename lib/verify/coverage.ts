@@ -9,7 +9,7 @@ import {
   subtractRanges,
   type TimeRange,
 } from '../market/mod.ts';
-import { confirmedGaps, loadedFiles, missingRanges } from '../store/mod.ts';
+import { confirmedGaps, loadedFiles, missingRanges, openGaps } from '../store/mod.ts';
 import { daysToSearch } from './days.ts';
 import { type Finding, findingsFrom, type SeriesReport } from './findings.ts';
 import { archivedRange, lostEnds } from './lost-ends.ts';
@@ -63,6 +63,9 @@ export async function checkCoverage(
   const lostOutside = subtractRanges(clipRanges(ends, bounds), confirmed);
 
   const missing = [...lostInside, ...lostOutside].sort((a, b) => a.fromMs - b.fromMs);
+  const asked = missing.length > 0 ? await openGaps(sql, series) : [];
+  const open = missing.flatMap((range) => clipRanges(asked, range));
+  const unasked = subtractRanges(missing, open);
   const endMs = Math.max(span?.toMs ?? 0, missing.at(-1)?.toMs ?? 0);
   const toRow = (range: TimeRange, note = '') => ({
     ...range,
@@ -72,8 +75,14 @@ export async function checkCoverage(
     ...findingsFrom(
       series,
       'missing',
-      missing.map((range) => toRow(range, busyWith ? `, ${busyWith} is running` : '')),
-      { count: countAllSlots(interval, missing), severity: busyWith ? 'info' : 'error' },
+      unasked.map((range) => toRow(range, busyWith ? `, ${busyWith} is running` : '')),
+      { count: countAllSlots(interval, unasked), severity: busyWith ? 'info' : 'error' },
+    ),
+    ...findingsFrom(
+      series,
+      'open-gap',
+      open.map((range) => toRow(range)),
+      { count: countAllSlots(interval, open) },
     ),
     ...findingsFrom(
       series,

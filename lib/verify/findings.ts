@@ -43,6 +43,8 @@ export const CHECKS = {
   'close-time': 'warning',
   /** The series ends before the last closed candle. */
   stale: 'warning',
+  /** A slot has no candle. Binance sent none, but that is not proven to be a gap yet. */
+  'open-gap': 'warning',
   /** Candles in klines are older than the newest archived one. */
   'tier-boundary': 'warning',
   /** Two sources differ, REST has no such candle, and one of them was stored. */

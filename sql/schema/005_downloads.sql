@@ -54,15 +54,25 @@ create table confirmed_gaps (
   from_time timestamptz(3) not null,
   to_time timestamptz(3) not null check (to_time > from_time),
   asked_at timestamptz not null default now(),
+  shown_at timestamptz,
+  shown_again_at timestamptz,
+  file text,
+  outage text,
   primary key (instrument_id, interval, from_time)
 );
 
-comment on table confirmed_gaps is 'spans for which Binance has no candles; they are not requested again, except by fetch --recheck-gaps';
+comment on table confirmed_gaps is
+  'spans for which two of Binance''s answers, files and known outages prove that it has no candles; they are not requested again, except by --recheck-gaps of fetch and verify';
 comment on column confirmed_gaps.instrument_id is 'instruments.id';
 comment on column confirmed_gaps.interval is 'klines.interval';
 comment on column confirmed_gaps.from_time is 'the first open time that is missing';
 comment on column confirmed_gaps.to_time is 'the end of the missing open times, exclusive';
 comment on column confirmed_gaps.asked_at is 'when it was last requested from Binance';
+comment on column confirmed_gaps.shown_at is
+  'when a REST answer first contained the stored candles on both sides and nothing between them; null: no answer showed that';
+comment on column confirmed_gaps.shown_again_at is 'when a REST answer last showed the gap again, at least five minutes later';
+comment on column confirmed_gaps.file is 'a loaded bulk file that has the candles on both sides and nothing between them; its loaded_files.loaded_at is the time';
+comment on column confirmed_gaps.outage is 'the known outage of the exchange in which the gap lies (lib/market/outages.ts)';
 
 create table open_gaps (
   instrument_id int not null references instruments,
@@ -71,17 +81,20 @@ create table open_gaps (
   to_time timestamptz(3) not null check (to_time > from_time),
   first_asked_at timestamptz not null default now(),
   asked_at timestamptz not null default now(),
+  shown_at timestamptz,
   primary key (instrument_id, interval, from_time)
 );
 
 comment on table open_gaps is
-  'spans for which Binance sent no candles and that are not confirmed yet; update requests them again, after delays that grow to one hour';
+  'spans between stored candles for which Binance sent none and that are not confirmed yet; later runs request them again, update after delays that grow to one hour';
 comment on column open_gaps.instrument_id is 'instruments.id';
 comment on column open_gaps.interval is 'klines.interval';
 comment on column open_gaps.from_time is 'the first open time that is missing';
 comment on column open_gaps.to_time is 'the end of the missing open times, exclusive';
 comment on column open_gaps.first_asked_at is 'when it was first requested from Binance';
 comment on column open_gaps.asked_at is 'when it was last requested from Binance';
+comment on column open_gaps.shown_at is
+  'when a REST answer first contained the stored candles on both sides and nothing between them; null: no answer has shown that yet';
 
 create table series_checks (
   instrument_id int not null references instruments,

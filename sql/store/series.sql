@@ -6,7 +6,10 @@ select
   v.interval, newest.last_time, newest.second_last_time,
   first_hot.open_time as first_hot_time,
   first.open_time as first_time,
-  c.checked_at, c.complete_until
+  c.checked_at, c.complete_until,
+  exists (
+    select from open_gaps g where g.instrument_id = :'instrument_id'::int and g.interval = v.interval
+  ) as has_open_gaps
 from unnest(string_to_array(:'intervals', ',')) with ordinality as v (interval, number)
 cross join lateral (
   select max(open_time) as last_time, min(open_time) as second_last_time

@@ -135,6 +135,7 @@ const CALLS: Record<string, string[]> = {
   'verify-integrity': [],
   repairs: [],
   candles: ['BTC/USDT', '4h'],
+  gaps: [],
   status: [],
   report: ['--output', 'REPORT'],
   metrics: [],

@@ -66,9 +66,7 @@ test('fetch: starts at the listing, and reports a gap of the exchange', async ()
     ],
   });
   const first = await fetchHistory('NEW/USDT', '--interval', '1h');
-  expect(first.stdout).toMatch(
-    /NEW\/USDT 1h: \+\d+ candles, 2024-02-19 12:00 .*24 not at the exchange/,
-  );
+  expect(first.stdout).toMatch(/NEW\/USDT 1h: \+\d+ candles, 2024-02-19 12:00 .*24 in open gaps/);
   const asked = fake.klinesRequests().filter((request) => request.interval === '1h');
   expect(Math.min(...asked.map((request) => request.startTime!))).toBeGreaterThan(
     listedMs - 3_600_000,
@@ -259,15 +257,15 @@ test('fetch: stores recorded candles exactly, from REST, and does not request th
   expect(again.stdout.match(/\+0 candles.*80 not at the exchange/g)).toHaveLength(2);
   expect(fake.klinesRequests()).toEqual([]);
   await fetchHistory(...words, '--recheck-gaps');
-  const gap = {
-    startTime: Date.UTC(2023, 2, 24, 12, 40),
-    endTime: Date.UTC(2023, 2, 24, 14) - 1,
+  // Each once, from the candle before the outage to the one after.
+  const outage = {
+    startTime: Date.UTC(2023, 2, 24, 12, 39),
+    endTime: Date.UTC(2023, 2, 24, 14),
   };
-  // Each twice, and whether the exchange sends anything at all: a candle that is stored.
-  const last = { startTime: Date.parse(until) - 60_000 };
-  expect(
-    fake.klinesRequests().toSorted((a, b) => (a.startTime ?? 0) - (b.startTime ?? 0)),
-  ).toMatchObject([gap, gap, gap, gap, last, last]);
+  expect(fake.klinesRequests()).toMatchObject([outage, outage]);
+  const gaps = await sql`select shown_at is not null as is_shown, file, outage from confirmed_gaps`;
+  const known = { is_shown: true, file: null, outage: 'outage of 2023-03-24' };
+  expect([...gaps]).toEqual([known, known]);
 });
 
 test('fetch: requests a page again that was empty, before it confirms a gap', async () => {
@@ -290,27 +288,38 @@ test('fetch: confirms no gap while the exchange sends nothing at all', async () 
   await fetch();
   await sql`delete from klines where open_time >= '2024-01-10' and open_time < '2024-01-12'`;
   fake.fail({ kind: 'empty', times: 99 });
-  expect((await fetch()).stdout).toContain('48 not at the exchange');
+  for (let run = 1; run <= 2; run++) {
+    const result = await fetch();
+    expect(result.exitCode).toBe(EXIT.later);
+    expect(result.stdout).toContain('48 in open gaps: run it again in 5 minutes');
+    await sql`update open_gaps set asked_at = asked_at - interval '1 hour'`;
+  }
   expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
   fake.faults.clear();
   await fetch();
   expect(await sql`select 1 from klines`).toHaveLength(60 * 24);
 });
 
-test('fetch: confirms no gap of a candle that closed less than a day ago', async () => {
-  const mondayMs = Date.UTC(2024, 2, 11);
-  const gaps = [{ fromMs: mondayMs - 7 * DAY, toMs: mondayMs }];
+test('fetch: confirms no gap that is less than a day old', async () => {
+  const HOUR = 3_600_000;
+  const fromMs = NOW - (NOW % HOUR) - 20 * HOUR;
+  const gap = { fromMs, toMs: fromMs + 2 * HOUR };
   const { fake, sql, fetchHistory } = await setUp({
-    nowMs: mondayMs + DAY / 2,
-    symbols: [{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT', gaps }],
+    symbols: [{ market: 'spot', symbol: 'BTCUSDT', base: 'BTC', quote: 'USDT', gaps: [gap] }],
   });
-  const words = ['BTC/USDT', '--interval', '1w', '--since', '2024-01-01', '--source', 'rest'];
-  expect((await fetchHistory(...words)).stdout).toContain('1 not at the exchange');
+  const words = ['BTC/USDT', '--interval', '1h', '--since', '2024-03-01', '--source', 'rest'];
+  for (let run = 1; run <= 3; run++) {
+    const result = await fetchHistory(...words);
+    // A later run cannot confirm it yet, so there is nothing to do.
+    expect(result.exitCode).toBe(EXIT.done);
+    expect(result.stdout.trim()).toMatch(/; 2 in open gaps$/);
+    await sql`update open_gaps set shown_at = shown_at - interval '5 minutes'`;
+  }
   expect(await sql`select 1 from confirmed_gaps`).toHaveLength(0);
-  fake.nowMs = mondayMs + DAY;
-  await fetchHistory(...words);
+  fake.nowMs = NOW + 7 * HOUR;
+  expect((await fetchHistory(...words)).exitCode).toBe(EXIT.done);
   expect(await sql`select from_time, to_time from confirmed_gaps`).toEqual([
-    { from_time: new Date(mondayMs - 7 * DAY), to_time: new Date(mondayMs) },
+    { from_time: new Date(gap.fromMs), to_time: new Date(gap.toMs) },
   ]);
 });
 

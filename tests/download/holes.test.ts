@@ -38,8 +38,10 @@ async function setUp(symbol: Partial<FakeSymbol> = {}) {
     },
     count: async () => (await sql`select count(*)::int as candles from klines`)[0]!.candles,
     /** Moves the requests for open gaps into the past. */
-    later: (span: string) =>
-      sql`update open_gaps set (first_asked_at, asked_at) = (first_asked_at - ${span}::interval, asked_at - ${span}::interval)`,
+    later: (span: string) => sql`
+      update open_gaps
+      set (first_asked_at, asked_at, shown_at)
+        = (first_asked_at - ${span}::interval, asked_at - ${span}::interval, shown_at - ${span}::interval)`,
     /** Deletes candles that the exchange has. */
     lose: ({ fromMs, toMs }: TimeRange) =>
       sql`delete from klines where open_time >= ${new Date(fromMs)} and open_time < ${new Date(toMs)}`,
@@ -52,13 +54,30 @@ async function setUp(symbol: Partial<FakeSymbol> = {}) {
   };
 }
 
-test('an outage: is confirmed by the first run, and not requested again', async () => {
+test('an outage: is confirmed five minutes later, and not requested again', async () => {
   const outage = hours(-50, -46);
-  const { fake, begin, update, gaps, asked, sql } = await setUp({ gaps: [outage] });
-  await begin();
+  const { fake, begin, update, gaps, asked, later, sql } = await setUp({ gaps: [outage] });
+  const completeUntil = async () => (await sql`select complete_until from series_checks`)[0];
+  const first = await begin();
+  expect(first.exitCode).toBe(EXIT.later);
+  expect(first.stdout).toContain('4 in open gaps: run it again in 5 minutes');
+  expect(await gaps()).toEqual([]);
+  expect(await completeUntil()).toEqual({ complete_until: new Date(outage.fromMs) });
+  await later('4 minutes');
+  expect((await update()).exitCode).toBe(EXIT.later);
+  expect(await gaps()).toEqual([]);
+  await later('5 minutes');
+  fake.requests = [];
+  expect(await update()).toMatchObject({ exitCode: EXIT.done });
   expect(await gaps()).toEqual([outage]);
-  const [check] = await sql`select complete_until from series_checks`;
-  expect(check!.complete_until).toEqual(new Date(FORMING));
+  expect(await sql`select from open_gaps`).toHaveLength(0);
+  expect(await completeUntil()).toEqual({ complete_until: new Date(FORMING) });
+  // Twice, because an answer may be empty, and once from the candle before to the one after.
+  expect(asked(outage).map(({ startTime, limit }) => [startTime, limit])).toEqual([
+    [outage.fromMs, 4],
+    [outage.fromMs, 4],
+    [outage.fromMs - HOUR, 99],
+  ]);
   fake.nowMs = NOW + HOUR;
   fake.requests = [];
   expect((await update()).stdout).toContain('+1 candles');
@@ -66,11 +85,13 @@ test('an outage: is confirmed by the first run, and not requested again', async 
   expect(asked(outage)).toEqual([]);
 });
 
-test('an outage: is confirmed by the run that catches up', async () => {
+test('an outage: is confirmed after the run that catches up', async () => {
   const outage = hours(1200, 1210);
-  const { fake, begin, update, gaps, asked, count } = await setUp({ gaps: [outage] });
+  const { fake, begin, update, gaps, asked, count, later } = await setUp({ gaps: [outage] });
   await begin('--limit', '50');
   fake.nowMs = NOW + 3000 * HOUR;
+  await update();
+  await later('5 minutes');
   await update();
   expect(await gaps()).toEqual([outage]);
   expect(await count()).toBe(50 + 3000 - 10);
@@ -80,12 +101,14 @@ test('an outage: is confirmed by the run that catches up', async () => {
   expect(asked(outage)).toEqual([]);
 });
 
-test('an old hole: is confirmed by the next run, with or without new candles', async () => {
+test('an old hole: is confirmed by two runs, without new candles', async () => {
   const outage = hours(-80, -70);
-  const { btc, begin, update, lose, gaps } = await setUp();
+  const { btc, begin, update, lose, gaps, later } = await setUp();
   await begin();
   await lose(outage);
   btc.gaps = [outage];
+  await update();
+  await later('5 minutes');
   await update();
   expect(await gaps()).toEqual([outage]);
 });
@@ -93,7 +116,8 @@ test('an old hole: is confirmed by the next run, with or without new candles', a
 test('a young outage: is retried with growing delays, then confirmed in full', async () => {
   const outage = hours(-20, -10);
   const { fake, begin, update, gaps, asked, later } = await setUp({ gaps: [outage] });
-  await begin();
+  // Too young to be confirmed, and that is not the user's business yet.
+  expect(await begin('--json')).toMatchObject({ exitCode: EXIT.done });
   const minutes: number[] = [];
   for (let minute = 1; minute <= 9; minute++) {
     await later('1 minute');
@@ -206,7 +230,8 @@ test('bad rows, then an empty answer: are no gap', async () => {
     },
   });
   await update();
-  expect([answers, await count()]).toEqual([2, 3099]);
+  // The third time the neighbours were requested, too.
+  expect([answers, await count()]).toEqual([3, 3099]);
   expect(await gaps()).toEqual([]);
   fake.faults.clear();
   await update();
@@ -248,7 +273,7 @@ test('before the first candle and after the last: there is no gap', async () => 
 
 test('a page that fails after an outage: leaves the outage to the next run', async () => {
   const outage = hours(100, 110);
-  const { fake, begin, update, gaps, count } = await setUp({ gaps: [outage] });
+  const { fake, begin, update, gaps, count, later } = await setUp({ gaps: [outage] });
   await begin('--limit', '100');
   fake.nowMs = NOW + 3000 * HOUR;
   const take = fake.faults.take.bind(fake.faults);
@@ -262,14 +287,20 @@ test('a page that fails after an outage: leaves the outage to the next run', asy
   expect(await count()).toBeGreaterThan(100);
   expect(await gaps()).toEqual([]);
   fake.faults.take = take;
+  expect((await update()).exitCode).toBe(EXIT.later);
+  await later('5 minutes');
   expect((await update()).exitCode).toBe(EXIT.done);
   expect(await gaps()).toEqual([outage]);
 });
 
 test('--recheck-gaps: requests what update has confirmed', async () => {
   const outage = hours(-50, -46);
-  const { fake, btc, env, begin, gaps, asked, count } = await setUp({ gaps: [outage] });
+  const { fake, btc, env, sql, begin, update, gaps, asked, count, later } = await setUp({
+    gaps: [outage],
+  });
   await begin();
+  await later('5 minutes');
+  await update();
   const fetchHistory = (...words: string[]) =>
     runScript(
       'fetch-history',
@@ -279,9 +310,13 @@ test('--recheck-gaps: requests what update has confirmed', async () => {
   fake.requests = [];
   expect((await fetchHistory()).stdout).toContain('4 not at the exchange');
   expect(asked(outage)).toEqual([]);
-  await fetchHistory('--recheck-gaps');
-  expect(asked(outage)).toHaveLength(2);
+  await sql`update confirmed_gaps set asked_at = asked_at - interval '1 day'`;
+  expect((await fetchHistory('--recheck-gaps')).exitCode).toBe(EXIT.done);
+  expect(asked(outage)).toHaveLength(1);
   expect(await gaps()).toEqual([outage]);
+  expect(
+    await sql`select from confirmed_gaps where asked_at > now() - interval '1 hour'`,
+  ).toHaveLength(1);
   btc.gaps = [];
   expect((await fetchHistory('--recheck-gaps')).stdout).toContain('+4 candles');
   expect(await gaps()).toEqual([]);
@@ -290,10 +325,12 @@ test('--recheck-gaps: requests what update has confirmed', async () => {
 
 test('--force: confirms an outage like any other run, once', async () => {
   const outage = hours(-50, -46);
-  const { btc, begin, update, lose, gaps } = await setUp();
+  const { btc, begin, update, lose, gaps, later } = await setUp();
   await begin();
   await lose(outage);
   btc.gaps = [outage];
+  expect((await update('--force')).exitCode).toBe(EXIT.later);
+  await later('5 minutes');
   for (const words of [['--force'], ['--force', '--limit', '60']]) {
     expect((await update(...words)).exitCode).toBe(EXIT.done);
     expect(await gaps()).toEqual([outage]);

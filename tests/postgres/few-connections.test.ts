@@ -61,7 +61,7 @@ test('every verb: works with 3, 5 or 10 connections', async () => {
   }
   await setLimit(3);
   await run(3, 'candles', 'BTC/USDT', '4h', '--from', '2024-03-02');
-  for (const name of ['archive-log', 'metrics', 'status']) await run(3, name);
+  for (const name of ['archive-log', 'gaps', 'metrics', 'status']) await run(3, name);
 });
 
 test('two updates that share three connections: both succeed', async () => {

@@ -102,6 +102,7 @@ test.each(
     ['archive', '3', '--dry-run'],
     ['archive', '3'],
     ['archive-log'],
+    ['gaps'],
     ['status'],
     ['report', '--output', PAGE],
     ['metrics'],

@@ -54,6 +54,7 @@ test('a role that owns one schema: runs every verb', async () => {
     ['verify-integrity', ['--deep', '--fail-on', 'error', '--from', '2024-03-09']],
     ['verify-integrity', ['--repair', '--from', '2024-03-09']],
     ['candles', ['BTC/USDT', '4h']],
+    ['gaps', ['BTC/USDT']],
     ['status', []],
     ['metrics', []],
     ['report', ['--output', report]],
@@ -102,6 +103,7 @@ test('a role with the wrong search_path: gets the schema of the tables', async (
 
 const READ_VERBS: [script: string, words: string[]][] = [
   ['candles', ['BTC/USDT', '1m', '--limit', '5']],
+  ['gaps', ['BTC/USDT']],
   ['status', []],
   ['metrics', []],
   ['verify-integrity', ['--deep', '--from', '2024-01-01', '--to', '2024-01-02']],

@@ -22,6 +22,7 @@ test('a hot standby: verbs that read work, those that write say why not', async 
   [asReader.username, asReader.password] = ['reader', 'secret'];
   const readers: [script: string, words: string[]][] = [
     ['candles', ['BTC/USDT', '1h', '--from', '2024-01-01']],
+    ['gaps', ['BTC/USDT']],
     ['status', []],
     ['metrics', []],
     ['report', ['--output', report]],

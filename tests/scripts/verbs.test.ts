@@ -39,6 +39,7 @@ test('verbs: all of them work, from an empty database on', async () => {
   expect(await candles('1M', '2023-01-01', '2024-06-01')).toHaveLength(17);
   expect(await json('status')).toMatchObject({ series: { length: 3 } });
   await run('archive-log');
+  await run('gaps', 'BTC/USDT');
   await run('metrics', '--output', join(folder, 'klinekeep.prom'));
   await run('report', '--output', join(folder, 'report.html'));
   expect(await readFile(join(folder, 'report.html'), 'utf8')).toContain('ETH/USDT');

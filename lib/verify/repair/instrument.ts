@@ -32,12 +32,14 @@ export async function repairInstrument(
   const rounds: Round[] = [];
   for (;;) {
     signal.throwIfAborted();
-    const report = await checkInstrument(session, instrument, options);
+    let report = await checkInstrument(session, instrument, options);
     const latest: Round[] = [];
     for (const plan of await planRepair(session, report.series, differing, rounds))
       latest.push(await repairSeries({ ...tools, series: plan.series }, plan, clock?.now));
     rounds.push(...latest);
     if (latest.some(isProgress)) continue;
+    if (latest.some(({ leavesOpenGaps }) => leavesOpenGaps))
+      report = await checkInstrument(session, instrument, options);
     for (const [index, { findings }] of report.series.entries())
       findings.push(...stillDiffering(differing, latest[index]!.plan));
     const done = latest.map((round) => ({

@@ -44,6 +44,8 @@ export interface Round {
   counts: RepairCounts;
   /** Slots for which REST sent a candle. */
   sent: Set<number>;
+  /** Whether gaps were left open, which the check before did not know. */
+  leavesOpenGaps: boolean;
 }
 
 /** What a repair did to one series, in candles. */
@@ -69,7 +71,9 @@ const CANDLE_CHECKS: ReadonlySet<Check> = new Set<Check>([
   ...CANDLE_DEFECTS,
   ...(['not-closed', 'close-time', 'rollup', 'differs', 'outdated'] as const),
 ]);
-const RANGE_CHECKS: ReadonlySet<Check> = new Set<Check>(['missing', 'loaded-file', 'batch-hash']);
+const RANGE_CHECKS: ReadonlySet<Check> = new Set<Check>([
+  ...(['missing', 'open-gap', 'loaded-file', 'batch-hash'] as const),
+]);
 
 const MINUTE_MS = 60_000;
 

@@ -1,4 +1,10 @@
-import { type BulkDownload, downloadTwice, loadBulk, trueGaps } from '../../download/mod.ts';
+import {
+  type BulkDownload,
+  downloadTwice,
+  ifServed,
+  loadBulk,
+  proveGaps,
+} from '../../download/mod.ts';
 import {
   countAllSlots,
   floorToGrid,
@@ -6,7 +12,7 @@ import {
   slotRanges,
   type TimeRange,
 } from '../../market/mod.ts';
-import { confirmGaps, forgetGaps, runLocked, settledUntilMs } from '../../store/mod.ts';
+import { addCounts, forgetGaps, NOTHING_STORED, runLocked } from '../../store/mod.ts';
 import { recordPublished } from '../mod.ts';
 import { compareSpans, findChangedSpans, moveToArchive } from './archive.ts';
 import type { Round, SeriesPlan } from './plan.ts';
@@ -29,7 +35,7 @@ export async function repairSeries(
   const copiesDeleted = plan.hasCopies ? await deleteCopies(download) : 0;
   await recordPublished(session, series, plan.published);
   for (const file of plan.files) await forgetGaps(session, series, file);
-  const { filled, confirmed } = await fillMissing(download, plan.missing);
+  const { filled, confirmed, leavesOpenGaps } = await fillMissing(download, plan.missing);
 
   const questionable = slotRanges(series.interval, [...plan.questionable], APART);
   const stillQuestionable = slotRanges(series.interval, [...plan.stillQuestionable], APART);
@@ -63,6 +69,7 @@ export async function repairSeries(
       checkpoints: compared.checkpoints + changed.checkpoints,
     },
     sent: new Set(sentMs.map((openMs) => floorToGrid(series.interval, openMs))),
+    leavesOpenGaps,
   };
 }
 
@@ -77,21 +84,22 @@ async function deleteCopies({ session, series }: BulkDownload): Promise<number> 
   return row?.deleted ?? 0;
 }
 
-/** Fills slots from bulk files and REST. Slots for which neither has a candle become confirmed gaps. */
+/** Fills slots from bulk files and REST. Slots that are proven to be gaps of the exchange are confirmed. */
 async function fillMissing(
   download: BulkDownload,
   missing: readonly TimeRange[],
-): Promise<{ filled: number; confirmed: number }> {
-  if (missing.length === 0) return { filled: 0, confirmed: 0 };
-  const { session, series, source } = download;
+): Promise<{ filled: number; confirmed: number; leavesOpenGaps: boolean }> {
+  if (missing.length === 0) return { filled: 0, confirmed: 0, leavesOpenGaps: false };
+  const { interval, instrument } = download.series;
   const bulk = await loadBulk(download, missing);
-  // An empty answer may be a broken one: only what was requested twice becomes a gap.
-  const rest = await downloadTwice(download, bulk.missing);
-  const nowMs = await source.serverTimeMs(series.instrument.market);
-  const gaps = await trueGaps(download, rest, settledUntilMs(series.interval, nowMs));
-  await confirmGaps(session, series, gaps);
+  const rest = await ifServed(instrument, () => downloadTwice(download, bulk.missing));
+  const left = rest?.missing ?? bulk.missing;
+  const options = { examined: missing, usesRest: rest !== undefined };
+  const proved = await proveGaps(download, left, options);
+  const counts = [bulk.counts, rest?.counts ?? NOTHING_STORED, proved.counts].reduce(addCounts);
   return {
-    filled: bulk.counts.inserted + rest.counts.inserted,
-    confirmed: countAllSlots(series.interval, gaps),
+    filled: counts.inserted,
+    confirmed: countAllSlots(interval, proved.confirmed),
+    leavesOpenGaps: proved.open.length > 0,
   };
 }
