@@ -1,4 +1,4 @@
-import { EXIT, type ExitCode } from '../lib/base/mod.ts';
+import { EXIT, type ExitCode, formatCount } from '../lib/base/mod.ts';
 import {
   checkOrder,
   defineScript,
@@ -19,7 +19,7 @@ export const script = defineScript({
     'Check that each series is complete and has no duplicates or invalid candles; exit with 2 if not. --repair fixes what it can',
   examples: [
     '',
-    '--from 7d --quiet',
+    '--from 7d --files --repair --quiet',
     '--symbol BTC/USDT --compare 100',
     '--repair',
     '--deep --json',
@@ -28,12 +28,17 @@ export const script = defineScript({
     ...FILTER_OPTIONS,
     from: option.instant
       .optional()
-      .describe('Check only candles that open at or after this: a date, or a span before now such as 7d'),
+      .describe(
+        'Check only candles that open at or after this: a date, or a span before now such as 7d',
+      ),
     to: option.instant.optional().describe('Check only candles that open before this'),
     compare: option
       .wholeNumber(1, 100_000)
       .optional()
       .describe('Compare this many random candles per series with Binance, field by field'),
+    files: option.flag.describe(
+      'Compare the published files of the range with the candles that came over REST, every field',
+    ),
     repair: option.flag.describe(
       'Request missing and odd candles again, and store what Binance sends',
     ),
@@ -50,7 +55,7 @@ export const script = defineScript({
   },
   writes: ({ repair }) => repair,
   async run(options, context) {
-    const { reports, runs } = await verifyIntegrity(options, context);
+    const { reports, runs, filesCompared } = await verifyIntegrity(options, context);
     const { done, busy, failed } = sortResults(runs);
     const repaired = done.flatMap((each) => each.done);
     const series = reports.flatMap((report) => report.series);
@@ -61,6 +66,7 @@ export const script = defineScript({
       json: {
         series: series.length,
         candles: series.reduce((sum, each) => sum + each.candles, 0),
+        ...(options.files ? { files: filesCompared } : {}),
         findings: findings.map(toJsonFinding),
         repaired: repaired.map(({ series: { instrument, interval }, counts }) => ({
           market: instrument.market,
@@ -73,6 +79,7 @@ export const script = defineScript({
       },
       text: [
         ...repaired.map(formatRepair),
+        ...(options.files ? [`${formatCount(filesCompared)} published files compared`] : []),
         formatReports(reports, { withInfo: options.symbols.length > 0 }),
         ...formatUndone({ busy, failed }),
       ].join('\n'),

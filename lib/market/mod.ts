@@ -11,12 +11,13 @@ export {
   maxStepMs,
   stepForSql,
 } from './intervals.ts';
-export { readKlines, whyRejected } from './kline.ts';
+export { READER_VERSION, readKlines, whyRejected } from './kline.ts';
 export {
   clipRanges,
   countAllSlots,
   countSlots,
   missingBetween,
+  slotRanges,
   splitIntoWindows,
   subtractRanges,
   type TimeRange,

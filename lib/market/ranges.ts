@@ -79,3 +79,22 @@ export function subtractRanges(
     [...ranges],
   );
 }
+
+/**
+ * The slots that contain the open times, as ranges, oldest first.
+ * @param apart slots that are at most this many slots apart become one range
+ */
+export function slotRanges(interval: Interval, timesMs: readonly number[], apart = 0): TimeRange[] {
+  const ranges: TimeRange[] = [];
+  for (const timeMs of [...timesMs].sort((a, b) => a - b)) {
+    const fromMs = floorToGrid(interval, timeMs);
+    const toMs = addSteps(interval, fromMs, 1);
+    const last = ranges.at(-1);
+    if (last && fromMs <= addSteps(interval, last.toMs, apart)) {
+      last.toMs = Math.max(last.toMs, toMs);
+    } else {
+      ranges.push({ fromMs, toMs });
+    }
+  }
+  return ranges;
+}

@@ -1,39 +1,9 @@
 import { type Download, stageFromRest } from '../download/mod.ts';
-import {
-  addSteps,
-  clipRanges,
-  floorToGrid,
-  rangeValues,
-  type Series,
-  type TimeRange,
-} from '../market/mod.ts';
+import { clipRanges, rangeValues, slotRanges, type TimeRange } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
 import type { StoredSeries } from '../store/mod.ts';
 import type { Finding } from './findings.ts';
 import { findCandles } from './found-candles.ts';
-
-/**
- * The slots that contain the open times, as ranges, oldest first.
- * @param apart slots that are at most this many slots apart become one range
- */
-export function slotRanges(
-  { interval }: Series,
-  timesMs: readonly number[],
-  apart = 0,
-): TimeRange[] {
-  const ranges: TimeRange[] = [];
-  for (const timeMs of [...timesMs].sort((a, b) => a - b)) {
-    const fromMs = floorToGrid(interval, timeMs);
-    const toMs = addSteps(interval, fromMs, 1);
-    const last = ranges.at(-1);
-    if (last && fromMs <= addSteps(interval, last.toMs, apart)) {
-      last.toMs = Math.max(last.toMs, toMs);
-    } else {
-      ranges.push({ fromMs, toMs });
-    }
-  }
-  return ranges;
-}
 
 /**
  * Requests random stored candles of a series and compares each field.
@@ -55,7 +25,7 @@ export async function compareSeries(
   });
   if (picked.length === 0) return [];
   const timesMs = picked.map((row) => row.open_time.getTime());
-  await stageFromRest(download, slotRanges(series, timesMs));
+  await stageFromRest(download, slotRanges(series.interval, timesMs));
   return await findCandles(session, series, 'verify/differences.sql', {
     picks: timesMs.join(','),
   });

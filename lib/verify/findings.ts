@@ -28,6 +28,10 @@ export const CHECKS = {
   rollup: 'error',
   /** The candle differs from what Binance sends now (--compare). */
   differs: 'error',
+  /** The candle differs from a published bulk file (--files). */
+  'differs-from-file': 'error',
+  /** A published bulk file has a candle where none is stored and none counts as missing (--files). */
+  'not-stored': 'error',
   'archive-shape': 'error',
   /** A table is not a partition of klines or klines_archive. */
   'not-attached': 'error',
@@ -43,6 +47,10 @@ export const CHECKS = {
   stale: 'warning',
   /** Candles in klines are older than the newest archived one. */
   'tier-boundary': 'warning',
+  /** A published bulk file does not have the candle (--files). */
+  'not-in-file': 'warning',
+  /** A published bulk file could not be read, or has no CHECKSUM (--files). */
+  'unverifiable-file': 'warning',
   /** A price is far from its neighbours. This needs checking and may be right. */
   jump: 'info',
   /** A slot has no candle, and Binance has none either. */

@@ -1,6 +1,13 @@
 /** Checks the stored candles and reports what is wrong. */
 export { findWrongSpans, recordCheckpoint } from './batches.ts';
-export { compareSeries, slotRanges } from './compare.ts';
+export { compareSeries } from './compare.ts';
+export {
+  compareFile,
+  compareFiles,
+  filesToCompare,
+  joinFindings,
+  unsettledTimes,
+} from './files.ts';
 export {
   byWorst,
   CANDLE_DEFECTS,

@@ -55,3 +55,9 @@ return case when stored <> other
 end;
 
 comment on function difference is 'the text of a verify finding if two values differ, otherwise null. Example: "high 7.5, 1m 7.6" (field, stored value, other source, its value)';
+
+create function candle_values(candle jsonb) returns jsonb
+language sql immutable parallel safe
+return candle - '{tier,instrument_id,interval,created_at,updated_at}'::text[];
+
+comment on function candle_values is 'what an exchange publishes of a candle: a row of klines as jsonb, without its series and the times of the row';

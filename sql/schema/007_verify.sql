@@ -27,23 +27,67 @@ create table repairs (
   open_time timestamptz(3) not null,
   tier text not null check (tier in ('hot', 'archive')),
   was jsonb,
-  became jsonb,
+  was_source text,
+  offered jsonb,
   source text not null,
+  became jsonb,
+  decided_by text check (decided_by = 'rest'),
   repaired_at timestamptz not null default now()
 );
 
 create index on repairs (instrument_id, interval, open_time);
+create index on repairs (repaired_at);
 
-comment on table repairs is 'the candles that verify --repair added, replaced or deleted; written in the transaction that repairs them';
-comment on column repairs.id is 'in the order of the repairs';
+comment on table repairs is
+  'every stored candle that changed, and every candle for which two sources had different values; written in the transaction that stores the decision';
+comment on column repairs.id is 'in the order of the decisions';
 comment on column repairs.instrument_id is 'instruments.id';
 comment on column repairs.interval is 'klines.interval';
 comment on column repairs.open_time is 'klines.open_time';
 comment on column repairs.tier is 'hot: in klines; archive: in klines_archive';
-comment on column repairs.was is 'the row before the repair; null: the candle was added';
-comment on column repairs.became is 'the row after the repair; null: the candle was deleted';
-comment on column repairs.source is 'rest, or the name of a bulk file';
-comment on column repairs.repaired_at is 'when it was repaired';
+comment on column repairs.was is 'the values that were stored; null: there was no candle';
+comment on column repairs.was_source is 'where they came from: rest, or the name of a bulk file; null: unknown';
+comment on column repairs.offered is 'the values that differ from them; null: verify --repair deleted the candle';
+comment on column repairs.source is 'where those came from: rest, or the name of a bulk file';
+comment on column repairs.became is 'the values that are stored since; the same as was: the stored candle stayed; null: it was deleted';
+comment on column repairs.decided_by is 'rest: the values that REST sent were stored or were stored already; null: REST had no such candle, or was not asked';
+comment on column repairs.repaired_at is 'when this was decided';
+
+create function candle_source(instrument int, width text, at_time timestamptz, stored_at timestamptz) returns text
+language sql stable parallel safe
+return (
+  select case
+    when max(f.loaded_at) is null or max(f.loaded_at) < stored_at then 'rest'
+    else min(f.name) filter (where f.loaded_at = stored_at)
+  end
+  from loaded_files f
+  where f.instrument_id = instrument
+    and f.interval = width
+    and f.from_time <= at_time
+    and f.to_time > at_time
+);
+
+comment on function candle_source is
+  'where a stored candle came from, by its updated_at: a file that was recorded in the same transaction, or rest; null: unknown, since a file of that time was loaded again later';
+
+create function differing_values(stored jsonb, other jsonb) returns text
+language sql stable parallel safe
+return (
+  select string_agg(
+    format(
+      '%s %s / %s',
+      key,
+      case jsonb_typeof(s.value) when 'number' then trim_scale(s.value::numeric)::text else s.value #>> '{}' end,
+      case jsonb_typeof(o.value) when 'number' then trim_scale(o.value::numeric)::text else o.value #>> '{}' end
+    ),
+    ', '
+  )
+  from jsonb_each(stored) s
+  join jsonb_each(other) o using (key)
+  where s.value <> o.value
+);
+
+comment on function differing_values is 'the columns in which two candles of repairs differ, such as "volume 12.5 / 13": the stored value, then the other one';
 
 create table archive_checkpoints (
   id bigint generated always as identity primary key,

@@ -4,15 +4,22 @@ import {
   findDayFiles,
   stageFromRest,
 } from '../../download/mod.ts';
-import { clipRanges, seriesValues, subtractRanges, type TimeRange } from '../../market/mod.ts';
+import {
+  clipRanges,
+  seriesValues,
+  slotRanges,
+  subtractRanges,
+  type TimeRange,
+} from '../../market/mod.ts';
 import { runSql } from '../../postgres/mod.ts';
 import { ensureTable, KlineEncoder, runLocked, stage } from '../../store/mod.ts';
-import { slotRanges } from '../mod.ts';
 
 /** A row of a candle table that a repair wrote or deleted. */
 export interface Change {
   openMs: number;
   isArchived: boolean;
+  /** Nothing was stored before. */
+  isNew: boolean;
   isRemoved: boolean;
 }
 
@@ -37,7 +44,7 @@ export async function replaceFromBoth(
 ): Promise<Replaced> {
   const { changes, inFilesMs } = await replaceFromFiles(download, ranges);
   const doneMs = trustsFiles ? inFilesMs : changes.map((change) => change.openMs);
-  const left = subtractRanges(ranges, slotRanges(download.series, doneMs));
+  const left = subtractRanges(ranges, slotRanges(download.series.interval, doneMs));
   const rest = await replaceFromRest(download, left);
   return { changes: [...changes, ...rest.changes], sentMs: rest.sentMs, inFilesMs };
 }
@@ -88,20 +95,30 @@ async function replaceFromFiles(
   return { changes, inFilesMs };
 }
 
-/** @param from `rest` or the name of a file, for the log of repairs */
-async function replaceStaged({ session, series }: BulkDownload, from: string): Promise<Change[]> {
+/**
+ * Replaces stored candles with the staged ones.
+ * @param from `rest` or the name of a file, for the log of repairs
+ */
+export async function replaceStaged(
+  { session, series }: BulkDownload,
+  from: string,
+): Promise<Change[]> {
   const [staged] = await session`select exists (select from staged_klines) as any`;
   if (!staged?.any) return [];
   await ensureTable(session, series.instrument);
-  const rows = await runLocked<{ open_time: Date; tier: 'hot' | 'archive'; is_gone: boolean }>(
-    session,
-    series.instrument.id,
-    ['verify/repair/replace.sql'],
-    { ...seriesValues(series), source: from },
-  );
+  const rows = await runLocked<{
+    open_time: Date;
+    tier: 'hot' | 'archive';
+    is_new: boolean;
+    is_gone: boolean;
+  }>(session, series.instrument.id, ['verify/repair/replace.sql'], {
+    ...seriesValues(series),
+    source: from,
+  });
   return rows.map((row) => ({
     openMs: row.open_time.getTime(),
     isArchived: row.tier === 'archive',
+    isNew: row.is_new,
     isRemoved: row.is_gone,
   }));
 }

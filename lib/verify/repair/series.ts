@@ -1,8 +1,14 @@
 import { type BulkDownload, downloadTwice, loadBulk, trueGaps } from '../../download/mod.ts';
-import { countAllSlots, floorToGrid, seriesValues, type TimeRange } from '../../market/mod.ts';
+import {
+  countAllSlots,
+  floorToGrid,
+  seriesValues,
+  slotRanges,
+  type TimeRange,
+} from '../../market/mod.ts';
 import { confirmGaps, forgetGaps, runLocked, settledUntilMs } from '../../store/mod.ts';
-import { recordPublished, slotRanges } from '../mod.ts';
-import { compareSpans, findChangedSpans, moveToArchive } from './archive.ts';
+import { recordPublished } from '../mod.ts';
+import { compareSpans, followChanges } from './archive.ts';
 import type { Round, SeriesPlan } from './plan.ts';
 import { replaceFromBoth, replaceFromRest } from './replace.ts';
 
@@ -25,8 +31,8 @@ export async function repairSeries(
   for (const file of plan.files) await forgetGaps(session, series, file);
   const { filled, confirmed } = await fillMissing(download, plan.missing);
 
-  const questionable = slotRanges(series, [...plan.questionable], APART);
-  const stillQuestionable = slotRanges(series, [...plan.stillQuestionable], APART);
+  const questionable = slotRanges(series.interval, [...plan.questionable], APART);
+  const stillQuestionable = slotRanges(series.interval, [...plan.stillQuestionable], APART);
   const replaced = [
     // Filling passes over files that are loaded: these gaps need the file itself.
     await replaceFromBoth(download, plan.gaps, { trustsFiles: true }),
@@ -37,10 +43,7 @@ export async function repairSeries(
 
   const changes = replaced.flatMap((each) => each.changes);
   const isStored = filled + changes.length + compared.changes.length > 0;
-  const movedMs = isStored ? await moveToArchive(download, since) : [];
-  const archived = changes.filter((change) => change.isArchived);
-  const changedMs = [...archived.map((change) => change.openMs), ...movedMs];
-  const changed = await compareSpans(download, await findChangedSpans(download, changedMs));
+  const changed = await followChanges(download, changes, isStored, since);
 
   const all = [...changes, ...compared.changes, ...changed.changes];
   const removed = all.filter((change) => change.isRemoved).length;

@@ -7,6 +7,7 @@ create temp table if not exists old_klines (
   tier text not null,
   open_time timestamptz not null,
   content jsonb not null,
+  source text,
   is_surplus boolean not null
 );
 
@@ -19,9 +20,10 @@ where later.open_time = s.open_time and later.ctid > s.ctid;
 
 -- What is stored in the slots of the staged candles. Surplus is a candle at another time of such a slot. Of a
 -- candle in both tiers the archived copy stays, unless it is newer than the boundary of the archive.
-insert into old_klines (tier, open_time, content, is_surplus)
+insert into old_klines (tier, open_time, content, source, is_surplus)
 select
-  k.tier, k.open_time, to_jsonb(k) - 'tier',
+  k.tier, k.open_time, candle_values(to_jsonb(k)),
+  candle_source(:'instrument_id'::int, :'interval', k.open_time, k.updated_at),
   not exists (select from staged_klines s where s.open_time = k.open_time)
   or count(*) over (partition by k.open_time) > 1 and k.tier = case
     when k.open_time > (select b.open_time from archive_boundary(:'instrument_id'::int, :'interval') as b)
@@ -73,7 +75,7 @@ from staged_klines staged
 where not exists (select from old_klines old where old.open_time = staged.open_time);
 
 with new_klines as (
-  select k.tier, k.open_time, to_jsonb(k) - 'tier' as content
+  select k.tier, k.open_time, candle_values(to_jsonb(k)) as content
   from staged_klines s
   cross join lateral (
     select *
@@ -82,8 +84,10 @@ with new_klines as (
     offset 0
   ) as k
 )
-insert into repairs (instrument_id, interval, open_time, tier, was, became, source)
-select :'instrument_id'::int, :'interval', open_time, tier, old.content, new.content, :'source'
+insert into repairs (instrument_id, interval, open_time, tier, was, was_source, offered, source, became, decided_by)
+select
+  :'instrument_id'::int, :'interval', open_time, tier, old.content, old.source, new.content, :'source', new.content,
+  case :'source' when 'rest' then 'rest' end
 from old_klines old
 full join new_klines new using (tier, open_time)
 where old.content is distinct from new.content
