@@ -12,7 +12,7 @@ import {
 } from '../market/mod.ts';
 import { CANDLE_COLUMNS, type Sql } from '../postgres/mod.ts';
 import { comparedFiles, loadedFiles, recordComparedFile } from '../store/mod.ts';
-import { type Finding, findingsFrom, MAX_ROWS, type SeriesReport } from './findings.ts';
+import { type Finding, findingsFrom, joinFindings, type SeriesReport } from './findings.ts';
 import { findCandles } from './found-candles.ts';
 
 /** Files of one series that are compared at the same time. All series together share the semaphore. */
@@ -82,8 +82,8 @@ export async function compareFiles(
   const differing = results.filter(({ findings }) => findings.some(isFileDifference));
   const settled = results.filter((result) => !differing.includes(result));
   return {
-    findings: joinFindings(results.flatMap(({ findings }) => findings)),
-    settled: joinFindings(settled.flatMap(({ findings }) => findings)),
+    findings: joinFileFindings(results.flatMap(({ findings }) => findings)),
+    settled: joinFileFindings(settled.flatMap(({ findings }) => findings)),
     compared: results.filter(({ isCompared }) => isCompared).length,
     differing: differing.map(({ file }) => file),
   };
@@ -149,25 +149,9 @@ export async function compareFile(
   return { rows: candles.length, findings };
 }
 
-/**
- * Makes one finding of those that several files have of the same kind, and leaves out what the series
- * report has as missing.
- */
-export function joinFindings(findings: readonly Finding[]): Finding[] {
-  const joined: Finding[] = [];
-  for (const finding of findings) {
-    if (finding.check === 'missing') continue;
-    const same = joined.find(
-      ({ check, isPublished }) => check === finding.check && isPublished === finding.isPublished,
-    );
-    if (!same) {
-      joined.push({ ...finding, rows: [...finding.rows] });
-      continue;
-    }
-    same.count += finding.count;
-    same.rows.push(...finding.rows.slice(0, MAX_ROWS - same.rows.length));
-  }
-  return joined;
+/** Joins the findings of several files, without what the series report has as missing. */
+export function joinFileFindings(findings: readonly Finding[]): Finding[] {
+  return joinFindings(findings.filter(({ check }) => check !== 'missing'));
 }
 
 /** The open times of the candles that differ and are not settled, Unix ms. */

@@ -24,7 +24,7 @@ export const CHECKS = {
   'negative-volume': 'error',
   'taker-above-total': 'error',
   'no-volume': 'error',
-  /** The candle differs from the sum of its 1m candles. */
+  /** The candle differs from the sum of the candles of a shorter interval. */
   rollup: 'error',
   /** The candle differs from what Binance sends now (--compare). */
   differs: 'error',
@@ -77,6 +77,8 @@ export interface FindingRow {
   detail: string;
   /** Identifies the values that the check looked at. Without it the row is never published. */
   rowHash?: string | null;
+  /** For rollup: the shorter interval whose candles do not add up to this one. */
+  part?: Interval;
 }
 
 /** One kind of defect in one series. */
@@ -144,6 +146,23 @@ export function findingsFrom(
       rows: rows.slice(0, MAX_ROWS),
     },
   ];
+}
+
+/** Makes one finding of those of the same kind in one series. */
+export function joinFindings(findings: readonly Finding[]): Finding[] {
+  const joined: Finding[] = [];
+  for (const finding of findings) {
+    const same = joined.find(
+      ({ check, isPublished }) => check === finding.check && isPublished === finding.isPublished,
+    );
+    if (!same) {
+      joined.push({ ...finding, rows: [...finding.rows] });
+      continue;
+    }
+    same.count += finding.count;
+    same.rows.push(...finding.rows.slice(0, MAX_ROWS - same.rows.length));
+  }
+  return joined;
 }
 
 /** Whether a finding is as severe as `limit`, or more. */

@@ -5,7 +5,7 @@ export {
   compareFile,
   compareFiles,
   filesToCompare,
-  joinFindings,
+  joinFileFindings,
   unsettledTimes,
 } from './files.ts';
 export {

@@ -8,7 +8,7 @@ import {
   compareFile,
   type Finding,
   filesToCompare,
-  joinFindings,
+  joinFileFindings,
   recordPublished,
   type SeriesReport,
   unsettledTimes,
@@ -65,7 +65,7 @@ export async function repairFiles(
   const all = [...changes, ...followed.changes];
   const removed = all.filter((change) => change.isRemoved).length;
   return {
-    findings: joinFindings(findings),
+    findings: joinFileFindings(findings),
     counts: {
       filled: all.filter((change) => change.isNew).length,
       replaced: all.filter((change) => !change.isNew && !change.isRemoved).length,

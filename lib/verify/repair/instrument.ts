@@ -6,7 +6,7 @@ import {
   checkInstrument,
   type Finding,
   type InstrumentReport,
-  joinFindings,
+  joinFileFindings,
   type SeriesReport,
 } from '../mod.ts';
 import { repairFiles } from './files.ts';
@@ -53,7 +53,7 @@ export async function repairInstrument(
   for (const { report, files, settled: others } of differingFiles) {
     const { series } = report;
     const result = await repairFiles({ ...tools, series }, report, files, clock?.now);
-    const findings = joinFindings([...others, ...result.findings]);
+    const findings = joinFileFindings([...others, ...result.findings]);
     settled.set(series.interval, { ...result, findings });
   }
   const rounds: Round[] = [];
