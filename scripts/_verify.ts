@@ -5,6 +5,7 @@ import type { Context, Filter } from '../lib/cli/mod.ts';
 import { type RecheckCounts, recheckGaps } from '../lib/download/mod.ts';
 import { INTERVALS, type Instrument } from '../lib/market/mod.ts';
 import {
+  canRecordComparisons,
   chooseInstruments,
   eachInstrument,
   type InstrumentResult,
@@ -13,10 +14,12 @@ import {
 import {
   type CheckOptions,
   checkInstrument,
+  compareFiles,
   compareSeries,
   type InstrumentReport,
 } from '../lib/verify/mod.ts';
 import {
+  type DifferingFiles,
   type InstrumentRepair,
   isRepairable,
   type RepairTools,
@@ -26,6 +29,8 @@ import {
 export interface VerifyOptions extends Filter, Omit<CheckOptions, 'interval'> {
   /** Candles to compare in each series. */
   compare?: number | undefined;
+  /** Compare published bulk files with the stored candles. */
+  files: boolean;
   repair: boolean;
   /** Confirmed gaps to request again, in all series together. */
   recheckGaps?: number | undefined;
@@ -39,6 +44,9 @@ export interface Rechecked extends RecheckCounts {
 
 /** Instruments checked at the same time, each on a connection. PostgreSQL itself reads in parallel. */
 const CONCURRENCY = 2;
+/** Instruments whose files are compared at the same time: enough to wait for several downloads. */
+const FILES_CONCURRENCY = 4;
+const NO_FILES = { compared: 0, differing: new Map<number, DifferingFiles[]>() };
 /** REST pages requested at the same time for one instrument. */
 const PAGE_CONCURRENCY = 4;
 
@@ -59,12 +67,15 @@ export async function verifyIntegrity(options: VerifyOptions, context: Context) 
     reports[index] = report;
     context.progress.advance(1, instrument.symbol);
   });
-  const runs = options.repair ? await repair(options, context, reports) : [];
+  const { compared, differing } = options.files
+    ? await compareWithFiles(options, context, reports)
+    : NO_FILES;
+  const runs = options.repair ? await repair(options, context, reports, differing) : [];
   for (const run of runs) {
     const index = reports.findIndex(({ instrument }) => instrument.id === run.instrument.id);
     if (run.state === 'done') reports[index] = run.result.report;
   }
-  return { reports, runs, rechecks };
+  return { reports, runs, rechecks, filesCompared: compared };
 }
 
 /** Requests confirmed gaps again, those first that were not requested for the longest time. */
@@ -134,14 +145,50 @@ async function compare(
   }
 }
 
+/**
+ * Adds findings about candles that differ from published bulk files.
+ * @returns how many files were compared, and what was found in each instrument, by its id
+ */
+async function compareWithFiles(
+  { fromMs = 0, toMs = Number.MAX_SAFE_INTEGER }: VerifyOptions,
+  context: Context,
+  reports: readonly InstrumentReport[],
+): Promise<{ compared: number; differing: Map<number, DifferingFiles[]> }> {
+  const [{ sql }, source, bulk] = await Promise.all([
+    context.database(),
+    context.rest(),
+    context.bulk(),
+  ]);
+  const sources = { source, bulk, signal: context.signal };
+  const records = await canRecordComparisons(sql);
+  const differing = new Map<number, DifferingFiles[]>();
+  let compared = 0;
+  context.progress.start(reports.length, 'instruments with files');
+  await inParallel(reports, FILES_CONCURRENCY, async ({ instrument, series }) => {
+    const found: DifferingFiles[] = [];
+    for (const report of series) {
+      const files = await compareFiles(sql, sources, report, { fromMs, toMs }, records);
+      compared += files.compared;
+      report.findings.push(...files.findings);
+      found.push({ report, files: files.differing, settled: files.settled });
+    }
+    differing.set(instrument.id, found);
+    context.progress.advance(1, instrument.symbol);
+  });
+  return { compared, differing };
+}
+
 /** Repairs the damaged instruments. One that fails does not stop the others. */
 async function repair(
   options: VerifyOptions,
   context: Context,
   reports: readonly InstrumentReport[],
+  differingFiles: ReadonlyMap<number, DifferingFiles[]>,
 ): Promise<InstrumentResult<InstrumentRepair>[]> {
-  const damaged = reports.filter(({ series }) =>
-    series.some(({ findings }) => findings.some(isRepairable)),
+  const damaged = reports.filter(
+    ({ instrument, series }) =>
+      differingFiles.get(instrument.id)?.some(({ files }) => files.length > 0) ||
+      series.some(({ findings }) => findings.some(isRepairable)),
   );
   if (damaged.length === 0) return [];
   const [database, source, bulk] = await Promise.all([
@@ -166,7 +213,8 @@ async function repair(
       const differing = damaged[index]!.series.flatMap(({ findings }) => findings).filter(
         ({ check }) => check === 'differs',
       );
-      return await repairInstrument(tools, instrument, options, differing);
+      const files = differingFiles.get(instrument.id);
+      return await repairInstrument(tools, instrument, options, differing, files);
     },
   );
 }

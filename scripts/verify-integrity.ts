@@ -1,4 +1,4 @@
-import { DAY_MS, EXIT, type ExitCode } from '../lib/base/mod.ts';
+import { DAY_MS, EXIT, type ExitCode, formatCount } from '../lib/base/mod.ts';
 import {
   checkOrder,
   defineScript,
@@ -19,7 +19,7 @@ export const script = defineScript({
     'Check that each series is complete and has no duplicates or invalid candles; exit with 2 if not. --repair fixes what it can',
   examples: [
     '',
-    '--from 7d --quiet',
+    '--from 7d --files --repair --quiet',
     '--symbol BTC/USDT --compare 100',
     '--repair',
     '--recheck-gaps 20',
@@ -37,6 +37,9 @@ export const script = defineScript({
       .wholeNumber(1, 100_000)
       .optional()
       .describe('Compare this many random candles per series with Binance, field by field'),
+    files: option.flag.describe(
+      'Compare the published files of the range with the candles that came over REST, every field',
+    ),
     repair: option.flag.describe(
       'Request missing and odd candles again, and store what Binance sends',
     ),
@@ -59,7 +62,7 @@ export const script = defineScript({
   },
   writes: ({ repair, recheckGaps }) => repair || recheckGaps !== undefined,
   async run(options, context) {
-    const { reports, runs, rechecks } = await verifyIntegrity(options, context);
+    const { reports, runs, rechecks, filesCompared } = await verifyIntegrity(options, context);
     const { done } = sortResults(runs);
     const { busy, failed } = sortResults<unknown>([...rechecks, ...runs]);
     const rechecked = sumRechecked(sortResults(rechecks).done);
@@ -72,6 +75,7 @@ export const script = defineScript({
       json: {
         series: series.length,
         candles: series.reduce((sum, each) => sum + each.candles, 0),
+        ...(options.files ? { files: filesCompared } : {}),
         findings: findings.map(toJsonFinding),
         repaired: repaired.map(({ series: { instrument, interval }, counts }) => ({
           market: instrument.market,
@@ -86,6 +90,7 @@ export const script = defineScript({
       text: [
         ...(options.recheckGaps === undefined ? [] : [formatRechecked(rechecked)]),
         ...repaired.map(formatRepair),
+        ...(options.files ? [`${formatCount(filesCompared)} published files compared`] : []),
         formatReports(reports, { withInfo: options.symbols.length > 0 }),
         ...formatUndone({ busy, failed }),
       ].join('\n'),

@@ -20,7 +20,8 @@ function schedule(archiveDays: number): [when: string, script: string, ...words:
   return [
     ['* * * * *', 'update-klines'],
     ['17 3 * * *', 'archive', String(archiveDays)],
-    ['37 3 * * *', 'verify-integrity', '--from', '7d'],
+    // With --repair, a candle that Binance corrected after update had stored it is right the next night.
+    ['37 3 * * *', 'verify-integrity', '--from', '7d', '--files', '--repair'],
     ['57 3 * * *', 'sync-instruments'],
   ];
 }

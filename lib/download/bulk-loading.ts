@@ -167,7 +167,7 @@ async function acquireAndDownload(download: BulkDownload, file: BulkFile): Promi
 
 /** @returns undefined when the file is missing, or was reported as bad: other sources may have its candles */
 export async function downloadOrSkip(
-  { bulk, signal, onBadFile }: BulkDownload,
+  { bulk, signal, onBadFile }: Pick<BulkDownload, 'bulk' | 'signal' | 'onBadFile'>,
   file: BulkFile,
 ): Promise<BulkContent | undefined> {
   try {

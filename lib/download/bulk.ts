@@ -83,6 +83,19 @@ export async function findDayFiles(
   return listFiles(series, ranges, dayFile).filter(({ range }) => range.toMs <= todayMs - DAY_MS);
 }
 
+/**
+ * The files with the shortest period, days or months, that cover the ranges and whose period has ended by
+ * the exchange's clock. The latest ones may not be published yet.
+ */
+export async function findEndedFiles(
+  { source, series }: Pick<BulkDownload, 'source' | 'series'>,
+  ranges: readonly TimeRange[],
+): Promise<BulkFile[]> {
+  const nowMs = await source.serverTimeMs(series.instrument.market);
+  const fileAt = hasDailyFiles(series.interval) ? dayFile : monthFile;
+  return listFiles(series, ranges, fileAt).filter(({ range }) => range.toMs <= nowMs);
+}
+
 /** The files that cover the ranges, each once. */
 function listFiles(
   { instrument, interval }: Series,

@@ -7,7 +7,7 @@ export {
   findForeignTable,
   renameTable,
 } from './adopt-table.ts';
-export { findDayFiles, loadBulk } from './bulk.ts';
+export { findDayFiles, findEndedFiles, loadBulk } from './bulk.ts';
 export { type BulkDownload, downloadOrSkip } from './bulk-loading.ts';
 export { downloadTwice, ifServed } from './download.ts';
 export {

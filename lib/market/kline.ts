@@ -23,6 +23,13 @@ const DECIMALS = [
 ] as const;
 
 /**
+ * The version of the reader: `whyRejected` and `readKlines` here, `KlineEncoder` in the store, and what
+ * unpacks a bulk file. Raise it when the same file would give other candles than before: verify --files then
+ * compares files again that were loaded or compared with an older version.
+ */
+export const READER_VERSION = 1;
+
+/**
  * Checks one kline as Binance sent it: 12 fields, open and close time in ms or µs (distinguished by
  * size, truncated to ms), decimals as strings. Odd values that Binance published (negative volume,
  * close above high, off the grid) pass.

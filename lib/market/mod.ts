@@ -11,7 +11,7 @@ export {
   maxStepMs,
   stepForSql,
 } from './intervals.ts';
-export { readKlines, whyRejected } from './kline.ts';
+export { READER_VERSION, readKlines, whyRejected } from './kline.ts';
 export { OUTAGES, type Outage, outageDuring } from './outages.ts';
 export {
   clipRanges,

@@ -1,4 +1,10 @@
-import { rangeValues, type Series, seriesValues, type TimeRange } from '../market/mod.ts';
+import {
+  READER_VERSION,
+  rangeValues,
+  type Series,
+  seriesValues,
+  type TimeRange,
+} from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 
 /** A bulk file with candles of one series. */
@@ -13,17 +19,17 @@ export interface LoadedFile {
 export async function loadedFiles(
   sql: Sql,
   { instrument, interval }: Series,
-): Promise<Map<string, LoadedFile & { sha256: string; rows: number }>> {
+): Promise<Map<string, LoadedFile & { sha256: string; rows: number; readerVersion: number }>> {
   const files = await sql`
-    select name, from_time, to_time, sha256, rows
+    select name, from_time, to_time, sha256, rows, reader_version
     from loaded_files
     where instrument_id = ${instrument.id} and interval = ${interval}
     order by from_time, to_time`;
   return new Map(
-    files.map(({ name, from_time, to_time, sha256, rows }) => [
-      name,
-      { name, range: { fromMs: from_time.getTime(), toMs: to_time.getTime() }, sha256, rows },
-    ]),
+    files.map(({ name, from_time, to_time, sha256, rows, reader_version: readerVersion }) => {
+      const range = { fromMs: from_time.getTime(), toMs: to_time.getTime() };
+      return [name, { name, range, sha256, rows, readerVersion }];
+    }),
   );
 }
 
@@ -37,9 +43,17 @@ export async function recordLoadedFile(
 ): Promise<void> {
   const { market } = series.instrument;
   await sql`
-    insert into loaded_files ${sql({ market, name, ...rangeValues(series, range), sha256, rows })}
-    on conflict (market, name)
-    do update set sha256 = excluded.sha256, rows = excluded.rows, loaded_at = now()`;
+    insert into loaded_files ${sql({
+      market,
+      name,
+      ...rangeValues(series, range),
+      sha256,
+      rows,
+      reader_version: READER_VERSION,
+    })}
+    on conflict (market, name) do update set
+      sha256 = excluded.sha256, rows = excluded.rows, reader_version = excluded.reader_version,
+      loaded_at = now()`;
 }
 
 /**

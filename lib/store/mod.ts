@@ -1,4 +1,5 @@
 /** The tables, one file each, and the locks on them. The only room that writes candles. */
+export { canRecordComparisons, comparedFiles, recordComparedFile } from './compared-files.ts';
 export { eachInstrument, type Task } from './each-instrument.ts';
 export { createSharedPauses } from './exchange-pauses.ts';
 export {

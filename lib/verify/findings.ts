@@ -24,12 +24,16 @@ export const CHECKS = {
   'negative-volume': 'error',
   'taker-above-total': 'error',
   'no-volume': 'error',
-  /** The candle differs from the sum of its 1m candles. */
+  /** The candle differs from the sum of the candles of a shorter interval. */
   rollup: 'error',
   /** The candle differs from what Binance sends now (--compare). */
   differs: 'error',
   /** REST has sent other values, which the archive does not have yet. */
   outdated: 'error',
+  /** The candle differs from a published bulk file (--files). */
+  'differs-from-file': 'error',
+  /** A published bulk file has a candle where none is stored and none counts as missing (--files). */
+  'not-stored': 'error',
   'archive-shape': 'error',
   /** A table is not a partition of klines or klines_archive. */
   'not-attached': 'error',
@@ -49,6 +53,10 @@ export const CHECKS = {
   'tier-boundary': 'warning',
   /** Two sources differ, REST has no such candle, and one of them was stored. */
   disputed: 'warning',
+  /** A published bulk file does not have the candle (--files). */
+  'not-in-file': 'warning',
+  /** A published bulk file could not be read, or has no CHECKSUM (--files). */
+  'unverifiable-file': 'warning',
   /** A price is far from its neighbours. This needs checking and may be right. */
   jump: 'info',
   /** A slot has no candle, and Binance has none either. */
@@ -77,6 +85,8 @@ export interface FindingRow {
   detail: string;
   /** Identifies the values that the check looked at. Without it the row is never published. */
   rowHash?: string | null;
+  /** For rollup: the shorter interval whose candles do not add up to this one. */
+  part?: Interval;
 }
 
 /** One kind of defect in one series. */
@@ -144,6 +154,23 @@ export function findingsFrom(
       rows: rows.slice(0, MAX_ROWS),
     },
   ];
+}
+
+/** Makes one finding of those of the same kind in one series. */
+export function joinFindings(findings: readonly Finding[]): Finding[] {
+  const joined: Finding[] = [];
+  for (const finding of findings) {
+    const same = joined.find(
+      ({ check, isPublished }) => check === finding.check && isPublished === finding.isPublished,
+    );
+    if (!same) {
+      joined.push({ ...finding, rows: [...finding.rows] });
+      continue;
+    }
+    same.count += finding.count;
+    same.rows.push(...finding.rows.slice(0, MAX_ROWS - same.rows.length));
+  }
+  return joined;
 }
 
 /** Whether a finding is as severe as `limit`, or more. */

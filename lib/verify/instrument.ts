@@ -72,9 +72,8 @@ async function checkOnce(
       const days = range ? await countDays(tx, series, range) : [];
       reports.push(await checkSeries({ ...common, series, stored, days }, options));
     }
-    const minutes = reports.find(({ series }) => series.interval === '1m');
     for (const longer of reports)
-      longer.findings.push(...(await checkRollup(tx, longer, minutes, common.bounds)));
+      longer.findings.push(...(await checkRollup(tx, longer, reports, common.bounds)));
     const findings = [
       ...(await checkTables(tx, instrument)),
       ...(await checkIntervals(tx, instrument)),

@@ -2,6 +2,13 @@
 export { findWrongSpans, recordCheckpoint } from './batches.ts';
 export { compareSeries } from './compare.ts';
 export {
+  compareFile,
+  compareFiles,
+  filesToCompare,
+  joinFileFindings,
+  unsettledTimes,
+} from './files.ts';
+export {
   byWorst,
   CANDLE_DEFECTS,
   type Check,

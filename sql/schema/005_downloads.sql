@@ -10,6 +10,7 @@ create table loaded_files (
   to_time timestamptz(3) not null,
   sha256 text not null,
   rows int not null,
+  reader_version int not null,
   loaded_at timestamptz not null default now(),
   primary key (market, name)
 );
@@ -25,7 +26,37 @@ comment on column loaded_files.from_time is 'start of the time range that the fi
 comment on column loaded_files.to_time is 'end of the time range that the file covers, exclusive';
 comment on column loaded_files.sha256 is 'SHA-256 of the file when it was loaded; Binance sometimes republishes a file with different content';
 comment on column loaded_files.rows is 'candles in the file, including those that were stored earlier';
+comment on column loaded_files.reader_version is 'the version of klinekeep''s reader that read it; after a change of the reader, verify --files compares it again';
 comment on column loaded_files.loaded_at is 'when it was last loaded';
+
+create table compared_files (
+  market text not null,
+  name text not null,
+  instrument_id int not null references instruments,
+  interval text not null,
+  from_time timestamptz(3) not null,
+  to_time timestamptz(3) not null,
+  sha256 text not null,
+  rows int not null,
+  reader_version int not null,
+  compared_at timestamptz not null default now(),
+  primary key (market, name)
+);
+
+create index on compared_files (instrument_id, interval, from_time);
+
+comment on table compared_files is
+  'the bulk files that verify --files compared with the stored candles, and that do not differ from them, or differ where Binance confirmed the stored candle; they are not compared again';
+comment on column compared_files.market is 'instruments.market';
+comment on column compared_files.name is 'the name of the file';
+comment on column compared_files.instrument_id is 'instruments.id';
+comment on column compared_files.interval is 'klines.interval';
+comment on column compared_files.from_time is 'start of the time range that the file covers';
+comment on column compared_files.to_time is 'end of the time range that the file covers, exclusive';
+comment on column compared_files.sha256 is 'SHA-256 of the file when it was compared';
+comment on column compared_files.rows is 'candles of the file that were compared';
+comment on column compared_files.reader_version is 'the version of klinekeep''s reader that read it; after a change of the reader, the file is compared again';
+comment on column compared_files.compared_at is 'when it was compared';
 
 create table rejected_klines (
   id bigint generated always as identity primary key,

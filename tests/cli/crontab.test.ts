@@ -54,7 +54,7 @@ test('crontab: prints absolute lines with a lock and names the time zone', async
     expect(line).toMatch(/ --quiet >> '\/var\/log\/100\\%\/k k\.log' 2>&1$/);
   }
   expect(jobs[1]).toContain('archive.ts 90 --quiet');
-  expect(jobs[2]).toContain('verify-integrity.ts --from 7d --quiet');
+  expect(jobs[2]).toContain('verify-integrity.ts --from 7d --files --repair --quiet');
 });
 
 test('--install and --uninstall: keep all other lines unchanged', async () => {

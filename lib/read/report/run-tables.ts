@@ -23,9 +23,13 @@ export interface ArchiveRun {
 /** Reads the latest runs of archive and restore, latest first. */
 export async function latestArchiveRuns(sql: postgres.Sql): Promise<ArchiveRun[]> {
   const rows = await sql`
-    select verb, started_at, finished_at, host, from_time, to_time, moved_rows, outcome
-    from archive_runs
-    order by id desc
+    select r.verb, r.started_at, r.finished_at, r.host, r.from_time, r.to_time, b.moved_rows, r.outcome
+    from archive_runs r
+    cross join lateral (
+      -- A killed run did not record how many rows it moved.
+      select coalesce(sum(moved_rows), 0) as moved_rows from archive_batches where run_id = r.id
+    ) as b
+    order by r.id desc
     limit ${SHOWN_RUNS}`;
   return rows.map((row) => ({
     startedMs: row.started_at.getTime(),

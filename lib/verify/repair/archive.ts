@@ -30,15 +30,30 @@ export async function compareSpans(
 }
 
 /**
+ * Finishes a repair: moves what it stored in klines to the archive where its neighbours are, and compares the
+ * spans of the archive that have changed.
+ * @param isStored whether candles were stored in klines
+ * @param since when the repair began
+ */
+export async function followChanges(
+  download: BulkDownload,
+  changes: readonly Change[],
+  isStored: boolean,
+  since: Date,
+): Promise<{ changes: Change[]; checkpoints: number }> {
+  const movedMs = isStored ? await moveToArchive(download, since) : [];
+  const archived = changes.filter((change) => change.isArchived);
+  const changedMs = [...archived.map((change) => change.openMs), ...movedMs];
+  return await compareSpans(download, await findChangedSpans(download, changedMs));
+}
+
+/**
  * Moves candles that a repair stored in klines, and that are older than the newest archived one,
  * to klines_archive.
  * @param since when the repair began
  * @returns their open times, Unix ms
  */
-export async function moveToArchive(
-  { session, series }: BulkDownload,
-  since: Date,
-): Promise<number[]> {
+async function moveToArchive({ session, series }: BulkDownload, since: Date): Promise<number[]> {
   const moved = await runLocked<{ open_time: Date }>(
     session,
     series.instrument.id,
@@ -49,7 +64,7 @@ export async function moveToArchive(
 }
 
 /** The spans of the archive that contain a candle which a repair changed, and whose hash is wrong now. */
-export async function findChangedSpans(
+async function findChangedSpans(
   { session, series }: BulkDownload,
   changedMs: readonly number[],
 ): Promise<TimeRange[]> {

@@ -1,11 +1,29 @@
+import type { BulkFile } from '../../binance/mod.ts';
 import type { BulkDownload } from '../../download/mod.ts';
-import type { Instrument, Series } from '../../market/mod.ts';
-import { type CheckOptions, checkInstrument, type Finding, type InstrumentReport } from '../mod.ts';
+import type { Instrument, Interval, Series } from '../../market/mod.ts';
+import {
+  type CheckOptions,
+  checkInstrument,
+  type Finding,
+  type InstrumentReport,
+  joinFileFindings,
+  type SeriesReport,
+} from '../mod.ts';
+import { repairFiles } from './files.ts';
 import { hasSent, planRepair, type RepairCounts, type Round, type SeriesPlan } from './plan.ts';
 import { repairSeries } from './series.ts';
 
 /** Without the series: the same tools repair all series of an instrument. */
 export type RepairTools = Omit<BulkDownload, 'series'>;
+
+/** What --files found in a series. */
+export interface DifferingFiles {
+  report: SeriesReport;
+  /** The files that differ from what is stored. */
+  files: readonly BulkFile[];
+  /** Findings about other files. */
+  settled: readonly Finding[];
+}
 
 export interface InstrumentRepair {
   /** What is still wrong. */
@@ -20,15 +38,24 @@ export interface InstrumentRepair {
  * one only for another.
  * @param tools its session holds the instrument's lock
  * @param differing findings of --compare, which a check alone does not make
+ * @param differingFiles findings of --files, settled before everything else
  */
 export async function repairInstrument(
   tools: RepairTools,
   instrument: Instrument,
   options: CheckOptions,
   differing: readonly Finding[] = [],
+  differingFiles: readonly DifferingFiles[] = [],
 ): Promise<InstrumentRepair> {
   const { session, signal } = tools;
   const [clock] = await session`select now() as now`;
+  const settled = new Map<Interval, Awaited<ReturnType<typeof repairFiles>>>();
+  for (const { report, files, settled: others } of differingFiles) {
+    const { series } = report;
+    const result = await repairFiles({ ...tools, series }, report, files, clock?.now);
+    const findings = joinFileFindings([...others, ...result.findings]);
+    settled.set(series.interval, { ...result, findings });
+  }
   const rounds: Round[] = [];
   for (;;) {
     signal.throwIfAborted();
@@ -40,12 +67,15 @@ export async function repairInstrument(
     if (latest.some(isProgress)) continue;
     if (latest.some(({ leavesOpenGaps }) => leavesOpenGaps))
       report = await checkInstrument(session, instrument, options);
-    for (const [index, { findings }] of report.series.entries())
+    for (const [index, { series, findings }] of report.series.entries()) {
       findings.push(...stillDiffering(differing, latest[index]!.plan));
-    const done = latest.map((round) => ({
-      series: round.plan.series,
-      counts: sumCounts([round, ...round.plan.earlier]),
-    }));
+      findings.push(...(settled.get(series.interval)?.findings ?? []));
+    }
+    const done = latest.map((round) => {
+      const { series, earlier } = round.plan;
+      const ofFiles = settled.get(series.interval);
+      return { series, counts: sumCounts([round, ...earlier, ...(ofFiles ? [ofFiles] : [])]) };
+    });
     return { report, done: done.filter(({ counts }) => hasAny(counts)) };
   }
 }
@@ -72,7 +102,7 @@ function hasAny(counts: RepairCounts): boolean {
   return Object.values(counts).some((count) => count > 0);
 }
 
-function sumCounts(rounds: readonly Round[]): RepairCounts {
+function sumCounts(rounds: readonly { counts: RepairCounts }[]): RepairCounts {
   return rounds
     .map((round) => round.counts)
     .reduce((a, b) => ({

@@ -1,3 +1,8 @@
 /** Fixes what the checks found. */
-export { type InstrumentRepair, type RepairTools, repairInstrument } from './instrument.ts';
+export {
+  type DifferingFiles,
+  type InstrumentRepair,
+  type RepairTools,
+  repairInstrument,
+} from './instrument.ts';
 export { isRepairable, type RepairCounts } from './plan.ts';

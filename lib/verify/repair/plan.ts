@@ -75,8 +75,6 @@ const RANGE_CHECKS: ReadonlySet<Check> = new Set<Check>([
   ...(['missing', 'open-gap', 'loaded-file', 'batch-hash'] as const),
 ]);
 
-const MINUTE_MS = 60_000;
-
 /** Whether a repair can do anything about a finding. */
 export function isRepairable({ check, isPublished }: Finding): boolean {
   return !isPublished && (CANDLE_CHECKS.has(check) || RANGE_CHECKS.has(check));
@@ -84,7 +82,7 @@ export function isRepairable({ check, isPublished }: Finding): boolean {
 
 /**
  * Decides what to do about the findings in an instrument's series. Changes nothing.
- * @param sql for looking up which minutes are stored
+ * @param sql for looking up which parts of a candle are stored
  * @param differing findings of --compare, which are not in the reports
  * @param rounds those that this repair has carried out, of all series
  * @returns one plan for each report, in their order
@@ -96,13 +94,12 @@ export async function planRepair(
   rounds: readonly Round[],
 ): Promise<SeriesPlan[]> {
   const plans = reports.map((report) => planRanges(report, rounds));
-  const minutes = plans.find(({ series }) => series.interval === '1m');
   for (const [index, { findings }] of reports.entries()) {
     const plan = plans[index]!;
     const same = differing.filter((finding) => finding.interval === plan.series.interval);
     for (const finding of [...findings, ...same]) {
       if (!finding.isPublished && CANDLE_CHECKS.has(finding.check))
-        await planCandles(sql, plan, minutes, finding);
+        await planCandles(sql, plan, plans, finding);
     }
   }
   return plans;
@@ -140,20 +137,20 @@ function planRanges(
 /**
  * Plans to request the candles of a finding again. Those that REST has sent already are stored as
  * they are published.
- * @param minutes the plan of the 1m series, if there is one
+ * @param plans those of all series of the instrument
  */
 async function planCandles(
   sql: Sql,
   plan: SeriesPlan,
-  minutes: SeriesPlan | undefined,
+  plans: readonly SeriesPlan[],
   { check, rows }: Finding,
 ): Promise<void> {
   const { interval } = plan.series;
-  // Where a candle differs from the sum of its minutes, either may be wrong.
-  const parts = check === 'rollup' ? minutes : undefined;
   for (const row of rows) {
     const fromMs = floorToGrid(interval, row.fromMs);
     const slot = { fromMs, toMs: addSteps(interval, fromMs, 1) };
+    // Where a candle differs from the sum of its parts, either may be wrong.
+    const parts = plans.find(({ series }) => series.interval === row.part);
     if (hasSent(plan, fromMs) && (!parts || (await hasSentStored(sql, parts, slot)))) {
       // Without a hash it could not be recognized again.
       if (row.rowHash) plan.published.push({ check, row });
@@ -161,8 +158,9 @@ async function planCandles(
     }
     request(plan, fromMs);
     if (!parts) continue;
-    for (let minuteMs = slot.fromMs; minuteMs < slot.toMs; minuteMs += MINUTE_MS)
-      request(parts, minuteMs);
+    const { interval: part } = parts.series;
+    for (let partMs = slot.fromMs; partMs < slot.toMs; partMs = addSteps(part, partMs, 1))
+      request(parts, partMs);
   }
 }
 

@@ -18,6 +18,8 @@ import { ensureTable, KlineEncoder, runLocked, stage } from '../../store/mod.ts'
 export interface Change {
   openMs: number;
   isArchived: boolean;
+  /** Nothing was stored before. */
+  isNew: boolean;
   isRemoved: boolean;
 }
 
@@ -93,20 +95,30 @@ async function replaceFromFiles(
   return { changes, inFilesMs };
 }
 
-/** @param from `rest` or the name of a file, for the log of repairs */
-async function replaceStaged({ session, series }: BulkDownload, from: string): Promise<Change[]> {
+/**
+ * Replaces stored candles with the staged ones.
+ * @param from `rest` or the name of a file, for the log of repairs
+ */
+export async function replaceStaged(
+  { session, series }: BulkDownload,
+  from: string,
+): Promise<Change[]> {
   const [staged] = await session`select exists (select from staged_klines) as any`;
   if (!staged?.any) return [];
   await ensureTable(session, series.instrument);
-  const rows = await runLocked<{ open_time: Date; tier: 'hot' | 'archive'; is_gone: boolean }>(
-    session,
-    series.instrument.id,
-    ['verify/repair/replace.sql'],
-    { ...seriesValues(series), source: from },
-  );
+  const rows = await runLocked<{
+    open_time: Date;
+    tier: 'hot' | 'archive';
+    is_new: boolean;
+    is_gone: boolean;
+  }>(session, series.instrument.id, ['verify/repair/replace.sql'], {
+    ...seriesValues(series),
+    source: from,
+  });
   return rows.map((row) => ({
     openMs: row.open_time.getTime(),
     isArchived: row.tier === 'archive',
+    isNew: row.is_new,
     isRemoved: row.is_gone,
   }));
 }

@@ -14,7 +14,7 @@ import {
 } from '../../market/mod.ts';
 import { addCounts, forgetGaps, NOTHING_STORED, runLocked } from '../../store/mod.ts';
 import { recordPublished } from '../mod.ts';
-import { compareSpans, findChangedSpans, moveToArchive } from './archive.ts';
+import { compareSpans, followChanges } from './archive.ts';
 import type { Round, SeriesPlan } from './plan.ts';
 import { replaceFromBoth, replaceFromRest } from './replace.ts';
 
@@ -49,10 +49,7 @@ export async function repairSeries(
 
   const changes = replaced.flatMap((each) => each.changes);
   const isStored = filled + changes.length + compared.changes.length > 0;
-  const movedMs = isStored ? await moveToArchive(download, since) : [];
-  const archived = changes.filter((change) => change.isArchived);
-  const changedMs = [...archived.map((change) => change.openMs), ...movedMs];
-  const changed = await compareSpans(download, await findChangedSpans(download, changedMs));
+  const changed = await followChanges(download, changes, isStored, since);
 
   const all = [...changes, ...compared.changes, ...changed.changes];
   const removed = all.filter((change) => change.isRemoved).length;
