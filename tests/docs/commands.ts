@@ -123,6 +123,10 @@ async function startExchange() {
     date.setUTCMonth(date.getUTCMonth() + month);
     for (const symbol of FETCHED) await publish(fake, date.toISOString().slice(0, 7), { symbol });
   }
+  // The file of the day with the outage shows it, too.
+  const day = new Date(OUTAGE.fromMs).toISOString().slice(0, 10);
+  for (const symbol of FETCHED)
+    for (const interval of ['1h', '1m'] as const) await publish(fake, day, { symbol, interval });
   return fake;
 }
 
