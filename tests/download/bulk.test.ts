@@ -6,6 +6,7 @@ import { EXIT } from '../../lib/base/errors.ts';
 import { helpWith, lockedTransaction, withInstrumentLock } from '../../lib/store/locks.ts';
 import { freshDatabase } from '../support/database.ts';
 import { publish } from '../support/fake-binance/bulk.ts';
+import type { RawRow } from '../support/fake-binance/candles.ts';
 import type { FakeOptions, startFakeBinance } from '../support/fake-binance/server.ts';
 import { makeZip } from '../support/fake-binance/zip.ts';
 import { serverWithFullDisk } from '../support/full-disk.ts';
@@ -344,9 +345,10 @@ test('--refresh: loads a file again only when its checksum has changed', async (
   await publish(fake, '2024-01');
   await publish(fake, '2024-02');
   await load();
-  await publish(fake, '2024-02', {
-    edit: (rows) => rows.map((row) => row.with(5, '1.50000000') as typeof row),
-  });
+  const february = [Date.UTC(2024, 1, 1), Date.UTC(2024, 2, 1) - 1] as const;
+  for (const [openMs] of await fake.candles('spot', 'BTCUSDT', '1h', ...february))
+    fake.oddities.set(openMs, (row) => row.with(5, '1.50000000') as RawRow);
+  await publish(fake, '2024-02');
   fake.requests = [];
   const result = await load('--refresh');
   expect(result.stdout).toContain('696 corrected');
