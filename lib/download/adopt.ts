@@ -139,9 +139,13 @@ function assertSpacing(openTimes: readonly number[], interval: Interval): void {
     times.filter((time, index) => times[index + 1] === addSteps(each, time, 1)).length;
   const found = INTERVALS.find((each) => countNeighbours(each) * 2 > times.length - 1);
   if (found === undefined || found === interval) return;
-  throw new KlinekeepError('data', `The candles in this table are ${found} apart, but --interval is ${interval}.`, {
-    hint: `Use --interval ${found}, or name the table that has the ${interval} candles.`,
-  });
+  throw new KlinekeepError(
+    'data',
+    `The candles in this table are ${found} apart, but --interval is ${interval}.`,
+    {
+      hint: `Use --interval ${found}, or name the table that has the ${interval} candles.`,
+    },
+  );
 }
 
 /** Stores or compares one page, and adds its counts to `total`. @returns its last open time, Unix ms */
