@@ -16,6 +16,7 @@ import {
   checkInstrument,
   compareFiles,
   compareSeries,
+  ExchangeClock,
   type InstrumentReport,
 } from '../lib/verify/mod.ts';
 import {
@@ -46,6 +47,8 @@ export interface Rechecked extends RecheckCounts {
 const CONCURRENCY = 2;
 /** Instruments whose files are compared at the same time: enough to wait for several downloads. */
 const FILES_CONCURRENCY = 4;
+/** How long to wait for the exchange's clock. */
+const CLOCK_WITHIN_MS = 3_000;
 const NO_FILES = { compared: 0, differing: new Map<number, DifferingFiles[]>() };
 /** REST pages requested at the same time for one instrument. */
 const PAGE_CONCURRENCY = 4;
@@ -54,8 +57,17 @@ const PAGE_CONCURRENCY = 4;
  * Checks every series of the chosen instruments, and repairs what it can if `repair` is set.
  * @returns what is wrong with each instrument at the end, and how the repairs went
  */
-export async function verifyIntegrity(options: VerifyOptions, context: Context) {
+export async function verifyIntegrity(chosen: VerifyOptions, context: Context) {
   const { sql } = await context.database();
+  const clock = new ExchangeClock(sql, async (market) => {
+    const timeMs = await context.exchangeTimeMs(market, CLOCK_WITHIN_MS);
+    if (timeMs === undefined)
+      context.log.warn(
+        "Cannot reach Binance's clock: the database's clock decides which candles have closed.",
+      );
+    return timeMs;
+  });
+  const options = { ...chosen, clock };
   const instruments = await chooseInstruments(sql, options);
   const rechecks = await recheck(options, context, instruments);
   const reports: InstrumentReport[] = [];

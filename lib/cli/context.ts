@@ -1,5 +1,6 @@
-import { type Env, loadEnv } from '../base/mod.ts';
+import { type Env, loadEnv, untilAborted } from '../base/mod.ts';
 import type { BulkSource, RestSource } from '../binance/mod.ts';
+import type { Market } from '../market/mod.ts';
 import type { Database } from '../postgres/mod.ts';
 import {
   closeRun,
@@ -35,6 +36,11 @@ export interface Context {
   openedDatabase(): Promise<Klines> | undefined;
   rest(): Promise<RestSource>;
   bulk(): Promise<BulkSource>;
+  /**
+   * The exchange's clock, Unix ms, for a run that can do without.
+   * @returns undefined when it does not answer within `withinMs`
+   */
+  exchangeTimeMs(market: Market, withinMs: number): Promise<number | undefined>;
   /**
    * Prints a part of a result that is too long to be kept in memory.
    * @throws OutputClosed when the reader has closed the pipe.
@@ -83,6 +89,22 @@ export function createContext(
       onWait: log.warn,
     });
   });
+  const exchangeTimeMs: Context['exchangeTimeMs'] = async (market, withinMs) => {
+    const { sql, notesRuns } = await database.get();
+    const { createRestSource } = await import('../binance/mod.ts');
+    const signal = AbortSignal.any([signals.signal, AbortSignal.timeout(withinMs)]);
+    // A source of its own, so that no retry outlives the answer.
+    const pauses = notesRuns ? createSharedPauses(sql) : undefined;
+    const source = createRestSource(env, { pauses, signal, onWait: () => {} });
+    try {
+      return await untilAborted(source.serverTimeMs(market), signal);
+    } catch {
+      signals.signal.throwIfAborted();
+      return undefined;
+    } finally {
+      await source.close();
+    }
+  };
   const bulk = once(async () => {
     const { createBulkSource } = await import('../binance/mod.ts');
     return createBulkSource(env, log.warn);
@@ -106,6 +128,7 @@ export function createContext(
     openedDatabase: database.started,
     rest: rest.get,
     bulk: bulk.get,
+    exchangeTimeMs,
     write: (chunk) => writeOut(stdout, chunk),
     close: async (result) => {
       progress.stop();

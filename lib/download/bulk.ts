@@ -9,7 +9,13 @@ import {
   subtractRanges,
   type TimeRange,
 } from '../market/mod.ts';
-import { addCounts, loadedFiles, NOTHING_STORED, type StoreCounts } from '../store/mod.ts';
+import {
+  addCounts,
+  loadedFiles,
+  missingRanges,
+  NOTHING_STORED,
+  type StoreCounts,
+} from '../store/mod.ts';
 import { type BulkDownload, loadFiles } from './bulk-loading.ts';
 import { findFetchable } from './download.ts';
 
@@ -21,9 +27,9 @@ export interface BulkResult {
 }
 
 /**
- * Loads missing candles from bulk files: months first, then the days that still miss some. A file is
- * always stored in full, even where only a part was requested, so that a file recorded as loaded
- * never needs to be read again.
+ * Loads missing candles from bulk files: from those that were loaded before and have them, then months, then
+ * the days that still miss some. A file is always stored in full, even where only a part was requested, so
+ * that a file recorded as loaded is read again only when some of its candles were deleted.
  * @param missing ranges of the grid, oldest first
  */
 export async function loadBulk(
@@ -34,11 +40,11 @@ export async function loadBulk(
   const loaded = await loadedFiles(session, series);
   let counts: StoreCounts = NOTHING_STORED;
   let left = [...missing];
-  for (const findFiles of [findMonthFiles, findDayFiles]) {
-    const files = (await findFiles(download, left)).filter(
-      // A loaded file has no more candles, unless most of its candles were deleted since.
-      (file) => !loaded.has(file.name) || isMostlyMissing(series.interval, left, file.range),
-    );
+  const findLoaded = () => findShortFiles(download, loaded, left);
+  const findNew = (findFiles: typeof findDayFiles) => async () =>
+    (await findFiles(download, left)).filter((file) => !loaded.has(file.name));
+  for (const findFiles of [findLoaded, findNew(findMonthFiles), findNew(findDayFiles)]) {
+    const files = await findFiles();
     if (files.length === 0) continue;
     const result = await loadFiles(download, files, loaded, left);
     counts = addCounts(counts, result.counts);
@@ -61,7 +67,24 @@ export async function refreshBulk(download: BulkDownload, range: TimeRange): Pro
   return (await loadFiles(download, changed, loaded, [])).counts;
 }
 
-/** The files of past months of which most is missing. */
+/** Loaded files of which fewer candles are stored than they had. */
+async function findShortFiles(
+  { session, series }: BulkDownload,
+  loaded: Awaited<ReturnType<typeof loadedFiles>>,
+  missing: readonly TimeRange[],
+): Promise<BulkFile[]> {
+  const { instrument, interval } = series;
+  const files: BulkFile[] = [];
+  for (const { name, range, rows } of loaded.values()) {
+    const file = fileNamed(instrument, interval, name);
+    if (!file || clipRanges(missing, range).length === 0) continue;
+    const empty = countAllSlots(interval, await missingRanges(session, series, range));
+    if (countSlots(interval, range) - empty < rows) files.push(file);
+  }
+  return files;
+}
+
+/** The files of past months of which most is missing, or any candle of an interval without daily files. */
 async function findMonthFiles(
   { source, series }: BulkDownload,
   missing: readonly TimeRange[],
@@ -69,7 +92,9 @@ async function findMonthFiles(
   const { instrument, interval } = series;
   const todayMs = startOfDay(await source.serverTimeMs(instrument.market));
   return listFiles(series, missing, monthFile).filter(
-    ({ range }) => range.toMs <= todayMs && isMostlyMissing(interval, missing, range),
+    ({ range }) =>
+      range.toMs <= todayMs &&
+      (!hasDailyFiles(interval) || isMostlyMissing(interval, missing, range)),
   );
 }
 

@@ -1,6 +1,7 @@
 /** Checks the stored candles and reports what is wrong. */
 export { findWrongSpans, recordCheckpoint } from './batches.ts';
 export { compareSeries } from './compare.ts';
+export { ExchangeClock } from './exchange-clock.ts';
 export {
   compareFile,
   compareFiles,

@@ -21,7 +21,9 @@ const ROUNDING = 1 - 1e-9;
 export async function checkRows(check: SeriesCheck): Promise<Finding[]> {
   const { days } = check;
   return [
-    ...(await findOnDays(check, 'verify/odd_rows.sql', daysWithOddRows(check))),
+    ...(await findOnDays(check, 'verify/odd_rows.sql', daysWithOddRows(check), {
+      now: new Date(check.nowMs),
+    })),
     ...(await findOnDays(check, 'verify/in_both_tiers.sql', days.filter(isInBothTiers))),
     ...(await findOnDays(check, 'verify/doubled_slots.sql', daysWithDoubledSlots(check))),
     ...(await findOnDays(check, 'verify/jumps.sql', daysWithJumps(check), {

@@ -14,7 +14,7 @@ export interface SeriesCheck {
   bounds: TimeRange;
   /** The days with candles, oldest first. */
   days: readonly DayCounts[];
-  /** PostgreSQL's clock, Unix ms. */
+  /** By the clock that decides which candles have closed, Unix ms. */
   nowMs: number;
   delistedAtMs: number | undefined;
   /** The verb that is adding candles right now: what is missing may be about to be stored. */

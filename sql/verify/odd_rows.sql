@@ -1,5 +1,6 @@
 -- The odd candles of one series, on the days that have some: which checks they fail, and why
--- Locks nothing. Can be run again. A candle is listed once for each check that it fails.
+-- Locks nothing. Can be run again. A candle is listed once for each check that it fails. The clock `now` decides which
+-- candles have closed.
 -- A candle that closes early before a hole is part of the outage, not odd.
 -- A new check of one candle must also make is_sound() false (sql/schema): closed sound candles are not looked at.
 
@@ -17,7 +18,7 @@ with looked_at as (
     hash_record_extended(row(:candle_values), 0) as row_hash
   from candles_on_days(:'instrument_id', :'interval', :'days', :'from_time', :'to_time') as k
   -- A sound candle may not be closed yet.
-  where close_time >= now() or not is_sound(:'interval', :candle_columns)
+  where close_time >= :'now'::timestamptz or not is_sound(:'interval', :candle_columns)
 )
 select c.check_name, l.open_time, c.detail, l.row_hash
 from looked_at l
@@ -25,7 +26,7 @@ cross join lateral (
   values
     (
       'not-closed',
-      case when close_time >= now() then format('closes %s', to_char(close_time at time zone 'UTC', 'YYYY-MM-DD HH24:MI')) end
+      case when close_time >= :'now'::timestamptz then format('closes %s', to_char(close_time at time zone 'UTC', 'YYYY-MM-DD HH24:MI')) end
     ),
     (
       'off-grid',
@@ -35,7 +36,7 @@ cross join lateral (
     ),
     (
       'close-time',
-      case when close_time < now()
+      case when close_time < :'now'::timestamptz
         and close_time <> slot_end - interval '1 millisecond'
         and close_time <> next_slot(:'interval', open_time) - interval '1 millisecond'
         then format('closes %s', to_char(close_time at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS'))
