@@ -20,6 +20,8 @@ export interface EncodeOptions {
   asked: TimeRange;
   /** Open times outside it are left out. Default: `asked`. */
   wanted?: TimeRange | undefined;
+  /** See `Page`. */
+  pieces?: (() => AsyncIterable<Buffer>) | undefined;
   /** The exchange's clock: candles that close later are still forming, and dropped. Unix ms. */
   closedBeforeMs: number;
 }
@@ -31,6 +33,8 @@ export const COPY_COLUMNS = `(instrument_id, interval, ${CANDLE_COLUMNS.join(', 
 const COPY_HEADER = Buffer.from('PGCOPY\n\u00ff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 /** A field count of -1 ends the data. */
 const COPY_TRAILER = Buffer.from([0xff, 0xff]);
+
+const NOTHING = Buffer.alloc(0);
 
 const COMMA = 44;
 const DOT = 46;
@@ -78,7 +82,8 @@ export class KlineEncoder {
   rejectedCount = 0;
   /** The first of them. */
   readonly rejected: RejectedKline[] = [];
-  private readonly csv: Buffer;
+  private csv: Buffer;
+  private readonly pieces: (() => AsyncIterable<Buffer>) | undefined;
   private readonly asked: TimeRange;
   private readonly wanted: TimeRange;
   private readonly interval: Interval;
@@ -94,6 +99,7 @@ export class KlineEncoder {
   /** @param csv lines of 12 fields, without a header */
   constructor(csv: Buffer, options: EncodeOptions) {
     this.csv = csv;
+    this.pieces = options.pieces;
     this.asked = options.asked;
     this.wanted = options.wanted ?? options.asked;
     this.interval = options.interval;
@@ -109,16 +115,33 @@ export class KlineEncoder {
   }
 
   /** The data of a COPY … (format binary), in chunks; can be read only once. */
+  data(): Iterable<Buffer> | AsyncIterable<Buffer> {
+    return this.pieces ? this.chunksOfPieces(this.pieces()) : this.chunks();
+  }
+
+  /** The same for lines that are in memory. */
   *chunks(): Generator<Buffer> {
+    yield* this.encode(COPY_HEADER, COPY_TRAILER);
+  }
+
+  private async *chunksOfPieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    yield COPY_HEADER;
+    for await (const piece of pieces) {
+      this.csv = piece;
+      yield* this.encode(NOTHING, NOTHING);
+    }
+    yield COPY_TRAILER;
+  }
+
+  /** Encodes the lines of `csv`. */
+  private *encode(before: Buffer, after: Buffer): Generator<Buffer> {
     const { csv } = this;
     // One chunk for a REST page: each chunk is a separate write to the server.
     const lines = Math.min(LINES_PER_CHUNK, Math.ceil(csv.length / MIN_LINE_BYTES));
     let start = 0;
     while (true) {
-      this.out = Buffer.allocUnsafe(
-        COPY_HEADER.length + lines * MAX_ROW_BYTES + COPY_TRAILER.length,
-      );
-      this.outAt = start === 0 ? COPY_HEADER.copy(this.out) : 0;
+      this.out = Buffer.allocUnsafe(before.length + lines * MAX_ROW_BYTES + after.length);
+      this.outAt = start === 0 ? before.copy(this.out) : 0;
       for (let line = 0; line < lines && start < csv.length; line++) {
         const at = csv.indexOf(NEWLINE, start);
         const end = at === -1 ? csv.length : at;
@@ -126,7 +149,7 @@ export class KlineEncoder {
         if (last > start) this.encodeLine(start, last);
         start = end + 1;
       }
-      if (start >= csv.length) this.outAt += COPY_TRAILER.copy(this.out, this.outAt);
+      if (start >= csv.length) this.outAt += after.copy(this.out, this.outAt);
       yield this.out.subarray(0, this.outAt);
       if (start >= csv.length) return;
     }

@@ -39,8 +39,8 @@ const FEW_BYTES = 10_000;
  * @throws KlinekeepError (75) when the lock was lost to another run; otherwise PostgreSQL's error.
  */
 export async function storePage(session: Session, series: Series, page: Page): Promise<PageCounts> {
-  if (page.csv.length === 0 && !page.alongside) return NOTHING_STORED;
-  if (page.csv.length < FEW_BYTES && !page.alongside) {
+  if (page.csv.length === 0 && !page.pieces && !page.alongside) return NOTHING_STORED;
+  if (page.csv.length < FEW_BYTES && !page.pieces && !page.alongside) {
     const counts = await storeFew(session, series, page);
     if (counts) return counts;
   }
@@ -89,11 +89,12 @@ async function isEmpty(session: Session, series: Series, range: TimeRange): Prom
 
 async function insertPage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
   const encoder = encoderFor(series, page);
-  const chunks = encoder.chunks();
+  const chunks = concat(encoder.data());
   // The table is created with the first candle, not before.
   const first: Buffer[] = [];
-  for (let next = chunks.next(); !next.done; next = chunks.next()) {
-    first.push(next.value);
+  for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+    // An empty chunk is a view of a whole buffer, which it would keep in memory.
+    if (next.value.length > 0) first.push(next.value);
     if (encoder.count > 0) break;
   }
   if (encoder.count > 0) await ensureTable(session, series.instrument);
@@ -125,7 +126,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
   });
 }
 
-function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
+async function* concat<T>(...parts: (Iterable<T> | AsyncIterable<T>)[]): AsyncGenerator<T> {
   for (const part of parts) yield* part;
 }
 

@@ -34,6 +34,8 @@ export interface Page {
   wanted?: TimeRange;
   /** Lines of 12 fields, as in Binance's files. */
   csv: Buffer;
+  /** The lines of a file that is too large for the memory, in pieces of whole lines: then `csv` is empty. Can be called again. */
+  pieces?: (() => AsyncIterable<Buffer>) | undefined;
   /** The exchange's clock before the request: candles that close later are still forming. */
   askedAtMs: number;
   /** For rejected_klines: 'rest' or the name of a file. */
@@ -53,6 +55,7 @@ export function encoderFor({ instrument, interval }: Series, page: Page): KlineE
     interval,
     asked: page.asked,
     wanted: page.wanted,
+    pieces: page.pieces,
     closedBeforeMs: page.askedAtMs,
   });
 }

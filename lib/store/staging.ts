@@ -13,7 +13,7 @@ export async function stage(
   await copyIn(
     sql,
     `copy staged_klines ${COPY_COLUMNS} from stdin (format binary)`,
-    encoder.chunks(),
+    encoder.data(),
   );
 }
 
