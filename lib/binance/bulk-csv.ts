@@ -1,4 +1,4 @@
-/** Where the candles of a bulk file's CSV begin. */
+/** The lines of a bulk file's CSV. */
 import { KlinekeepError } from '../base/mod.ts';
 import type { BulkFile } from './bulk-files.ts';
 
@@ -12,6 +12,8 @@ export class BadFileError extends KlinekeepError {
 const BYTE_ORDER_MARK = Buffer.from('\ufeff');
 /** Newer USDⓈ-M files begin with a header. The names of the columns after these vary. */
 const COLUMNS = 'open_time,open,high,low,close,volume,close_time,';
+/** A line of a candle is at most 300 bytes long. */
+const MAX_LINE_BYTES = 1024 * 1024;
 /** A header is about a hundred bytes long. */
 const MAX_HEADER_BYTES = 1024;
 
@@ -30,4 +32,23 @@ export function findCandles(csv: Buffer, file: BulkFile): number {
   if (!names.startsWith(COLUMNS))
     throw new BadFileError(file, `its columns are ${names.slice(0, 200)}, expected ${COLUMNS}…`);
   return Math.min(start + line.length + 1, csv.length);
+}
+
+/**
+ * Cuts a text at its line ends instead of anywhere.
+ * @throws BadFileError when a line is too long for a file of candles
+ */
+export async function* splitIntoLines(
+  pieces: AsyncIterable<Buffer>,
+  file: BulkFile,
+): AsyncGenerator<Buffer> {
+  let rest: Buffer = Buffer.alloc(0);
+  for await (const piece of pieces) {
+    const end = piece.lastIndexOf('\n') + 1;
+    if (end > 0) yield Buffer.concat([rest, piece.subarray(0, end)]);
+    rest = end > 0 ? piece.subarray(end) : Buffer.concat([rest, piece]);
+    if (rest.length > MAX_LINE_BYTES)
+      throw new BadFileError(file, `a line is longer than ${MAX_LINE_BYTES} bytes`);
+  }
+  if (rest.length > 0) yield rest;
 }

@@ -1,34 +1,40 @@
-import { createHash } from 'node:crypto';
-import { once } from 'node:events';
-import type { Readable } from 'node:stream';
-import { promisify } from 'node:util';
-import zlib from 'node:zlib';
 import type { Dispatcher } from 'undici';
-import yauzl from 'yauzl';
-import { createSemaphore, type Env, type Semaphore } from '../base/mod.ts';
+import { allowWaiters, createSemaphore, type Env, type Semaphore } from '../base/mod.ts';
 import { ShutOutError, TransientError } from './answer.ts';
-import { BadFileError, findCandles } from './bulk-csv.ts';
+import { BadFileError, findCandles, splitIntoLines } from './bulk-csv.ts';
 import type { BulkFile } from './bulk-files.ts';
-import { createDispatcher, httpGet } from './http.ts';
+import { createDispatcher, httpGet, readAll } from './http.ts';
 import { retryTransient } from './retry.ts';
+import { type Spooled, spool } from './spool.ts';
+import { openZip, type ZipMember } from './zip.ts';
 
 /** A file whose checksum was right. */
 export interface BulkContent {
-  /** Lines of 12 fields, without a header. A first line that is neither a header nor a candle stays. */
+  /**
+   * Lines of 12 fields, without a header. A first line that is neither a header nor a candle stays.
+   * Empty for a file that is too large for the memory: then there are `pieces`.
+   */
   csv: Buffer;
+  /**
+   * Reads a large file in pieces, each of whole lines; can be called again.
+   * @throws BadFileError when the file turns out to be damaged
+   */
+  pieces?: () => AsyncGenerator<Buffer>;
   sha256: string;
+  /** Deletes the temporary file of a large one. Aborting the signal of the download does the same. */
+  dispose(): void;
 }
 
-/** A month of 1m is 7 MB of CSV and 2 MB zipped. A file ten times as large cannot be one. */
-const MAX_ZIP_BYTES = 32 * 1024 * 1024;
+/** A month of 1m is 7 MB of CSV and 2 MB zipped: it is kept in memory. A month of 1s, which is sixty times as large, is not. */
+const MEMORY_ZIP_BYTES = 4 * 1024 * 1024;
+const MEMORY_CSV_BYTES = 16 * 1024 * 1024;
+/** Twice a month of 1s. A larger file cannot be one of candles. */
+const MAX_ZIP_BYTES = 256 * 1024 * 1024;
+const MAX_CSV_BYTES = 1024 * 1024 * 1024;
 const MAX_CHECKSUM_BYTES = 4096;
-const FILE_TIMEOUT_MS = 120_000;
-/** About 10 MB each. One series does not use more. */
+const FILE_TIMEOUT_MS = 600_000;
+/** At most 20 MB of memory each. One series does not use more. */
 const FILES_AT_ONCE = 6;
-
-const MAX_CSV_BYTES = 64 * 1024 * 1024;
-
-const inflateRaw = promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.inflateRaw);
 
 /** data.binance.vision, or a stand-in for it. */
 export interface BulkSource {
@@ -72,20 +78,26 @@ async function downloadFile(
   signal: AbortSignal,
 ): Promise<BulkContent | undefined> {
   for (let attempt = 1; ; attempt++) {
-    const [zip, wanted] = await Promise.all([
-      getBytes(site, '', MAX_ZIP_BYTES, file, signal),
+    // If one of the two fails, the other one is not left behind.
+    const [zip, wanted] = await Promise.allSettled([
+      getZip(site, file, signal),
       publishedChecksum(site, file, signal),
     ]);
-    if (zip === undefined) return undefined;
-    if (wanted === undefined)
-      throw new BadFileError(file, 'it cannot be verified, because it has no CHECKSUM');
-    const sha256 = createHash('sha256').update(zip).digest('hex');
-    if (wanted === sha256) {
-      const csv = await unzip(zip, file);
-      return { csv: csv.subarray(findCandles(csv, file)), sha256 };
+    const spooled = zip.status === 'fulfilled' ? zip.value : undefined;
+    try {
+      if (zip.status === 'rejected') throw zip.reason;
+      if (wanted.status === 'rejected') throw wanted.reason;
+      if (!spooled) return undefined;
+      if (wanted.value === undefined)
+        throw new BadFileError(file, 'it cannot be verified, because it has no CHECKSUM');
+      if (wanted.value === spooled.sha256) return await readZip(spooled, file, signal);
+      if (attempt === 2)
+        throw new BadFileError(file, 'its content does not match its CHECKSUM, twice');
+      spooled.dispose();
+    } catch (error) {
+      spooled?.dispose();
+      throw error;
     }
-    if (attempt === 2)
-      throw new BadFileError(file, 'its content does not match its CHECKSUM, twice');
   }
 }
 
@@ -94,25 +106,46 @@ async function publishedChecksum(
   file: BulkFile,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const text = await getBytes(site, '.CHECKSUM', MAX_CHECKSUM_BYTES, file, signal);
+  const text = await get(site, file, '.CHECKSUM', signal, (body) =>
+    readAll(body, MAX_CHECKSUM_BYTES),
+  );
   return text?.toString('latin1').trim().split(/\s+/)[0]?.toLowerCase();
 }
 
-/** @param suffix what to add to the file's address */
-async function getBytes(
+function getZip(site: Site, file: BulkFile, signal: AbortSignal): Promise<Spooled | undefined> {
+  const limits = { memoryBytes: MEMORY_ZIP_BYTES, maxBytes: MAX_ZIP_BYTES };
+  return get(site, file, '', signal, async (body) => {
+    const spooled = await spool(body, limits);
+    if (!spooled) throw new BadFileError(file, `larger than ${MAX_ZIP_BYTES} bytes`);
+    return spooled;
+  });
+}
+
+/**
+ * @param suffix what to add to the file's address
+ * @returns undefined when there is no such file
+ */
+async function get<Body>(
   { baseUrl, dispatcher }: Site,
-  suffix: string,
-  maxBytes: number,
   file: BulkFile,
+  suffix: string,
   signal: AbortSignal,
-): Promise<Buffer | undefined> {
+  readBody: (body: AsyncIterable<Buffer>) => Promise<Body>,
+): Promise<Body | undefined> {
   const url = `${baseUrl}/${file.path}${suffix}`;
-  const { status, body } = await httpGet(url, dispatcher, signal, FILE_TIMEOUT_MS, maxBytes);
+  const { status, body } = await httpGet(
+    url,
+    dispatcher,
+    signal,
+    FILE_TIMEOUT_MS,
+    async (stream, status) => {
+      if (status === 200) return await readBody(stream);
+      await readAll(stream, MAX_CHECKSUM_BYTES);
+      return undefined;
+    },
+  );
+  if (status === 200) return body;
   if (status === 404) return undefined;
-  if (status === 200) {
-    if (body.length > maxBytes) throw new BadFileError(file, `larger than ${maxBytes} bytes`);
-    return body;
-  }
   if (status === 403 || status === 451) {
     throw new ShutOutError(
       'unavailable',
@@ -125,40 +158,52 @@ async function getBytes(
   throw new TransientError(`${new URL(url).host} answered ${status} for ${file.name}.`);
 }
 
-/** Unzips the file's only member, whose name must match the file's. */
-async function unzip(zip: Buffer, file: BulkFile): Promise<Buffer> {
+/** Unzips a file, or prepares that where it is large. The zip's only member must have the file's name. */
+async function readZip(
+  spooled: Spooled,
+  file: BulkFile,
+  signal: AbortSignal,
+): Promise<BulkContent> {
+  const { content, sha256 } = spooled;
   const wanted = file.name.replace(/\.zip$/, '.csv');
-  try {
-    const archive = await promisify<Buffer, yauzl.Options, yauzl.ZipFile>(yauzl.fromBuffer)(zip, {
-      lazyEntries: true,
-    });
-    if (archive.entryCount !== 1) throw new Error(`${archive.entryCount} members, wanted one`);
-    const found = once(archive, 'entry');
-    archive.readEntry();
-    const [entry] = (await found) as [yauzl.Entry];
-    if (entry.fileName !== wanted)
-      throw new Error(`its member is ${entry.fileName}, wanted ${wanted}`);
-    if (entry.uncompressedSize > MAX_CSV_BYTES)
-      throw new Error(`${entry.uncompressedSize} bytes of CSV`);
-    const size = entry.uncompressedSize;
-    const open = promisify(archive.openReadStream.bind(archive) as unknown as OpenEntry);
-    const stream = await open(entry, { decodeFileData: false });
-    const raw = Buffer.concat(await stream.toArray());
-    // In one piece and on another thread: a stream would return to this one for every 16 KiB.
-    const csv =
-      entry.compressionMethod === 0
-        ? raw
-        : await inflateRaw(raw, { chunkSize: Math.max(size, 64), maxOutputLength: size });
-    if (csv.length !== size) throw new Error(`${csv.length} bytes, its directory says ${size}`);
-    return csv;
-  } catch (error) {
-    throw new BadFileError(file, `not a valid zip: ${(error as Error).message}`);
+  const member = await valid(file, async () => {
+    const opened = await openZip(content);
+    if (opened.name !== wanted) throw new Error(`its member is ${opened.name}, wanted ${wanted}`);
+    if (opened.size > MAX_CSV_BYTES) throw new Error(`${opened.size} bytes of CSV`);
+    return opened;
+  });
+  if (typeof content !== 'number' && member.size <= MEMORY_CSV_BYTES) {
+    const csv = await valid(file, () => member.read());
+    return { csv: csv.subarray(findCandles(csv, file)), sha256, dispose: () => {} };
+  }
+  const dispose = () => {
+    signal.removeEventListener('abort', dispose);
+    member.close();
+    spooled.dispose();
+  };
+  signal.throwIfAborted();
+  allowWaiters(signal);
+  signal.addEventListener('abort', dispose);
+  return { csv: Buffer.alloc(0), pieces: () => readPieces(member, file), sha256, dispose };
+}
+
+async function* readPieces(member: ZipMember, file: BulkFile): AsyncGenerator<Buffer> {
+  const pieces = splitIntoLines(member.stream(), file);
+  let isFirst = true;
+  while (true) {
+    const { done, value } = await valid(file, () => pieces.next());
+    if (done) return;
+    yield isFirst ? value.subarray(findCandles(value, file)) : value;
+    isFirst = false;
   }
 }
 
-/** yauzl's types do not have the option yet. */
-type OpenEntry = (
-  entry: yauzl.Entry,
-  options: { decodeFileData: false },
-  done: (error: Error | null, stream: Readable) => void,
-) => void;
+/** @throws BadFileError when the work fails */
+async function valid<T>(file: BulkFile, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof BadFileError) throw error;
+    throw new BadFileError(file, `not a valid zip: ${(error as Error).message}`);
+  }
+}

@@ -12,6 +12,8 @@ import { type HttpAnswer, TransientError } from './answer.ts';
 
 /** Time limit for connecting, and for a whole answer unless another one is given. */
 const TIMEOUT_MS = 15_000;
+/** A server that sends nothing for this long has stopped sending. */
+const IDLE_MS = 60_000;
 
 /** Connections to Binance: kept alive, and through the proxy if one is set. */
 export function createDispatcher(proxy: string | undefined): Dispatcher {
@@ -45,22 +47,41 @@ function createPool(origin: URL | string, options: Pool.Options): Pool {
 
 /**
  * One GET, the whole body read; the time limit covers the body too.
- * @param maxBytes stops reading a body that is longer
+ * @param readBody called with the status and the body. Default: the whole body is kept in memory.
  * @throws TransientError (69) when no complete answer came; the signal's reason when it is aborted;
- * KlinekeepError (1) when the dispatcher is closed.
+ * KlinekeepError (1) when the dispatcher is closed; a KlinekeepError of `readBody`.
  */
 export async function httpGet(
   url: string,
   dispatcher: Dispatcher,
   signal: AbortSignal,
+  timeoutMs?: number,
+): Promise<HttpAnswer>;
+export async function httpGet<Body>(
+  url: string,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
+  timeoutMs: number,
+  readBody: (body: AsyncIterable<Buffer>, status: number) => Promise<Body>,
+): Promise<Omit<HttpAnswer, 'body'> & { body: Body }>;
+export async function httpGet(
+  url: string,
+  dispatcher: Dispatcher,
+  signal: AbortSignal,
   timeoutMs = TIMEOUT_MS,
-  maxBytes = Number.POSITIVE_INFINITY,
-): Promise<HttpAnswer> {
+  readBody: (body: AsyncIterable<Buffer>, status: number) => Promise<unknown> = (body) =>
+    readAll(body),
+) {
   const { host } = new URL(url);
   const limit = AbortSignal.timeout(timeoutMs);
   const end = AbortSignal.any([signal, limit]);
   try {
-    const options = { dispatcher, headers: { 'user-agent': 'klinekeep' }, signal: end };
+    const options = {
+      dispatcher,
+      headers: { 'user-agent': 'klinekeep' },
+      signal: end,
+      bodyTimeout: IDLE_MS,
+    };
     // undici ignores a signal while a request waits for a connection.
     const send = () => untilAborted(request(url, options), end);
     const answer = await send().catch((error) => {
@@ -70,10 +91,11 @@ export async function httpGet(
     return {
       status: answer.statusCode,
       headers: answer.headers,
-      body: await readBody(answer.body, maxBytes),
+      body: await readBody(answer.body, answer.statusCode),
     };
   } catch (error) {
     signal.throwIfAborted();
+    if (error instanceof KlinekeepError) throw error;
     if (isClosed(error)) {
       throw new KlinekeepError('failed', `Cannot request ${url}: this run is ending.`, {
         cause: error,
@@ -84,13 +106,14 @@ export async function httpGet(
   }
 }
 
-async function readBody(body: AsyncIterable<Buffer>, maxBytes: number): Promise<Buffer> {
+/** @param maxBytes stops reading a body that is longer */
+export async function readAll(body: AsyncIterable<Buffer>, maxBytes?: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
     chunks.push(chunk);
-    if (size > maxBytes) break;
+    if (maxBytes !== undefined && size > maxBytes) break;
   }
   return Buffer.concat(chunks, size);
 }

@@ -66,12 +66,12 @@ export async function loadFiles(
     if (!content) return release();
     const free = sessions.pop() as Session;
     const wanted = sinceListing(series, file.range);
-    const stored = await storeFile(
-      { ...download, session: free },
-      { file, wanted, content, before: loaded.get(file.name)?.sha256 },
-    );
+    const work = { file, wanted, content, before: loaded.get(file.name)?.sha256 };
+    const stored = await storeOrSkip({ ...download, session: free }, work);
+    content.dispose();
     sessions.push(free);
     release();
+    if (!stored) return;
     counts = addCounts(counts, stored);
     if (stored.isComplete) complete.push(wanted);
     download.onPage?.({
@@ -90,19 +90,35 @@ function sinceListing({ instrument, interval }: Series, range: TimeRange): TimeR
   return { fromMs: Math.min(Math.max(range.fromMs, listedMs), range.toMs), toMs: range.toMs };
 }
 
+interface FileWork {
+  file: BulkFile;
+  wanted: TimeRange;
+  content: BulkContent;
+  /** SHA-256 of the version that was loaded before. */
+  before: string | undefined;
+}
+
+/** @returns undefined when the file was reported as bad: a large one is unzipped while it is stored */
+async function storeOrSkip(
+  download: BulkDownload,
+  work: FileWork,
+): Promise<PageCounts | undefined> {
+  try {
+    return await storeFile(download, work);
+  } catch (error) {
+    if (!(error instanceof BadFileError)) throw error;
+    download.onBadFile(error);
+    return undefined;
+  }
+}
+
 /**
  * Stores a file and records it as loaded. A republished file is not recorded while some of its
  * candles are archived: these stay unchanged, and the file must be loaded again once they are restored.
- * @param before SHA-256 of the version that was loaded before
  */
 async function storeFile(
   download: BulkDownload,
-  {
-    file,
-    wanted,
-    content,
-    before,
-  }: { file: BulkFile; wanted: TimeRange; content: BulkContent; before: string | undefined },
+  { file, wanted, content, before }: FileWork,
 ): Promise<PageCounts> {
   const { session, series, source, onBadFile } = download;
   const notes: string[] = [];
@@ -110,6 +126,7 @@ async function storeFile(
     asked: file.range,
     wanted,
     csv: content.csv,
+    pieces: content.pieces,
     askedAtMs: await source.serverTimeMs(series.instrument.market),
     source: file.name,
     alongside: async (tx, rows, isStaged) => {

@@ -23,6 +23,8 @@ const COPY_HEADER = Buffer.from('PGCOPY\n\u00ff\r\n\0\0\0\0\0\0\0\0\0', 'latin1'
 /** A field count of -1 ends the data. */
 const COPY_TRAILER = Buffer.from([0xff, 0xff]);
 
+const NOTHING = Buffer.alloc(0);
+
 const COMMA = 44;
 const DOT = 46;
 const MINUS = 45;
@@ -71,7 +73,8 @@ export class KlineEncoder {
   readonly rejected: RejectedKline[] = [];
   /** The open times of the candles that are written. */
   readonly wanted: TimeRange;
-  private readonly csv: Buffer;
+  private csv: Buffer;
+  private readonly pieces: Page['pieces'];
   private readonly asked: TimeRange;
   private readonly interval: Interval;
   private readonly askedAtMs: number;
@@ -85,6 +88,7 @@ export class KlineEncoder {
 
   constructor(series: Series, page: Page) {
     this.csv = page.csv;
+    this.pieces = page.pieces;
     this.asked = page.asked;
     this.wanted = page.wanted ?? page.asked;
     this.interval = series.interval;
@@ -100,16 +104,33 @@ export class KlineEncoder {
   }
 
   /** The data of a COPY … (format binary), in chunks; can be read only once. */
+  data(): Iterable<Buffer> | AsyncIterable<Buffer> {
+    return this.pieces ? this.chunksOfPieces(this.pieces()) : this.chunks();
+  }
+
+  /** The same for lines that are in memory. */
   *chunks(): Generator<Buffer> {
+    yield* this.encode(COPY_HEADER, COPY_TRAILER);
+  }
+
+  private async *chunksOfPieces(pieces: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    yield COPY_HEADER;
+    for await (const piece of pieces) {
+      this.csv = piece;
+      yield* this.encode(NOTHING, NOTHING);
+    }
+    yield COPY_TRAILER;
+  }
+
+  /** Encodes the lines of `csv`. */
+  private *encode(before: Buffer, after: Buffer): Generator<Buffer> {
     const { csv } = this;
     // One chunk for a REST page: each chunk is a separate write to the server.
     const lines = Math.min(LINES_PER_CHUNK, Math.ceil(csv.length / MIN_LINE_BYTES));
     let start = 0;
     while (true) {
-      this.out = Buffer.allocUnsafe(
-        COPY_HEADER.length + lines * MAX_ROW_BYTES + COPY_TRAILER.length,
-      );
-      this.outAt = start === 0 ? COPY_HEADER.copy(this.out) : 0;
+      this.out = Buffer.allocUnsafe(before.length + lines * MAX_ROW_BYTES + after.length);
+      this.outAt = start === 0 ? before.copy(this.out) : 0;
       for (let line = 0; line < lines && start < csv.length; line++) {
         const at = csv.indexOf(NEWLINE, start);
         const end = at === -1 ? csv.length : at;
@@ -117,7 +138,7 @@ export class KlineEncoder {
         if (last > start) this.encodeLine(start, last);
         start = end + 1;
       }
-      if (start >= csv.length) this.outAt += COPY_TRAILER.copy(this.out, this.outAt);
+      if (start >= csv.length) this.outAt += after.copy(this.out, this.outAt);
       yield this.out.subarray(0, this.outAt);
       if (start >= csv.length) return;
     }

@@ -48,8 +48,8 @@ export async function storePage(
   page: Page,
   requestAgain: RequestAgain,
 ): Promise<PageCounts> {
-  if (page.csv.length === 0 && !page.alongside) return NOTHING_STORED;
-  if (page.csv.length < FEW_BYTES && !page.alongside) {
+  if (page.csv.length === 0 && !page.pieces && !page.alongside) return NOTHING_STORED;
+  if (page.csv.length < FEW_BYTES && !page.pieces && !page.alongside) {
     const counts = await storeFew(session, series, page);
     if (counts) return counts;
   }
@@ -102,11 +102,12 @@ async function isEmpty(session: Session, series: Series, range: TimeRange): Prom
 
 async function insertPage(session: Session, series: Series, page: Page): Promise<StoreCounts> {
   const encoder = new KlineEncoder(series, page);
-  const chunks = encoder.chunks();
+  const chunks = concat(encoder.data());
   // The table is created with the first candle, not before.
   const first: Buffer[] = [];
-  for (let next = chunks.next(); !next.done; next = chunks.next()) {
-    first.push(next.value);
+  for (let next = await chunks.next(); !next.done; next = await chunks.next()) {
+    // An empty chunk is a view of a whole buffer, which it would keep in memory.
+    if (next.value.length > 0) first.push(next.value);
     if (encoder.count > 0) break;
   }
   if (encoder.count > 0) await ensureTable(session, series.instrument);
@@ -138,7 +139,7 @@ async function insertPage(session: Session, series: Series, page: Page): Promise
   });
 }
 
-function* concat<T>(...parts: Iterable<T>[]): Generator<T> {
+async function* concat<T>(...parts: (Iterable<T> | AsyncIterable<T>)[]): AsyncGenerator<T> {
   for (const part of parts) yield* part;
 }
 

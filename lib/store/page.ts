@@ -41,6 +41,8 @@ export interface Page {
   wanted?: TimeRange;
   /** Lines of 12 fields, as in Binance's files, without a header. */
   csv: Buffer;
+  /** The lines of a file that is too large for the memory, in pieces of whole lines: then `csv` is empty. Can be called again. */
+  pieces?: (() => AsyncIterable<Buffer>) | undefined;
   /** The exchange's clock before the request: candles that close later are still forming, and left out. */
   askedAtMs: number;
   /** For the logs: 'rest' or the name of a file. */

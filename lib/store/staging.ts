@@ -11,7 +11,7 @@ export async function stage(
   encoder: KlineEncoder,
   table: 'staged_klines' | 'answered_klines' = 'staged_klines',
 ): Promise<void> {
-  await copyIn(sql, `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`, encoder.chunks());
+  await copyIn(sql, `copy ${table} ${COPY_COLUMNS} from stdin (format binary)`, encoder.data());
 }
 
 /** Merges the staged candles of a series into klines. */

@@ -12,6 +12,8 @@ import { makeZip, type ZipMember } from './zip.ts';
 export class BulkFiles {
   private readonly made = new Map<string, Buffer>();
   private readonly root: string | undefined;
+  /** The number of files whose connection is closed after the first half. */
+  cuts = 0;
 
   /** @param root a folder laid out the same way; published files hide those in it */
   constructor(root: string | undefined) {

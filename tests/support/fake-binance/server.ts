@@ -229,6 +229,11 @@ export class FakeBinance {
     this.requests.push({ ...logged, limit: 0, status: content ? 200 : 404 });
     if (fault && answerWithFault(fault, response, [])) return;
     response.writeHead(content ? 200 : 404, content ? { 'content-length': content.length } : {});
+    if (content && !path.endsWith('.CHECKSUM') && this.bulk.cuts > 0) {
+      this.bulk.cuts -= 1;
+      response.write(content.subarray(0, content.length / 2), () => response.socket?.destroy());
+      return;
+    }
     response.end(content ?? 'no such file');
   }
 
