@@ -137,7 +137,7 @@ export const script: Script<Options> = {
       required: true,
     },
     symbol: { type: 'string', description: 'The symbol of the candles, such as BTC/USDT' },
-    interval: { type: 'string', description: 'The length of a candle: 1m … 1M' },
+    interval: { type: 'string', description: 'The length of a candle: 1s … 1M' },
     market: { type: 'string', description: 'For symbols such as BTCUSDT: spot or usdm' },
     map: {
       type: 'string',

@@ -81,7 +81,7 @@ export const script: Script<Options> = {
       required: true,
     },
     market: { type: 'string', description: 'spot (default) or usdm, for symbols such as BTCUSDT' },
-    interval: { type: 'string', description: '1m … 1M', default: '1m' },
+    interval: { type: 'string', description: '1s … 1M', default: '1m' },
     since: {
       type: 'string',
       description: 'First open time: a date, a time, or a span before now such as 400d',
