@@ -17,7 +17,7 @@ export const script = defineScript({
       description: 'The table; with its schema, if search_path does not include it',
     }),
     symbol: option.symbol.describe('The symbol of the candles, such as BTC/USDT'),
-    interval: option.interval.describe('The length of a candle: 1m … 1M'),
+    interval: option.interval.describe('The length of a candle: 1s … 1M'),
     market: option.market.optional().describe('For symbols such as BTCUSDT: spot or usdm'),
     map: option.text.optional().meta({
       valueHint: 'field=column,…',

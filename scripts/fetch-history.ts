@@ -79,7 +79,7 @@ export const script = defineScript({
     market: option.market
       .optional()
       .describe('spot (default) or usdm, for symbols such as BTCUSDT'),
-    interval: option.interval.default('1m').describe('1m … 1M'),
+    interval: option.interval.default('1m').describe('1s (spot only), 1m … 1M'),
     since: option.instant
       .prefault('5y')
       .describe('First open time: a date, a time, or a span before now such as 400d'),

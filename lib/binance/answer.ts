@@ -58,6 +58,7 @@ export class UnknownSymbolError extends KlinekeepError {}
 const DEFAULT_PAUSE_MS = 60_000;
 
 const TOO_MANY_REQUESTS = -1003;
+const INVALID_INTERVAL = -1120;
 const UNKNOWN_SYMBOL = -1121;
 /** Unknown error, disconnected, backend timeout, overloaded: the same request may succeed later. */
 const TRANSIENT_CODES = [-1000, -1001, -1007, -1008];
@@ -107,6 +108,13 @@ export function checkAnswer(answer: HttpAnswer, url: string, clocks: Clocks): st
       {
         hint: 'Check the name: base and quote as Binance writes them, --market usdm for perpetuals.',
       },
+    );
+  }
+  if (errorCode === INVALID_INTERVAL) {
+    throw new KlinekeepError(
+      'data',
+      `Binance has no ${searchParams.get('interval')} candles at ${where}.`,
+      { hint: 'Only spot has 1s.' },
     );
   }
   if (status !== 200 || errorCode !== undefined) {

@@ -1,5 +1,6 @@
 import { addMonths, DAY_MS, spanForSql, startOfMonth, toUtc } from '../base/mod.ts';
 
+const SECOND_MS = 1_000;
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 
@@ -13,8 +14,9 @@ interface Grid {
 
 const fixed = (stepMs: number, originMs = 0): Grid => ({ stepMs, originMs });
 
-/** Binance's intervals and the grid on which each opens, in UTC. */
+/** Binance's intervals and the grid on which each opens, in UTC. Only spot has 1s. */
 const GRIDS = {
+  '1s': fixed(SECOND_MS),
   '1m': fixed(MINUTE_MS),
   '3m': fixed(3 * MINUTE_MS),
   '5m': fixed(5 * MINUTE_MS),

@@ -7,6 +7,7 @@
 create function slot_of(width text, open_time timestamptz) returns timestamptz
 language sql immutable parallel safe
 return case width
+  when '1s' then date_bin('1 second', open_time, timestamptz '1970-01-01 00:00Z')
   when '1m' then date_bin('1 minute', open_time, timestamptz '1970-01-01 00:00Z')
   when '3m' then date_bin('3 minutes', open_time, timestamptz '1970-01-01 00:00Z')
   when '5m' then date_bin('5 minutes', open_time, timestamptz '1970-01-01 00:00Z')
@@ -27,6 +28,7 @@ end;
 create function next_slot(width text, slot timestamptz) returns timestamptz
 language sql stable parallel safe
 return case width
+  when '1s' then slot + interval '1 second'
   when '1m' then slot + interval '1 minute'
   when '3m' then slot + interval '3 minutes'
   when '5m' then slot + interval '5 minutes'

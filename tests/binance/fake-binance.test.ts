@@ -18,30 +18,32 @@ async function start(options: FakeOptions = {}) {
   return { fake, get };
 }
 
-test('made-up candles: are exactly the roll-up of their 1m candles', () => {
+test('made-up candles: are exactly the roll-up of their minutes or seconds', () => {
   const candles = new MadeUpCandles('spot TESTUSDT', 12.34);
   const units = (text: string) => BigInt(text.replace('.', ''));
   fc.assert(
     fc.property(
-      fc.constantFrom(...INTERVALS.filter((each) => !['1w', '1M'].includes(each))),
+      fc.constantFrom(...INTERVALS.filter((each) => !['1s', '1w', '1M'].includes(each))),
       fc.integer({ min: Date.UTC(2019, 0, 1), max: Date.UTC(2024, 0, 1) }),
       (interval, timeMs) => {
         const openMs = floorToGrid(interval, timeMs);
         const endMs = addSteps(interval, openMs, 1);
         const whole = candles.candle(interval, openMs, NOW);
-        const minutes: RawRow[] = [];
-        for (let at = openMs; at < endMs; at += 60_000) minutes.push(candles.candle('1m', at, NOW));
+        const part = interval === '1m' ? '1s' : '1m';
+        const parts: RawRow[] = [];
+        for (let at = openMs; at < endMs; at = addSteps(part, at, 1))
+          parts.push(candles.candle(part, at, NOW));
         const total = (column: 5 | 7 | 9 | 10) =>
-          minutes.reduce((sum, row) => sum + units(row[column]), 0n);
+          parts.reduce((sum, row) => sum + units(row[column]), 0n);
         const inOrder = (column: 2 | 3) =>
-          minutes.map((row) => units(row[column])).sort((a, b) => Number(a - b));
-        expect(whole[1]).toBe(minutes[0]![1]);
-        expect(whole[4]).toBe(minutes.at(-1)![4]);
+          parts.map((row) => units(row[column])).sort((a, b) => Number(a - b));
+        expect(whole[1]).toBe(parts[0]![1]);
+        expect(whole[4]).toBe(parts.at(-1)![4]);
         expect(units(whole[2])).toBe(inOrder(2).at(-1));
         expect(units(whole[3])).toBe(inOrder(3)[0]);
         for (const column of [5, 7, 9, 10] as const)
           expect(units(whole[column])).toBe(total(column));
-        expect(whole[8]).toBe(minutes.reduce((sum, row) => sum + row[8], 0));
+        expect(whole[8]).toBe(parts.reduce((sum, row) => sum + row[8], 0));
         expect(units(whole[3]) > 0n && units(whole[9]) <= units(whole[5])).toBe(true);
       },
     ),

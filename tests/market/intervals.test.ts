@@ -45,6 +45,7 @@ test.each([
   ['1w', '2024-03-17T23:59Z', '2024-03-11'],
   ['1M', '2024-02-29T23:59Z', '2024-02-01'],
   ['8h', '2024-03-15T15:59Z', '2024-03-15T08:00Z'],
+  ['1s', '2024-03-15T15:59:07.999Z', '2024-03-15T15:59:07Z'],
 ] as const)('%s candles open on the published grid: %s belongs to %s', (each, time, open) => {
   expect(new Date(floorToGrid(each, Date.parse(time)))).toEqual(new Date(open));
 });

@@ -26,21 +26,26 @@ const PERIOD = 997;
 /** Sums of a repeating sequence, so that any span of it costs the same. */
 class Cumulative {
   private readonly prefix: number[] = [0];
+  private readonly values: number[];
   private readonly offset: number;
   constructor(seed: number, at: (index: number) => number) {
     this.offset = seed % PERIOD;
-    for (let index = 0; index < PERIOD; index++) this.prefix.push(this.prefix[index]! + at(index));
+    this.values = Array.from({ length: PERIOD }, (_, index) => at(index));
+    for (const value of this.values) this.prefix.push(this.prefix.at(-1)! + value);
   }
   between(from: number, to: number): number {
     return this.until(to + this.offset) - this.until(from + this.offset);
   }
+  /** A part of a minute has its share, rounded down, so that seconds add up to their minute. */
   private until(index: number): number {
-    return Math.floor(index / PERIOD) * this.prefix[PERIOD]! + this.prefix[index % PERIOD]!;
+    const whole = Math.floor(index);
+    const part = Math.floor(this.values[whole % PERIOD]! * (index - whole));
+    return Math.floor(whole / PERIOD) * this.prefix[PERIOD]! + this.prefix[whole % PERIOD]! + part;
   }
 }
 
 /**
- * Made-up candles, the same for the same name at every call. Longer intervals are the exact
+ * Made-up candles, the same for the same name at every call. Seconds are exact parts of the 1m candles. Longer intervals are the exact
  * roll-up of the 1m candles, and cost no more than their hours: the price runs straight from
  * one hour to the next, and volumes come from running sums.
  */
@@ -67,7 +72,9 @@ export class MadeUpCandles {
     const endMs = addSteps(interval, openMs, 1);
     const first = openMs / MINUTE_MS;
     const isForming = endMs > nowMs;
-    const last = isForming ? Math.max(first + 1, Math.floor(nowMs / MINUTE_MS)) : endMs / MINUTE_MS;
+    const last = isForming
+      ? Math.max(Math.min(first + 1, endMs / MINUTE_MS), Math.floor(nowMs / MINUTE_MS))
+      : endMs / MINUTE_MS;
 
     const prices = [this.priceAt(first), this.priceAt(last)];
     for (let knot = Math.ceil(first / KNOT_MINUTES); knot * KNOT_MINUTES <= last; knot++) {
