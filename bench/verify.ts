@@ -1,10 +1,12 @@
 /**
  * All checks over five years of 1m (2.6 million candles) beside a bare count(*) and beside the
  * plain gap query, `lead() over (order by open_time)`, of the same table: all of it hot, then four
- * fifths archived, then damaged in a hundred places. And 500 series in one run.
+ * fifths archived, then damaged in a hundred places. And 500 series in one run, and --files beside a plain SQL
+ * comparison of the same rows.
  *
  *     just bench verify             five rounds
  *     BENCH_ROUNDS=3 just bench verify
+ *     npx tsx bench/verify.ts --files   verify --files alone
  *
  * Compare only ratios of one run: they are taken round by round, and the median is shown.
  */
@@ -14,6 +16,8 @@ import type { Instrument } from '../lib/market/mod.ts';
 import { CANDLE_COLUMNS, runSql } from '../lib/postgres/mod.ts';
 import { chooseInstruments } from '../lib/store/mod.ts';
 import { checkInstrument } from '../lib/verify/mod.ts';
+import { publish } from '../tests/support/fake-binance/bulk.ts';
+import { startFakeBinance } from '../tests/support/fake-binance/server.ts';
 import { runScript } from '../tests/support/script.ts';
 import {
   formatRatios,
@@ -28,6 +32,8 @@ import {
 const ROUNDS = readRounds(5);
 const ROWS = 2_628_000;
 const SERIES = 500;
+/** Half a minute each. */
+const FILES_ROUNDS = Math.min(ROUNDS, 3);
 const SERIES_ROWS = 1440;
 
 const CANDLE = CANDLE_COLUMNS.join(', ');
@@ -40,6 +46,7 @@ interface Times {
 }
 
 await withServer(async ({ url, sql }) => {
+  if (process.argv.includes('--files')) return print(await measureFiles(sql, url));
   const [settings] = await sql`
     select current_setting('work_mem') as work_mem, current_setting('shared_buffers') as shared_buffers`;
   const instrument = await makeInstrument(sql, 'BTC');
@@ -54,6 +61,7 @@ await withServer(async ({ url, sql }) => {
     `\nMedians of ${ROUNDS} rounds; work_mem ${settings?.work_mem}, shared_buffers ${settings?.shared_buffers}\n`,
   );
   print(await manySeries(sql, url));
+  print(await measureFiles(sql, url));
 });
 
 async function makeInstrument(sql: postgres.Sql, base: string): Promise<Instrument> {
@@ -185,4 +193,101 @@ async function manySeries(sql: postgres.Sql, url: string): Promise<string> {
     `${SERIES} series of ${formatCount(SERIES_ROWS)} candles in one run: ${(took / 1000).toFixed(1)} s, ` +
     `${(took / SERIES).toFixed(1)} ms a series; ${grown.toFixed(0)} MB of memory more than before`
   );
+}
+
+/**
+ * verify --files: a published day of 1m for each of 500 symbols whose candles came over REST, beside plain SQL
+ * that compares the same rows with those of a second table.
+ */
+async function measureFiles(sql: postgres.Sql, url: string): Promise<string> {
+  const [day, next] = ['2024-01-15', '2024-01-16'];
+  const bases = Array.from({ length: SERIES }, (_, n) => `FILE${n}`);
+  const names = bases.map((base) => `${base}/USDT`);
+  const fake = await startFakeBinance({
+    nowMs: Date.parse('2024-01-17T03:37Z'),
+    symbols: bases.map((base) => ({ market: 'spot', symbol: `${base}USDT`, base, quote: 'USDT' })),
+  });
+  const run = async (script: string, ...words: string[]) => {
+    const { exitCode, stdout } = await runScript(script, [...words, '--json'], {
+      DATABASE_URL: url,
+      ...fake.env,
+    });
+    if (exitCode !== 0)
+      throw new Error(`${script} ended with ${exitCode}: ${stdout.slice(0, 500)}`);
+    return JSON.parse(stdout);
+  };
+  try {
+    const range = ['--interval', '1m', '--since', day, '--until', next];
+    await run('fetch-history', names[0]!, ...range, '--source', 'rest');
+    const [fromMs, toMs] = [Date.parse(day), Date.parse(next) - 1];
+    const rows = await fake.candles('spot', `${bases[0]}USDT`, '1m', fromMs, toMs);
+    for (const [n, base] of bases.entries()) {
+      if (n > 0) await copySeries(sql, names[0]!, await makeInstrument(sql, base));
+      await publish(fake, day, { symbol: `${base}USDT`, interval: '1m', edit: () => rows });
+    }
+    await sql.unsafe(`
+      create table published as
+      select k.* from klines k join instruments i on i.id = k.instrument_id and i.base like 'FILE%';
+      create unique index on published (instrument_id, interval, open_time)`);
+    await sql.unsafe('vacuum analyze published, klines');
+    const rounds: { plain: number; verify: number; files: number }[] = [];
+    const words = ['--symbol', names.join(), '--from', day, '--to', next];
+    const beforeBytes = process.memoryUsage().rss;
+    for (let round = 0; round < FILES_ROUNDS; round++) {
+      await sql`truncate compared_files`;
+      const plain = await time(() => compareTables(sql));
+      const verify = await time(() => run('verify-integrity', ...words));
+      const files = await time(async () => {
+        const { files } = await run('verify-integrity', ...words, '--files');
+        if (files !== SERIES) throw new Error(`${files} files were compared`);
+      });
+      rounds.push({ plain, verify, files });
+    }
+    const grown = (process.memoryUsage().rss - beforeBytes) / 1e6;
+    const line = (name: string, way: (round: (typeof rounds)[number]) => number) => {
+      const ratios = rounds.map((round) => way(round) / round.plain);
+      return [
+        name,
+        formatSeconds(median(rounds.map(way))),
+        `${median(ratios).toFixed(2)} x`,
+        formatRatios(ratios),
+      ];
+    };
+    const title = `${SERIES} symbols, a day of 1m`;
+    const table = formatTable(
+      [title, 'seconds', 'to plain SQL', 'rounds'],
+      [
+        line('plain SQL, two tables', ({ plain }) => plain),
+        line('verify', ({ verify }) => verify),
+        line('verify --files', ({ files }) => files),
+        line('of that, --files', ({ verify, files }) => files - verify),
+      ],
+    );
+    const memory = `${grown.toFixed(0)} MB of memory more than before`;
+    return `\n${table}\n\nMedians of ${FILES_ROUNDS} rounds; ${memory}`;
+  } finally {
+    await fake.close();
+  }
+}
+
+/** Stores the candles of one symbol for another one. */
+async function copySeries(sql: postgres.Sql, from: string, { id }: Instrument): Promise<void> {
+  await sql.unsafe(`
+    insert into klines (${COLUMNS})
+    select ${id}, interval, ${CANDLE}
+    from klines
+    where instrument_id = (select id from instruments where symbol = '${from}')`);
+}
+
+/** Compares all fields of the stored candles with those of the table `published`. */
+async function compareTables(sql: postgres.Sql): Promise<void> {
+  const values = (table: string) => CANDLE_COLUMNS.map((name) => `${table}.${name}`).join(', ');
+  const [found] = await sql.unsafe(`
+    select count(*)::int as differing
+    from published p
+    full join (
+      select * from both_tiers where instrument_id in (select id from instruments where base like 'FILE%')
+    ) as k using (instrument_id, interval, open_time)
+    where (${values('p')}) is distinct from (${values('k')})`);
+  if (found?.differing !== 0) throw new Error(`${found?.differing} candles differ`);
 }
