@@ -22,7 +22,7 @@ create table klines (
 
 comment on table klines is 'the hot tier: candles that are not archived; one partition per instrument';
 comment on column klines.instrument_id is 'instruments.id';
-comment on column klines.interval is 'as Binance writes it: 1m, 3m, … 1h, … 1d, 3d, 1w, 1M';
+comment on column klines.interval is 'as Binance writes it: 1s (spot only), 1m, 3m, … 1h, … 1d, 3d, 1w, 1M';
 comment on column klines.open_time is 'the first moment of the candle';
 comment on column klines.close_time is 'the last millisecond of the candle';
 comment on column klines.open_price is 'price of the first trade';
