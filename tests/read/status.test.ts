@@ -60,7 +60,7 @@ test('status: prints first and last candle, tiers and gaps of each series', asyn
   });
   const table = await run('status');
   expect(table.stdout).toMatch(
-    /^BTC\/USDT +1h +\d{4}-\d\d-\d\d +\d{4}-\d\d-\d\d +\w+ +~4\d\d +~4\d\d +\S+ +1$/m,
+    /^BTC\/USDT +1h +\d{4}-\d\d-\d\d +\d{4}-\d\d-\d\d +\w+ +~(4|5)\d\d +~(4|5)\d\d +\S+ +1$/m,
   );
   expect(Math.max(...table.stdout.split('\n').map((line) => line.length))).toBeLessThanOrEqual(80);
 });

@@ -192,7 +192,9 @@ async function setUp() {
   const days = Array.from({ length: (UNTIL_MS - SINCE_MS) / DAY_MS }, (_, day) =>
     new Date(SINCE_MS + day * DAY_MS).toISOString().slice(0, 10),
   );
-  for (const day of days) await publish(fake, day, { interval: '1m' });
+  for (const day of days) {
+    for (const interval of ['1m', '1h'] as const) await publish(fake, day, { interval });
+  }
   const range = ['--since', days[0]!, '--until', new Date(UNTIL_MS).toISOString().slice(0, 10)];
   for (const interval of ['1m', '1h']) {
     await runScript('fetch-history', ['BTC/USDT', '--interval', interval, ...range], env);
@@ -222,12 +224,15 @@ async function setUp() {
     const result = await runScript('verify-integrity', ['--json', '--to', to, ...words], env);
     const json = JSON.parse(result.stdout);
     const found: Record<string, number> = {};
-    for (const { interval, check, isPublished, count } of json.findings)
+    for (const { interval, check, isPublished, count } of json.findings.filter(isWrong))
       found[`${interval} ${check}${isPublished ? ' published' : ''}`] = count;
     return { exitCode: result.exitCode, found, json, stderr: result.stderr };
   };
   return { fake, sql, env, verify, expectSame };
 }
+
+/** What was repaired stays in the report. */
+const isWrong = ({ check }: { check: string }) => check !== 'corrected';
 
 const NOTHING = { '1m confirmed-gap': 120, '1h confirmed-gap': 2 };
 
