@@ -36,6 +36,8 @@ export interface VerifyOptions extends Filter, Omit<CheckOptions, 'interval'> {
 const CONCURRENCY = 2;
 /** Instruments whose files are compared at the same time: enough to wait for several downloads. */
 const FILES_CONCURRENCY = 4;
+/** An update works on an instrument for about a second: a repair at night must not skip it for that. */
+const PATIENCE_MS = 3_000;
 /** How long to wait for the exchange's clock. */
 const CLOCK_WITHIN_MS = 3_000;
 const NO_FILES = { compared: 0, differing: new Map<number, DifferingFiles[]>() };
@@ -155,6 +157,7 @@ async function repair(
     damaged.map(({ instrument }) => instrument),
     {
       concurrency: CONCURRENCY,
+      patienceMs: PATIENCE_MS,
       signal: context.signal,
       endsRun: isShutOut,
       onBusy: ({ symbol }) => context.log.warn(`${symbol}: skipped, another run has locked it`),
