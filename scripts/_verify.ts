@@ -47,6 +47,8 @@ export interface Rechecked extends RecheckCounts {
 const CONCURRENCY = 2;
 /** Instruments whose files are compared at the same time: enough to wait for several downloads. */
 const FILES_CONCURRENCY = 4;
+/** An update works on an instrument for about a second: a repair at night must not skip it for that. */
+const PATIENCE_MS = 3_000;
 /** How long to wait for the exchange's clock. */
 const CLOCK_WITHIN_MS = 3_000;
 const NO_FILES = { compared: 0, differing: new Map<number, DifferingFiles[]>() };
@@ -211,7 +213,7 @@ async function repair(
   return await eachInstrument(
     database,
     damaged.map(({ instrument }) => instrument),
-    { concurrency: CONCURRENCY, ...reactions(context) },
+    { concurrency: CONCURRENCY, patienceMs: PATIENCE_MS, ...reactions(context) },
     async ({ session, instrument, index, signal, openHelper }) => {
       const tools: RepairTools = {
         source,

@@ -9,6 +9,8 @@ import { startStore } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const DAY = '2024-01-15';
+/** Not what verify lists as info about earlier repairs. */
+const isFault = ({ check }: { check: string }) => check !== 'corrected';
 const at = (time: string) => Date.parse(`${DAY}T${time}Z`);
 
 /** A store with the hours of five days from REST, and the exchange's clock two days later. */
@@ -25,14 +27,13 @@ async function startHours(options: { archive?: boolean } = {}) {
     const before = fake.fileRequests().length;
     const range = ['--to', '2024-01-18', '--files', '--json'];
     const { exitCode, stdout, stderr } = await run('verify-integrity', ...range, ...words);
-    const { findings, repaired, files } = JSON.parse(stdout);
-    // What was repaired stays in the report.
-    const wrong = findings.filter(({ check }: { check: string }) => check !== 'corrected');
-    const found = wrong.map(
+    const { findings: all, repaired, files } = JSON.parse(stdout);
+    const findings = all.filter(isFault);
+    const found = findings.map(
       (each: { interval: string; check: string; isPublished: boolean; count: number }) =>
         `${each.interval} ${each.check}${each.isPublished ? ' published' : ''} ${each.count}`,
     );
-    const examples = wrong.flatMap((each: { examples: string[] }) => each.examples);
+    const examples = findings.flatMap((each: { examples: string[] }) => each.examples);
     const requested = fake.fileRequests().slice(before);
     return { exitCode, stderr, found: found.sort(), examples, repaired, files, requested };
   };
@@ -94,10 +95,8 @@ describe('verify --files', () => {
     expect(await sql`select from repairs`).toHaveLength(0);
 
     const repaired = await night('--repair');
-    expect([repaired.exitCode, JSON.parse(repaired.stdout).findings]).toMatchObject([
-      EXIT.done,
-      [{ check: 'corrected', count: 1 }],
-    ]);
+    expect(repaired.exitCode).toBe(EXIT.done);
+    expect(JSON.parse(repaired.stdout).findings.filter(isFault)).toEqual([]);
     const log = await sql`
       select open_time, source, decided_by, was->>'volume' as was, became->>'volume' as became
       from repairs`;

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import { readColumns } from '../../lib/archive/tables.ts';
 import { EXIT } from '../../lib/base/errors.ts';
@@ -114,8 +115,11 @@ describe('verify: finds empty slots', () => {
       expect(busy.examples[0]).toContain('fetch is running');
       expect(busy.exitCode).toBe(EXIT.later);
     });
+    // An update holds the lock for a moment only.
+    const update = withInstrumentLock(other, instrument?.id, () => sleep(1500));
+    const [repaired] = await Promise.all([verify('--repair'), update]);
+    expect(repaired).toMatchObject({ exitCode: EXIT.done, found: [] });
     await other.end();
-    expect((await verify('--repair')).found).toEqual([]);
   });
 });
 
