@@ -25,7 +25,10 @@ export interface BulkContent {
   dispose(): void;
 }
 
-/** A month of 1m is 7 MB of CSV and 2 MB zipped: it is kept in memory. A month of 1s, which is sixty times as large, is not. */
+/**
+ * A month of 1m is 7 MB of CSV and 2 MB zipped, and is kept in memory. A month of 1s is sixty times as
+ * large, and is read in pieces.
+ */
 const MEMORY_ZIP_BYTES = 4 * 1024 * 1024;
 const MEMORY_CSV_BYTES = 16 * 1024 * 1024;
 /** Twice a month of 1s. A larger file cannot be one of candles. */
