@@ -123,7 +123,7 @@ async function storeFile(
   const counts = await storePage(session, series, {
     asked: file.range,
     wanted,
-    csv: content.csv,
+    csv: content.pieces ? Buffer.alloc(0) : content.csv,
     pieces: content.pieces,
     askedAtMs: await source.serverTimeMs(series.instrument.market),
     source: file.name,
