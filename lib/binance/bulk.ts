@@ -12,9 +12,9 @@ import { openZip, type ZipMember } from './zip.ts';
 export interface BulkContent {
   /**
    * Lines of 12 fields, without a header. A first line that is neither a header nor a candle stays.
-   * Empty for a file that is too large for the memory: then there are `pieces`.
+   * @throws BadFileError if the file is too large for the memory: then there are `pieces`
    */
-  csv: Buffer;
+  readonly csv: Buffer;
   /**
    * Reads a large file in pieces, each of whole lines; can be called again.
    * @throws BadFileError when the file turns out to be damaged
@@ -25,15 +25,18 @@ export interface BulkContent {
   dispose(): void;
 }
 
-/** A month of 1m is 7 MB of CSV and 2 MB zipped: it is kept in memory. A month of 1s, which is sixty times as large, is not. */
-const MEMORY_ZIP_BYTES = 4 * 1024 * 1024;
-const MEMORY_CSV_BYTES = 16 * 1024 * 1024;
+/**
+ * A month of 1m is 7 MB of CSV and 2 MB zipped, a day of 1s twice as large: both are kept in memory. A
+ * month of 1s is sixty times as large, and is read in pieces.
+ */
+const MEMORY_ZIP_BYTES = 8 * 1024 * 1024;
+const MEMORY_CSV_BYTES = 24 * 1024 * 1024;
 /** Twice a month of 1s. A larger file cannot be one of candles. */
 const MAX_ZIP_BYTES = 256 * 1024 * 1024;
 const MAX_CSV_BYTES = 1024 * 1024 * 1024;
 const MAX_CHECKSUM_BYTES = 4096;
 const FILE_TIMEOUT_MS = 600_000;
-/** At most 20 MB of memory each. One series does not use more. */
+/** About 10 MB of memory each, and 32 MB at the most. One series does not use more. */
 const FILES_AT_ONCE = 6;
 
 /** data.binance.vision, or a stand-in for it. */
@@ -184,7 +187,14 @@ async function readZip(
   signal.throwIfAborted();
   allowWaiters(signal);
   signal.addEventListener('abort', dispose);
-  return { csv: Buffer.alloc(0), pieces: () => readPieces(member, file), sha256, dispose };
+  return {
+    get csv(): Buffer {
+      throw new BadFileError(file, 'too large to be read in one piece');
+    },
+    pieces: () => readPieces(member, file),
+    sha256,
+    dispose,
+  };
 }
 
 async function* readPieces(member: ZipMember, file: BulkFile): AsyncGenerator<Buffer> {

@@ -125,7 +125,7 @@ async function storeFile(
   const page: Page = {
     asked: file.range,
     wanted,
-    csv: content.csv,
+    csv: content.pieces ? Buffer.alloc(0) : content.csv,
     pieces: content.pieces,
     askedAtMs: await source.serverTimeMs(series.instrument.market),
     source: file.name,

@@ -41,7 +41,10 @@ export interface Page {
   wanted?: TimeRange;
   /** Lines of 12 fields, as in Binance's files, without a header. */
   csv: Buffer;
-  /** The lines of a file that is too large for the memory, in pieces of whole lines: then `csv` is empty. Can be called again. */
+  /**
+   * The lines of a file that is too large for the memory, in pieces of whole lines; can be called again.
+   * Then `csv` is empty.
+   */
   pieces?: (() => AsyncIterable<Buffer>) | undefined;
   /** The exchange's clock before the request: candles that close later are still forming, and left out. */
   askedAtMs: number;

@@ -16,10 +16,10 @@ const WORDS = ['BTC/USDT', ...RANGE];
 /** Fills the last field, which is not read. */
 const pad = (makeField: () => string) => (rows: RawRow[]) =>
   rows.map((row) => row.with(11, makeField()) as RawRow);
-/** The zip, of 4.4 MB, is too large for the memory. */
-const padRandomly = pad(() => randomBytes(6_000).toString('hex'));
-/** The zip is small, but the CSV, of 18 MB, is too large. */
-const padEvenly = pad(() => '0'.repeat(24_000));
+/** The zip, of 9 MB, is too large for the memory. */
+const padRandomly = pad(() => randomBytes(12_000).toString('hex'));
+/** The zip is small, but the CSV, of 27 MB, is too large. */
+const padEvenly = pad(() => '0'.repeat(36_000));
 
 async function setUp() {
   const store = await startStore({ nowMs: NOW });
@@ -93,8 +93,8 @@ describe('a file that is too large for the memory', () => {
   });
 
   test.each([
-    ['too small', 8_500_000],
-    ['too large', 10_000_000],
+    ['too small', 17_000_000],
+    ['too large', 19_000_000],
   ])('stores nothing if the size in its directory is %s', async (_, claimedSize) => {
     const { fake, sql, load, expectComplete } = await setUp();
     const members = ([member]: { name: string; content: Buffer }[]) => [
