@@ -93,6 +93,8 @@ test('--json: reports each series, and the requests to each market', async () =>
     inserted: 500,
     revised: 0,
     rejected: 0,
+    openGaps: 0,
+    oldOpenGaps: 0,
     busy: [],
     failed: [],
     details: [
@@ -102,6 +104,8 @@ test('--json: reports each series, and the requests to each market', async () =>
         inserted: 500,
         revised: 0,
         rejected: 0,
+        openGaps: 0,
+        oldOpenGaps: 0,
         requests: 3,
         seconds: expect.any(Number),
         isStalled: false,
