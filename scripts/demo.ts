@@ -90,7 +90,8 @@ async function runStep(
     stdio: ['inherit', process.stderr, 'inherit'],
     nothrow: true,
   })`${process.execPath} ${LOADER} ${script} ${words}`;
-  if (exitCode === EXIT.done || exitCode === EXIT.findings) return;
+  // 75: a gap at Binance is not proven yet.
+  if (exitCode === EXIT.done || exitCode === EXIT.findings || exitCode === EXIT.later) return;
   throw new KlinekeepError('failed', `${name} ended with exit code ${exitCode}.`, {
     hint: 'The error message is printed above.',
   });

@@ -123,10 +123,11 @@ async function startExchange() {
     date.setUTCMonth(date.getUTCMonth() + month);
     for (const symbol of FETCHED) await publish(fake, date.toISOString().slice(0, 7), { symbol });
   }
-  // The file of the day with the outage shows it, too.
+  // These files show the outage, too, so the first run can confirm it.
   const day = new Date(OUTAGE.fromMs).toISOString().slice(0, 10);
-  for (const symbol of FETCHED)
-    for (const interval of ['1h', '1m'] as const) await publish(fake, day, { symbol, interval });
+  for (const symbol of FETCHED) {
+    for (const interval of ['1m', '1h'] as const) await publish(fake, day, { symbol, interval });
+  }
   return fake;
 }
 

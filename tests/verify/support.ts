@@ -94,7 +94,10 @@ export async function openStore(fake: FakeBinance, options: StoreOptions, origin
     const to = words.includes('--to') ? [] : ['--to', options.until];
     const { exitCode, stdout } = await run('verify-integrity', '--json', ...to, ...words);
     const json = JSON.parse(stdout);
-    const findings: JsonFinding[] = json.findings;
+    // What was repaired stays in the report.
+    const findings: JsonFinding[] = json.findings.filter(
+      ({ check }: JsonFinding) => check !== 'corrected',
+    );
     const found = findings.map(
       ({ interval, check, isPublished, count }) =>
         `${interval} ${check}${isPublished ? ' published' : ''} ${count}`,

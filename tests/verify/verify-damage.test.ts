@@ -196,8 +196,10 @@ async function setUp() {
     for (const interval of ['1m', '1h'] as const) await publish(fake, day, { interval });
   }
   const range = ['--since', days[0]!, '--until', new Date(UNTIL_MS).toISOString().slice(0, 10)];
-  for (const interval of ['1m', '1h']) {
+  for (const interval of ['1m', '1h', '1h']) {
     await runScript('fetch-history', ['BTC/USDT', '--interval', interval, ...range], env);
+    // There are no files of hours, so only a second run confirms the outage.
+    await sql`update open_gaps set shown_at = shown_at - interval '5 minutes'`;
   }
   const asOf = new Date(CUTOFF_MS + DAY_MS).toISOString().slice(0, 10);
   await runScript('archive', ['1', '--as-of', asOf, '--batch', '1000'], env);

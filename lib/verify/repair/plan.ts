@@ -71,6 +71,8 @@ const CANDLE_CHECKS: ReadonlySet<Check> = new Set<Check>([
   ...CANDLE_DEFECTS,
   ...(['not-closed', 'close-time', 'rollup', 'differs', 'outdated'] as const),
 ]);
+/** REST has another value than is stored, so no file may decide. */
+const REST_CHECKS: ReadonlySet<Check> = new Set<Check>(['differs', 'outdated']);
 const RANGE_CHECKS: ReadonlySet<Check> = new Set<Check>([
   ...(['missing', 'open-gap', 'loaded-file', 'batch-hash'] as const),
 ]);
@@ -156,7 +158,7 @@ async function planCandles(
       if (row.rowHash) plan.published.push({ check, row });
       continue;
     }
-    request(plan, fromMs);
+    request(plan, fromMs, REST_CHECKS.has(check));
     if (!parts) continue;
     const { interval: part } = parts.series;
     for (let partMs = slot.fromMs; partMs < slot.toMs; partMs = addSteps(part, partMs, 1))
@@ -164,11 +166,14 @@ async function planCandles(
   }
 }
 
-/** Each slot is requested twice at most. */
-function request(plan: SeriesPlan, slotMs: number): void {
+/**
+ * Each slot is requested twice at most.
+ * @param onlyRest whether the bulk files are passed over
+ */
+function request(plan: SeriesPlan, slotMs: number, onlyRest = false): void {
   if (plan.earlier.some((round) => round.plan.stillQuestionable.has(slotMs))) return;
   const wasRequested = plan.earlier.some((round) => round.plan.questionable.has(slotMs));
-  (wasRequested ? plan.stillQuestionable : plan.questionable).add(slotMs);
+  (wasRequested || onlyRest ? plan.stillQuestionable : plan.questionable).add(slotMs);
 }
 
 /** Whether REST has sent, in an earlier round, a candle for the slot that contains an open time. */
