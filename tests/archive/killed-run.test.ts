@@ -15,8 +15,8 @@ test('a killed run: archive-log, report and the documented query count its batch
   await runScript('archive', ['1', '--as-of', '2024-03-01', '--batch', '20'], {
     DATABASE_URL: url,
   });
-  // As a kill after the second of the three batches leaves it.
-  await sql`delete from archive_batches where id = (select max(id) from archive_batches)`;
+  // As a kill after two of the three batches leaves it. The last one to end may be any of them.
+  await sql`delete from archive_batches where moved_rows = 10`;
   await sql`update archive_runs set finished_at = null, moved_rows = 0, outcome = null`;
 
   const manual = await readFile(join(PROJECT_DIR, 'docs/schema.md'), 'utf8');

@@ -35,7 +35,7 @@ test.each([
   ['update-klines', ['--symbol', 'BTC/USDT', '--market', 'usdm'], 'BTC/USDT:USDT'],
   ['update-klines', ['--market', 'coinm'], '--market is "coinm". Expected spot or usdm.'],
   ['fetch-history', [], 'SYMBOL is missing. Expected one symbol or more'],
-  ['fetch-history', ['BTC/USDT', '--interval', '7m'], '--interval is "7m". Expected 1m, 3m'],
+  ['fetch-history', ['BTC/USDT', '--interval', '7m'], '--interval is "7m". Expected 1s, 1m, 3m'],
   [
     'fetch-history',
     ['BTC/USDT', '--since', '2023-02-30'],

@@ -23,6 +23,7 @@ test.skipIf(!existsSync('/bin/bash'))('bash: completes verbs, options and values
   expect(await offers('candles', '--f')).toEqual(['--from', '--format']);
   expect(await offers('archive', '365', '--dry')).toEqual(['--dry-run']);
   expect(await offers('update', '--interval', '1')).toEqual([
+    '1s',
     '1m',
     '15m',
     '1h',

@@ -15,7 +15,7 @@ import { type OwnServer, startOwnServer } from '../support/own-server.ts';
 import { runScript } from '../support/script.ts';
 
 /** So many that the tables of both tiers and their indexes do not fit into the lock table. */
-const INSTRUMENTS = 150;
+const INSTRUMENTS = 250;
 /** How many of them have candles; the tables of the others are empty. */
 const TRADED = 8;
 /** The smallest lock table that PostgreSQL can have with so many connections. */
