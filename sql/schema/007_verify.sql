@@ -49,7 +49,7 @@ comment on column repairs.was is 'the values that were stored; null: there was n
 comment on column repairs.was_source is 'where they came from: rest, or the name of a bulk file; null: unknown';
 comment on column repairs.offered is 'the values that differ from them; null: verify --repair deleted the candle';
 comment on column repairs.source is 'where those came from: rest, or the name of a bulk file';
-comment on column repairs.became is 'the values that are stored since; the same as was: the stored candle stayed; null: it was deleted';
+comment on column repairs.became is 'the values stored since then; the same as was: the stored candle stayed; null: it was deleted';
 comment on column repairs.decided_by is 'rest: the values that REST sent were stored or were stored already; null: REST had no such candle, or was not asked';
 comment on column repairs.repaired_at is 'when this was decided';
 
