@@ -15,6 +15,7 @@ import { startStore } from '../support/store.ts';
 import { expectedRows, expectSameRows, storedRows } from '../support/stored.ts';
 
 const isFull = process.env.KLINEKEEP_FULL === '1';
+const TIMEOUT_MS = isFull ? 900_000 : 120_000;
 const SYMBOLS = isFull ? 25 : 3;
 const MONTHS = isFull ? 12 : 2;
 /** Of the answers with candles. */
@@ -157,4 +158,4 @@ test('fetch: confirms no false gap, whatever is damaged, and requests only what 
   }
   const [left] = await sql`select count(*)::int as open from open_gaps`;
   expect(left).toEqual({ open: 0 });
-});
+}, TIMEOUT_MS);
