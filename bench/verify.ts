@@ -191,7 +191,7 @@ async function manySeries(sql: postgres.Sql, url: string): Promise<string> {
   const grown = (process.memoryUsage().rss - before) / 1e6;
   return (
     `${SERIES} series of ${formatCount(SERIES_ROWS)} candles in one run: ${(took / 1000).toFixed(1)} s, ` +
-    `${(took / SERIES).toFixed(1)} ms a series; ${grown.toFixed(0)} MB of memory more than before`
+    `${(took / SERIES).toFixed(1)} ms a series; ${grown.toFixed(0)} MB more memory`
   );
 }
 
@@ -263,7 +263,7 @@ async function measureFiles(sql: postgres.Sql, url: string): Promise<string> {
         line('of that, --files', ({ verify, files }) => files - verify),
       ],
     );
-    const memory = `${grown.toFixed(0)} MB of memory more than before`;
+    const memory = `${grown.toFixed(0)} MB more memory`;
     return `\n${table}\n\nMedians of ${FILES_ROUNDS} rounds; ${memory}`;
   } finally {
     await fake.close();

@@ -24,7 +24,7 @@ const DECIMALS = [
 
 /**
  * The version of the reader: `whyRejected` and `readKlines` here, `KlineEncoder` in the store, and what
- * unpacks a bulk file. Raise it when the same file would give other candles than before: verify --files then
+ * unpacks a bulk file. Raise it when the same file would give different candles: verify --files then
  * compares files again that were loaded or compared with an older version.
  */
 export const READER_VERSION = 1;

@@ -13,7 +13,7 @@ export type GapReason =
   | 'exchange-wide outage'
   /** Missing in this symbol only. */
   | 'trading halt'
-  /** No other symbol is stored that could tell the two apart. */
+  /** One of the two. No other symbol is stored, which would show which one. */
   | 'halt or outage'
   /** The bulk files do not have them, and REST was not asked. */
   | 'not in the files'
@@ -39,11 +39,11 @@ export function knownOutage({ market }: Instrument, gap: TimeRange): Outage | un
 }
 
 /**
- * Tells outages from halts: by how many series of the market and interval that were stored then miss
- * candles, too. Many series have the same gap, so each range is looked up once.
+ * Decides between outage and halt: by how many series of the market and interval that were stored at
+ * that time miss candles, too. Many series have the same gap, so each range is looked up once.
  * @param all every series with its recorded gaps
  */
-export function createBreadth(all: readonly SeriesGaps[]) {
+export function createGapClassifier(all: readonly SeriesGaps[]) {
   const known = new Map<string, GapReason>();
   return ({ instrument, interval }: SeriesGaps, gap: TimeRange): GapReason => {
     const key = `${instrument.market} ${interval} ${gap.fromMs} ${gap.toMs}`;

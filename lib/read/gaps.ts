@@ -15,7 +15,12 @@ import {
 import { runSql } from '../postgres/mod.ts';
 import { listInstruments, missingRanges } from '../store/mod.ts';
 import { readAccess } from './access.ts';
-import { createBreadth, type GapReason, knownOutage, type SeriesGaps } from './gap-reasons.ts';
+import {
+  createGapClassifier,
+  type GapReason,
+  knownOutage,
+  type SeriesGaps,
+} from './gap-reasons.ts';
 import { storeStatus } from './status.ts';
 
 /** Something that proves a gap. `atMs`: when it did; undefined for a known outage. */
@@ -101,7 +106,7 @@ export async function listGaps(sql: postgres.Sql, filter: GapFilter): Promise<Ga
       return { instrument, interval: each.interval, span, rows, gaps: rows.map(readRange) };
     }),
   );
-  const tellBreadth = createBreadth(series);
+  const classify = createGapClassifier(series);
   const chosen = new Set(instruments.map(({ id }) => id));
   const gaps: Gap[] = [];
   for (const each of series) {
@@ -111,7 +116,7 @@ export async function listGaps(sql: postgres.Sql, filter: GapFilter): Promise<Ga
     const found = [
       ...each.rows
         .filter((row) => isMissing(readRange(row)))
-        .map((row) => toGap(each, row, tellBreadth)),
+        .map((row) => toGap(each, row, classify)),
       ...subtractRanges(missing ?? [], each.gaps).map((range) =>
         plainGap(each, range, 'not requested yet'),
       ),
@@ -169,7 +174,7 @@ function plainGap({ instrument, interval }: SeriesGaps, range: TimeRange, reason
 function toGap(
   series: SeriesGaps,
   row: RecordedGap,
-  tellBreadth: ReturnType<typeof createBreadth>,
+  classify: ReturnType<typeof createGapClassifier>,
 ): Gap {
   const range = readRange(row);
   const outage = knownOutage(series.instrument, range);
@@ -192,7 +197,7 @@ function toGap(
     if (!row.is_confirmed) return 'open';
     if (outage) return 'exchange-wide outage';
     if (row.file !== null && row.shown_at === null) return 'not in the files';
-    return tellBreadth(series, range);
+    return classify(series, range);
   }
 }
 

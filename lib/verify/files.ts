@@ -102,15 +102,11 @@ export async function filesToCompare(
 ): Promise<BulkFile[]> {
   if (ranges.length === 0) return [];
   const compared = await comparedFiles(sql, download.series);
-  const loaded = [...(await loadedFiles(sql, download.series)).values()].filter(
-    ({ readerVersion }) => readerVersion === READER_VERSION,
-  );
+  const loaded = await loadedFiles(sql, download.series);
   const files = await findEndedFiles(download, ranges);
+  // A day is compared although its month was loaded: the two files may differ.
   return files.filter(
-    // The candles of a day may have come from the file of its month.
-    ({ name, range }) =>
-      !compared.has(name) &&
-      !loaded.some((each) => each.range.fromMs <= range.fromMs && each.range.toMs >= range.toMs),
+    ({ name }) => !compared.has(name) && loaded.get(name)?.readerVersion !== READER_VERSION,
   );
 }
 

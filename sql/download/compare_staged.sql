@@ -1,6 +1,6 @@
 -- How many stored candles of a range are missing from the staged answer, and the first of them
 -- Locks nothing. Can be run again. Archived candles are never replaced, so they are not compared. A join could become
--- a nested loop of years, since nobody has analyzed the staging table: so both sides are sorted or hashed together.
+-- a nested loop of years, since the planner has no statistics of the staging table: so both sides are sorted or hashed together.
 
 select
   count(*) filter (where is_stored)::int as stored_rows,

@@ -1,6 +1,6 @@
 -- How many stored candles of a range a staged file leaves unchanged: archived ones, and ones that are not in it
--- Locks nothing. Can be run again. A join could become a nested loop of months, since nobody has analyzed the
--- staging table: so both sides are sorted or hashed together.
+-- Locks nothing. Can be run again. A join could become a nested loop of months, since the
+-- planner has no statistics of the staging table: so both sides are sorted or hashed together.
 
 select
   count(*) filter (where is_archived)::int as archived,

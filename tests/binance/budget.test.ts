@@ -115,7 +115,7 @@ describe('budget', () => {
     await expect(createTestBudget({ pauses }).budget.spend(1)).rejects.toBeInstanceOf(BannedError);
   });
 
-  test('notices within a second that another run was told to pause', async () => {
+  test('notices within a second that another run has to pause', async () => {
     const pauses = createSharedPauses((await freshDatabase()).sql);
     const [one, other] = [createTestBudget({ pauses }), createTestBudget({ pauses })];
     expect(await other.spendAll(1, 3)).toBe(3);

@@ -203,12 +203,12 @@ test('any order of files, answers and corrections: REST decides, and the log exp
   const names = Object.keys(actions) as (keyof typeof actions)[];
   for (let step = 0; step < 14; step++) {
     const name = pick(names);
-    const before = await volumes();
+    const earlier = await volumes();
     const [last] = await sql`select coalesce(max(id), 0)::int as id from repairs`;
     await actions[name]();
-    const after = await volumes();
-    for (const [openMs, was] of before) {
-      const became = after.get(openMs);
+    const later = await volumes();
+    for (const [openMs, was] of earlier) {
+      const became = later.get(openMs);
       if (became === undefined || became === was) continue;
       expect([name, became]).toEqual([name, await volumeAt(openMs)]);
       const rows = await sql`
@@ -224,4 +224,19 @@ test('any order of files, answers and corrections: REST decides, and the log exp
   await fetch(...range);
   await run('update-klines', '--force', '--limit', '2000');
   for (const [openMs, volume] of await volumes()) expect(volume).toBe(await volumeAt(openMs));
+});
+
+test('a wrong month file that is loaded first: the day file and REST correct it', async () => {
+  const { fake, fetch, run, log, volumes, volumeAt } = await setUp();
+  await publish(fake, '2020-12', { interval: '1m', edit: alter });
+  await fetch('2020-12-01', '2021-01-01', '--interval', '1m', '--source', 'bulk');
+  await publish(fake, '2020-12-21', { interval: '1m' });
+  const range = ['--from', '2020-12-20', '--to', '2020-12-23', '--files'];
+  expect((await run('verify-integrity', ...range)).exitCode).toBe(EXIT.findings);
+  expect((await run('verify-integrity', ...range, '--repair')).exitCode).toBe(EXIT.done);
+  expect(await log()).toHaveLength(50);
+  const stored = await volumes();
+  const firstMs = Date.UTC(2020, 11, 21, 13);
+  for (let openMs = firstMs; openMs < firstMs + HOUR; openMs += 60_000)
+    expect(stored.get(openMs)).toBe(await volumeAt(openMs, '1m'));
 });

@@ -90,72 +90,76 @@ async function publishFiles(fake: FakeBinance, random: () => number): Promise<vo
   }
 }
 
-test('fetch: confirms no false gap, whatever is damaged, and requests only what is open', async () => {
-  const random = seededRandom();
-  const symbols = Array.from({ length: SYMBOLS }, (_, index): FakeSymbol => {
-    const base = `COIN${index}`;
-    return { market: 'spot', symbol: `${base}USDT`, base, quote: 'USDT', gaps: makeGaps(random) };
-  });
-  const { fake, sql, run } = await startStore({ nowMs: UNTIL_MS + 9 * DAY_MS, symbols });
-  await publishFiles(fake, random);
-  const endDamage = damageAnswers(fake, Math.floor(random() * 2 ** 31));
-  const words = [
-    ...symbols.map(({ base }) => `${base}/USDT`),
-    ...['--interval', '15m', '--since', new Date(SINCE_MS).toISOString().slice(0, 10)],
-    ...['--until', '2023-04-01', '--concurrency', '3', '--json'],
-  ];
-  const gapsOf = (symbol: string) => symbols.find((each) => each.symbol === symbol)!.gaps!;
-  const isGap = (symbol: string, timeMs: number) =>
-    gapsOf(symbol).some(({ fromMs, toMs }) => timeMs >= fromMs && timeMs < toMs);
-  /** Open times of what is stored, by symbol. */
-  const readStored = async () => {
-    const rows = await sql`
+test(
+  'fetch: confirms no false gap, whatever is damaged, and requests only what is open',
+  async () => {
+    const random = seededRandom();
+    const symbols = Array.from({ length: SYMBOLS }, (_, index): FakeSymbol => {
+      const base = `COIN${index}`;
+      return { market: 'spot', symbol: `${base}USDT`, base, quote: 'USDT', gaps: makeGaps(random) };
+    });
+    const { fake, sql, run } = await startStore({ nowMs: UNTIL_MS + 9 * DAY_MS, symbols });
+    await publishFiles(fake, random);
+    const endDamage = damageAnswers(fake, Math.floor(random() * 2 ** 31));
+    const words = [
+      ...symbols.map(({ base }) => `${base}/USDT`),
+      ...['--interval', '15m', '--since', new Date(SINCE_MS).toISOString().slice(0, 10)],
+      ...['--until', '2023-04-01', '--concurrency', '3', '--json'],
+    ];
+    const gapsOf = (symbol: string) => symbols.find((each) => each.symbol === symbol)!.gaps!;
+    const isGap = (symbol: string, timeMs: number) =>
+      gapsOf(symbol).some(({ fromMs, toMs }) => timeMs >= fromMs && timeMs < toMs);
+    /** Open times of what is stored, by symbol. */
+    const readStored = async () => {
+      const rows = await sql`
       select i.exchange_symbol as symbol, array_to_string(array_agg(extract(epoch from k.open_time) * 1000), ',') as times
       from klines k join instruments i on i.id = k.instrument_id group by 1`;
-    return new Map(rows.map((row) => [row.symbol, new Set(row.times.split(',').map(Number))]));
-  };
+      return new Map(rows.map((row) => [row.symbol, new Set(row.times.split(',').map(Number))]));
+    };
 
-  let exitCode: number | null = null;
-  let stored = await readStored();
-  for (let attempt = 1; attempt <= MAX_RUNS && exitCode !== EXIT.done; attempt++) {
-    if (attempt === MAX_RUNS - 2) endDamage();
-    await sql`
+    let exitCode: number | null = null;
+    let stored = await readStored();
+    for (let attempt = 1; attempt <= MAX_RUNS && exitCode !== EXIT.done; attempt++) {
+      if (attempt === MAX_RUNS - 2) endDamage();
+      await sql`
       update open_gaps
       set asked_at = asked_at - interval '5 minutes', shown_at = shown_at - interval '5 minutes'`;
-    fake.requests = [];
-    const result = await run('fetch-history', ...words);
-    exitCode = result.exitCode;
-    expect([EXIT.done, EXIT.later], result.stderr).toContain(exitCode);
+      fake.requests = [];
+      const result = await run('fetch-history', ...words);
+      exitCode = result.exitCode;
+      expect([EXIT.done, EXIT.later], result.stderr).toContain(exitCode);
 
-    const confirmed = await sql`
+      const confirmed = await sql`
       select i.exchange_symbol as symbol, g.from_time, g.to_time
       from confirmed_gaps g join instruments i on i.id = g.instrument_id`;
-    const wrong = confirmed.filter(({ symbol, from_time, to_time }) => {
-      for (let ms = from_time.getTime(); ms < to_time.getTime(); ms += SLOT_MS)
-        if (!isGap(symbol, ms)) return true;
-      return false;
-    });
-    expect(wrong).toEqual([]);
+      const wrong = confirmed.filter(({ symbol, from_time, to_time }) => {
+        for (let ms = from_time.getTime(); ms < to_time.getTime(); ms += SLOT_MS)
+          if (!isGap(symbol, ms)) return true;
+        return false;
+      });
+      expect(wrong).toEqual([]);
 
-    // Only what was missing was requested. The first and the last candle of a range may be neighbours.
-    const surplus = fake.klinesRequests().filter(({ symbol, startTime, endTime, limit }) => {
-      const before = stored.get(symbol!);
-      for (let ms = startTime! + SLOT_MS; before && limit > 1 && ms < endTime!; ms += SLOT_MS)
-        if (before.has(ms)) return true;
-      return false;
-    });
-    expect(surplus).toEqual([]);
-    stored = await readStored();
-  }
-  expect(exitCode).toBe(EXIT.done);
+      // Only what was missing was requested. The first and the last candle of a range may be neighbours.
+      const surplus = fake.klinesRequests().filter(({ symbol, startTime, endTime, limit }) => {
+        const before = stored.get(symbol!);
+        for (let ms = startTime! + SLOT_MS; before && limit > 1 && ms < endTime!; ms += SLOT_MS)
+          if (before.has(ms)) return true;
+        return false;
+      });
+      expect(surplus).toEqual([]);
+      stored = await readStored();
+    }
+    expect(exitCode).toBe(EXIT.done);
 
-  endDamage();
-  await run('fetch-history', ...words);
-  for (const { symbol, base } of symbols) {
-    const wanted = await fake.candles('spot', symbol, '15m', SINCE_MS, UNTIL_MS - 1);
-    const { rows } = await storedRows(sql, 'spot', `${base}/USDT`, '15m');
-    expectSameRows(rows, expectedRows(wanted, Number.POSITIVE_INFINITY));
-  }
-  const [left] = await sql`select count(*)::int as open from open_gaps`;
-  expect(left).toEqual({ open: 0 });
-}, TIMEOUT_MS);
+    endDamage();
+    await run('fetch-history', ...words);
+    for (const { symbol, base } of symbols) {
+      const wanted = await fake.candles('spot', symbol, '15m', SINCE_MS, UNTIL_MS - 1);
+      const { rows } = await storedRows(sql, 'spot', `${base}/USDT`, '15m');
+      expectSameRows(rows, expectedRows(wanted, Number.POSITIVE_INFINITY));
+    }
+    const [left] = await sql`select count(*)::int as open from open_gaps`;
+    expect(left).toEqual({ open: 0 });
+  },
+  TIMEOUT_MS,
+);

@@ -213,7 +213,7 @@ async function setUp() {
       await storedRows(sql, 'spot', 'BTC/USDT', '1h'),
     ] as const;
   const reference = await stored();
-  /** No candle has changed, or is in another tier than before. */
+  /** No candle has changed, or has moved to the other tier. */
   const expectSame = async () => {
     const now = await stored();
     for (const [index, { rows, tiers }] of now.entries()) {

@@ -109,7 +109,7 @@ async function settleFile(
   }
 }
 
-/** Requests slots over REST and stores its candles. An answer may be a broken one, so what it lacks is requested twice. */
+/** Requests slots over REST and stores its candles. What an answer is missing is requested once more, since it may be a broken one. */
 async function requestTwice(download: BulkDownload, slots: readonly number[]) {
   const { interval } = download.series;
   const changes: Change[] = [];
