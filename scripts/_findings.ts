@@ -8,8 +8,8 @@ import {
   isAtLeast,
 } from '../lib/verify/mod.ts';
 import type { RepairCounts } from '../lib/verify/repair/mod.ts';
+import type { Rechecked } from './_recheck.ts';
 import { formatCounts } from './_text.ts';
-import type { Rechecked } from './_verify.ts';
 
 /** Tables printed at most: the summary of a broken store must still fit on two screens. */
 const MAX_TABLES = 50;

@@ -10,8 +10,9 @@ import {
 import { type InstrumentResult, sortResults } from '../lib/store/mod.ts';
 import { byWorst, type Finding, type FindingRow, isAtLeast } from '../lib/verify/mod.ts';
 import { formatRechecked, formatRepair, formatReports, toJsonFinding } from './_findings.ts';
+import { sumRechecked } from './_recheck.ts';
 import { formatUndone } from './_text.ts';
-import { type Rechecked, verifyIntegrity } from './_verify.ts';
+import { verifyIntegrity } from './_verify.ts';
 
 export const script = defineScript({
   name: 'verify',
@@ -38,7 +39,7 @@ export const script = defineScript({
       .optional()
       .describe('Compare this many random candles per series with Binance, field by field'),
     files: option.flag.describe(
-      'Compare the published files of the range with the candles that came over REST, every field',
+      'Compare published files of the range that were not loaded with the stored candles, field by field',
     ),
     repair: option.flag.describe(
       'Request missing and odd candles again, and store what Binance sends',
@@ -113,16 +114,6 @@ function exitCode(
 function isOldOpenGap({ check, rows }: Finding): boolean {
   const isOld = ({ toMs = 0 }: FindingRow) => toMs <= Date.now() - DAY_MS;
   return check === 'open-gap' && rows.some(isOld);
-}
-
-function sumRechecked(counts: readonly Rechecked[]): Rechecked {
-  const sum = (field: keyof Rechecked) => counts.reduce((all, each) => all + each[field], 0);
-  return {
-    shown: sum('shown'),
-    forgotten: sum('forgotten'),
-    unclear: sum('unclear'),
-    filled: sum('filled'),
-  };
 }
 
 await main(import.meta, script);

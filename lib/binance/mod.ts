@@ -1,6 +1,7 @@
 /** Every request to the exchange, and the limits on them. */
 export { isShutOut, ShutOutError, TransientError, UnknownSymbolError } from './answer.ts';
-export { type BulkContent, type BulkSource, createBulkSource } from './bulk.ts';
+export { type BulkSource, createBulkSource } from './bulk.ts';
+export type { BulkContent } from './bulk-content.ts';
 export { BadFileError } from './bulk-csv.ts';
 export { type BulkFile, dayFile, fileNamed, hasDailyFiles, monthFile } from './bulk-files.ts';
 export type { ListedSymbol } from './exchange-info.ts';

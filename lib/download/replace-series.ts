@@ -1,15 +1,9 @@
 import { formatShort, formatTime, KlinekeepError } from '../base/mod.ts';
-import {
-  addSteps,
-  floorToGrid,
-  rangeValues,
-  type Series,
-  seriesValues,
-  type TimeRange,
-} from '../market/mod.ts';
+import { addSteps, floorToGrid, rangeValues, type Series, type TimeRange } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 import {
   lockedTransaction,
+  logDifferences,
   merge,
   NOTHING_STORED,
   type StoreCounts,
@@ -48,7 +42,7 @@ export async function replaceSeries(
     await assertNothingMissing(series, range, tx);
     const [staged] = await tx`select exists (select from staged_klines) as any`;
     if (!staged?.any) return NOTHING_STORED;
-    await runSql(tx, 'store/log_corrections.sql', seriesValues(series));
+    await logDifferences(tx, series, 'rest');
     const counts = await merge(tx, series);
     await storeRejected(tx, series, 'rest', rejected);
     return { ...NOTHING_STORED, ...counts, rejected: rejected.length };

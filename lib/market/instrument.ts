@@ -38,3 +38,18 @@ export function rangeValues(series: Series, range: TimeRange) {
     to_time: new Date(range.toMs),
   };
 }
+
+/** Ranges as rows of from_time and to_time, for json_to_recordset. */
+export function rangesToJson(ranges: readonly TimeRange[]): string {
+  return JSON.stringify(
+    ranges.map(({ fromMs, toMs }) => ({
+      from_time: new Date(fromMs).toISOString(),
+      to_time: new Date(toMs).toISOString(),
+    })),
+  );
+}
+
+/** The range in a row with from_time and to_time. */
+export function readRange(row: { from_time?: Date; to_time?: Date }): TimeRange {
+  return { fromMs: row.from_time!.getTime(), toMs: row.to_time!.getTime() };
+}

@@ -1,5 +1,12 @@
 /** What a symbol, an interval, a range, a candle and an instrument are. Pure: no input or output. */
-export { type Instrument, rangeValues, type Series, seriesValues } from './instrument.ts';
+export {
+  type Instrument,
+  rangesToJson,
+  rangeValues,
+  readRange,
+  type Series,
+  seriesValues,
+} from './instrument.ts';
 export {
   addSteps,
   ceilToGrid,

@@ -9,40 +9,16 @@ import {
   INTERVALS,
   type Instrument,
   type Interval,
+  readRange,
   subtractRanges,
   type TimeRange,
 } from '../market/mod.ts';
 import { runSql } from '../postgres/mod.ts';
 import { listInstruments, missingRanges } from '../store/mod.ts';
 import { readAccess } from './access.ts';
-import {
-  createGapClassifier,
-  type GapReason,
-  knownOutage,
-  type SeriesGaps,
-} from './gap-reasons.ts';
+import { createGapClassifier, type SeriesGaps } from './gap-reasons.ts';
+import { type Gap, plainGap, type RecordedGap, toGap } from './recorded-gaps.ts';
 import { storeStatus } from './status.ts';
-
-/** Something that proves a gap. `atMs`: when it did; undefined for a known outage. */
-export interface Evidence {
-  /** `rest`, the name of a file, or the name of an outage. */
-  source: string;
-  atMs: number | undefined;
-}
-
-/** A span of missing candles. Times are Unix ms. */
-export interface Gap extends TimeRange {
-  instrument: Instrument;
-  interval: Interval;
-  candles: number;
-  reason: GapReason;
-  evidence: Evidence[];
-  /** Undefined: not recorded, or never requested. */
-  firstAskedMs: number | undefined;
-  lastAskedMs: number | undefined;
-  /** Where a known outage can be looked up. */
-  reference: string | undefined;
-}
 
 export interface GapFilter {
   instruments: readonly Instrument[];
@@ -54,21 +30,6 @@ export interface GapFilter {
   /** Also searches the candles for gaps that no run has requested. Reads the whole index. */
   isSearched: boolean;
   nowMs: number;
-}
-
-interface RecordedGap {
-  instrument_id: number;
-  interval: Interval;
-  from_time: Date;
-  to_time: Date;
-  is_confirmed: boolean;
-  first_asked_at: Date | null;
-  asked_at: Date;
-  shown_at: Date | null;
-  shown_again_at: Date | null;
-  file: string | null;
-  loaded_at: Date | null;
-  outage: string | null;
 }
 
 /** A series that is this little behind is up to date: `update` may be running. */
@@ -159,48 +120,4 @@ function findEnds(series: SeriesGaps, { fromMs, toMs, nowMs }: GapFilter): Gap[]
       ? [plainGap(series, tail, 'not requested yet')]
       : []),
   ].filter(({ candles }) => candles > 0);
-}
-
-function plainGap({ instrument, interval }: SeriesGaps, range: TimeRange, reason: GapReason): Gap {
-  return {
-    ...{ instrument, interval, ...range, reason, evidence: [] },
-    candles: countSlots(interval, range),
-    firstAskedMs: undefined,
-    lastAskedMs: undefined,
-    reference: undefined,
-  };
-}
-
-function toGap(
-  series: SeriesGaps,
-  row: RecordedGap,
-  classify: ReturnType<typeof createGapClassifier>,
-): Gap {
-  const range = readRange(row);
-  const outage = knownOutage(series.instrument, range);
-  const timeOf = (time: Date | null) => time?.getTime();
-  const evidence: (Evidence | undefined)[] = [
-    row.shown_at ? { source: 'rest', atMs: timeOf(row.shown_at) } : undefined,
-    row.shown_again_at ? { source: 'rest', atMs: timeOf(row.shown_again_at) } : undefined,
-    row.file === null ? undefined : { source: row.file, atMs: timeOf(row.loaded_at) },
-    row.outage === null ? undefined : { source: row.outage, atMs: undefined },
-  ];
-  return {
-    ...plainGap(series, range, chooseReason()),
-    evidence: evidence.filter((each) => each !== undefined),
-    firstAskedMs: timeOf(row.first_asked_at) ?? timeOf(row.shown_at),
-    lastAskedMs: timeOf(row.asked_at),
-    reference: outage?.reference,
-  };
-
-  function chooseReason(): GapReason {
-    if (!row.is_confirmed) return 'open';
-    if (outage) return 'exchange-wide outage';
-    if (row.file !== null && row.shown_at === null) return 'not in the files';
-    return classify(series, range);
-  }
-}
-
-function readRange({ from_time, to_time }: RecordedGap): TimeRange {
-  return { fromMs: from_time.getTime(), toMs: to_time.getTime() };
 }

@@ -1,6 +1,6 @@
-import { READER_VERSION, rangeValues, type Series } from '../market/mod.ts';
+import { READER_VERSION, type Series } from '../market/mod.ts';
 import type { Sql } from '../postgres/mod.ts';
-import type { LoadedFile } from './loaded-files.ts';
+import { type LoadedFile, toFileRow } from './loaded-files.ts';
 
 /** The names of a series' files that were compared with this version of the reader and do not differ. */
 export async function comparedFiles(
@@ -21,20 +21,12 @@ export async function comparedFiles(
 export async function recordComparedFile(
   sql: Sql,
   series: Series,
-  { name, range }: LoadedFile,
+  file: LoadedFile,
   sha256: string,
   rows: number,
 ): Promise<void> {
-  const { market } = series.instrument;
   await sql`
-    insert into compared_files ${sql({
-      market,
-      name,
-      ...rangeValues(series, range),
-      sha256,
-      rows,
-      reader_version: READER_VERSION,
-    })}
+    insert into compared_files ${sql(toFileRow(series, file, sha256, rows))}
     on conflict (market, name) do update set
       sha256 = excluded.sha256, rows = excluded.rows, reader_version = excluded.reader_version,
       compared_at = now()`;

@@ -49,3 +49,15 @@ export async function settleDisputes(
   });
   return settled?.disputed ?? 0;
 }
+
+/**
+ * Logs the stored candles that differ from the staged ones in `repairs`, before these are merged.
+ * @param source `rest`, or the name of a file whose values REST has not confirmed
+ */
+export async function logDifferences(
+  sql: Session | postgres.TransactionSql,
+  series: Series,
+  source: string,
+): Promise<void> {
+  await runSql(sql, 'store/log_differences.sql', { ...seriesValues(series), source });
+}

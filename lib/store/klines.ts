@@ -15,7 +15,7 @@ import {
   SQLSTATE,
   sqlState,
 } from '../postgres/mod.ts';
-import { requestDisputed, settleDisputes } from './disputes.ts';
+import { logDifferences, requestDisputed, settleDisputes } from './disputes.ts';
 import { COPY_COLUMNS, KlineEncoder } from './kline-copy.ts';
 import { lockedTransaction, runLocked } from './locks.ts';
 import {
@@ -82,9 +82,9 @@ async function storeFew(
       series.instrument.id,
       [
         ...['store/create_staging.sql', 'store/stage_few.sql'],
-        ...['store/log_corrections.sql', 'store/merge.sql'],
+        ...['store/log_differences.sql', 'store/merge.sql'],
       ],
-      { ...seriesValues(series), candles: JSON.stringify(candles) },
+      { ...seriesValues(series), candles: JSON.stringify(candles), source: page.source },
     );
     return { ...NOTHING_STORED, ...counts };
   } catch (error) {
@@ -158,7 +158,7 @@ async function mergePage(
   const disputed = await requestDisputed(session, series, page, requestAgain);
   return await lockedTransaction(session, series.instrument.id, '', async (tx) => {
     const settled = await settleDisputes(tx, series, page, disputed);
-    if (page.source === 'rest') await runSql(tx, 'store/log_corrections.sql', seriesValues(series));
+    if (page.source === 'rest') await logDifferences(tx, series, 'rest');
     const merged = await merge(tx, series);
     await storeRejected(tx, series, page.source, encoder.rejected);
     if (page.alongside) {

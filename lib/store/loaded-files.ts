@@ -33,24 +33,33 @@ export async function loadedFiles(
   );
 }
 
-/** Records that a file was loaded, in the transaction that stores its candles. */
-export async function recordLoadedFile(
-  sql: Sql,
+/** A file as a row of loaded_files or compared_files. */
+export function toFileRow(
   series: Series,
   { name, range }: LoadedFile,
   sha256: string,
   rows: number,
+) {
+  return {
+    market: series.instrument.market,
+    name,
+    ...rangeValues(series, range),
+    sha256,
+    rows,
+    reader_version: READER_VERSION,
+  };
+}
+
+/** Records that a file was loaded, in the transaction that stores its candles. */
+export async function recordLoadedFile(
+  sql: Sql,
+  series: Series,
+  file: LoadedFile,
+  sha256: string,
+  rows: number,
 ): Promise<void> {
-  const { market } = series.instrument;
   await sql`
-    insert into loaded_files ${sql({
-      market,
-      name,
-      ...rangeValues(series, range),
-      sha256,
-      rows,
-      reader_version: READER_VERSION,
-    })}
+    insert into loaded_files ${sql(toFileRow(series, file, sha256, rows))}
     on conflict (market, name) do update set
       sha256 = excluded.sha256, rows = excluded.rows, reader_version = excluded.reader_version,
       loaded_at = now()`;

@@ -1,22 +1,16 @@
 /** The tables, one file each, and the locks on them. The only room that writes candles. */
 export { canRecordComparisons, comparedFiles, recordComparedFile } from './compared-files.ts';
-export { eachInstrument, type Task } from './each-instrument.ts';
-export { createSharedPauses } from './exchange-pauses.ts';
 export {
   confirmedGaps,
   confirmGap,
-  findNeighbours,
   forgetGaps,
-  type GapState,
-  type ListedGap,
   longestUnaskedGaps,
-  type OpenGap,
-  openGaps,
-  recordOpenGaps,
   recordRecheck,
-  recordShown,
   settledUntilMs,
-} from './gaps.ts';
+} from './confirmed-gaps.ts';
+export { logDifferences } from './disputes.ts';
+export { eachInstrument, type Task } from './each-instrument.ts';
+export { createSharedPauses } from './exchange-pauses.ts';
 export {
   chooseExitCode,
   type InstrumentResult,
@@ -40,6 +34,7 @@ export { storePage } from './klines.ts';
 export { fileThatShows, leftAlone, loadedFiles, recordLoadedFile } from './loaded-files.ts';
 export { instrumentHolder, lockedTransaction, runLocked } from './locks.ts';
 export { type Klines, openKlines } from './open.ts';
+export { type GapState, openGaps, recordOpenGaps, recordShown } from './open-gaps.ts';
 export {
   addCounts,
   NOTHING_STORED,
@@ -53,6 +48,7 @@ export { type LoggedRepair, listRepairs } from './repairs.ts';
 export { closeRun, lastRuns, openRun, type Run, type RunResult } from './runs.ts';
 export {
   fetchableRanges,
+  findNeighbours,
   missingRanges,
   openTimes,
   recordCheck,

@@ -7,6 +7,7 @@ import {
   type Interval,
   maxStepMs,
   missingBetween,
+  rangesToJson,
   rangeValues,
   type Series,
   seriesValues,
@@ -14,7 +15,7 @@ import {
   type TimeRange,
 } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
-import { confirmedGaps } from './gaps.ts';
+import { confirmedGaps } from './confirmed-gaps.ts';
 
 /** What is stored of one series, hot and archived together. Open times, Unix ms. */
 export interface StoredSeries {
@@ -137,4 +138,24 @@ export async function missingRanges(
       afterMs: pair.next_time.getTime(),
     })),
   );
+}
+
+/**
+ * The pairs of stored candles between which spans without candles lie, oldest first. Spans before
+ * the first candle and after the last are left out.
+ */
+export async function findNeighbours(
+  sql: Sql,
+  series: Series,
+  spans: readonly TimeRange[],
+): Promise<{ beforeMs: number; afterMs: number }[]> {
+  if (spans.length === 0) return [];
+  const rows = await runSql<{ before_time: Date; after_time: Date }>(sql, 'store/neighbours.sql', {
+    ...seriesValues(series),
+    spans: rangesToJson(spans),
+  });
+  return rows.map((row) => ({
+    beforeMs: row.before_time.getTime(),
+    afterMs: row.after_time.getTime(),
+  }));
 }

@@ -42,7 +42,7 @@ export interface FileComparison {
 
 /**
  * Compares the published bulk files of a range with the stored candles, every field, file by file: those
- * files whose candles came from another source, or that were read by another version of the reader.
+ * that were not loaded, or were read by another version of the reader.
  * Files are compared in full, also where only a part of them lies in `bounds`. A file that is not
  * published yet is left out.
  * @param sql only read from, unless `records`

@@ -1,9 +1,9 @@
 /** Settles the differences between bulk files and the store: REST decides about each candle. */
 import { type BulkContent, type BulkFile, UnknownSymbolError } from '../../binance/mod.ts';
 import { type BulkDownload, downloadOrSkip } from '../../download/mod.ts';
-import { floorToGrid, seriesValues, slotRanges, subtractRanges } from '../../market/mod.ts';
+import { floorToGrid, slotRanges, subtractRanges } from '../../market/mod.ts';
 import { runSql } from '../../postgres/mod.ts';
-import { KlineEncoder, recordComparedFile, stage } from '../../store/mod.ts';
+import { KlineEncoder, logDifferences, recordComparedFile, stage } from '../../store/mod.ts';
 import {
   compareFile,
   type Finding,
@@ -174,10 +174,7 @@ async function recordSettled(
   if (settled.length === 0) return 0;
   const slots = settled.map(({ row }) => floorToGrid(series.interval, row.fromMs));
   await stageFile(download, slots, file, content);
-  await runSql(session, 'verify/repair/log_kept.sql', {
-    ...seriesValues(series),
-    source: file.name,
-  });
+  await logDifferences(session, series, file.name);
   await recordPublished(session, series, settled);
   return settled.length;
 }

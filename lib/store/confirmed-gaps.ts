@@ -1,31 +1,17 @@
-/** Holes that Binance has too: confirmed ones, and open ones that are requested again. */
+/** Holes that Binance has too, proven and not requested again. */
 import { DAY_MS } from '../base/mod.ts';
 import {
   floorToGrid,
   type Interval,
   rangeValues,
+  readRange,
   type Series,
-  seriesValues,
   type TimeRange,
 } from '../market/mod.ts';
 import { runSql, type Sql } from '../postgres/mod.ts';
 
 /** Candles younger than this may still be published. */
 const GAP_SETTLES_MS = DAY_MS;
-
-/** A gap that is not confirmed yet. */
-export interface OpenGap extends TimeRange {
-  /** It was requested so recently that it need not be requested now. */
-  isResting: boolean;
-}
-
-/** What is known of an open gap. */
-export interface GapState extends TimeRange {
-  /** A REST answer had the candles on both sides, and none between them. */
-  isShown: boolean;
-  /** That was long enough ago for another such answer to count. */
-  mayBeShownAgain: boolean;
-}
 
 /** What proves a gap. */
 export interface GapProof {
@@ -145,98 +131,4 @@ export async function forgetGaps(
       and from_time < ${new Date(range.toMs)}
       and to_time > ${new Date(range.fromMs)}
       and ${onlyFromFiles ? sql`file is not null and shown_at is null` : sql`true`}`;
-}
-
-/**
- * The open gaps of a series, oldest first. A gap rests for as long as it has been requested
- * already, up to an hour. So with an update every minute it is requested after 1, 2, 4, 8 …
- * minutes, less a tenth, because updates are not punctual to the second. A gap that was requested
- * in the future, by a clock that was wrong then, does not rest.
- */
-export async function openGaps(sql: Sql, { instrument, interval }: Series): Promise<OpenGap[]> {
-  const rows = await sql`
-    select
-      from_time, to_time,
-      now() between asked_at and asked_at + 0.9 * least(asked_at - first_asked_at, interval '1 hour')
-        as is_resting
-    from open_gaps
-    where instrument_id = ${instrument.id} and interval = ${interval}
-    order by from_time`;
-  return rows.map((row) => ({ ...readRange(row), isResting: row.is_resting }));
-}
-
-/**
- * Records that these gaps were requested now.
- * @param examined ranges in which there are no other gaps: open ones are deleted, they were filled
- * @returns what is known of each gap, in no order
- */
-export async function recordOpenGaps(
-  sql: Sql,
-  series: Series,
-  gaps: readonly TimeRange[],
-  examined: readonly TimeRange[] = [],
-): Promise<GapState[]> {
-  const rows = await runSql<{
-    from_time: Date;
-    to_time: Date;
-    is_shown: boolean;
-    may_be_shown_again: boolean;
-  }>(sql, 'store/record_open_gaps.sql', {
-    ...seriesValues(series),
-    gaps: rangesToJson(gaps),
-    examined: rangesToJson(examined),
-  });
-  return rows.map((row) => ({
-    ...readRange(row),
-    isShown: row.is_shown,
-    mayBeShownAgain: row.may_be_shown_again,
-  }));
-}
-
-/** Records that a REST answer has shown an open gap for the first time. */
-export async function recordShown(
-  sql: Sql,
-  { instrument, interval }: Series,
-  gap: TimeRange,
-): Promise<void> {
-  await sql`
-    update open_gaps
-    set shown_at = now()
-    where instrument_id = ${instrument.id}
-      and interval = ${interval}
-      and from_time = ${new Date(gap.fromMs)}
-      and shown_at is null`;
-}
-
-/**
- * The pairs of stored candles between which spans without candles lie, oldest first. Spans before
- * the first candle and after the last are left out.
- */
-export async function findNeighbours(
-  sql: Sql,
-  series: Series,
-  spans: readonly TimeRange[],
-): Promise<{ beforeMs: number; afterMs: number }[]> {
-  if (spans.length === 0) return [];
-  const rows = await runSql<{ before_time: Date; after_time: Date }>(sql, 'store/neighbours.sql', {
-    ...seriesValues(series),
-    spans: rangesToJson(spans),
-  });
-  return rows.map((row) => ({
-    beforeMs: row.before_time.getTime(),
-    afterMs: row.after_time.getTime(),
-  }));
-}
-
-function rangesToJson(ranges: readonly TimeRange[]): string {
-  return JSON.stringify(
-    ranges.map(({ fromMs, toMs }) => ({
-      from_time: new Date(fromMs).toISOString(),
-      to_time: new Date(toMs).toISOString(),
-    })),
-  );
-}
-
-function readRange(row: { from_time?: Date; to_time?: Date }): TimeRange {
-  return { fromMs: row.from_time!.getTime(), toMs: row.to_time!.getTime() };
 }

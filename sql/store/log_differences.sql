@@ -1,6 +1,7 @@
--- Records the stored candles that differ from the staged ones, which REST has sent
--- Locks nothing that exists. Run it in the transaction that merges them. Can be run again: what the log has already
--- stays. Archived candles stay as they are, and so does what settle_disputes.sql has just decided.
+-- Records the stored candles that differ from the staged ones of a source
+-- Locks nothing that exists. Can be run again: what the log has already stays. What REST sends replaces a candle in klines, so
+-- run it in the transaction that merges them. Archived candles stay as they are, and so does everything that differs
+-- from a file: REST has confirmed the stored candle. What settle_disputes.sql has just decided is left out.
 -- The offset keeps the planner to one look into the index a candle.
 
 with staged as (
@@ -23,22 +24,22 @@ differing as (
   ) as stored
   where (:stored_values) is distinct from (:staged_values)
 ),
-chosen as (
-  select *, case tier when 'hot' then offered else was end as became
+decided as (
+  select *, case when tier = 'hot' and :'source' = 'rest' then offered else was end as became
   from differing
 )
 insert into repairs (instrument_id, interval, open_time, tier, was, was_source, offered, source, became, decided_by)
-select :'instrument_id'::int, :'interval', open_time, tier, was, was_source, offered, 'rest', became, 'rest'
-from chosen
+select :'instrument_id'::int, :'interval', open_time, tier, was, was_source, offered, :'source', became, 'rest'
+from decided d
 where not exists (
   select from repairs r
   where r.instrument_id = :'instrument_id'::int
     and r.interval = :'interval'
-    and r.open_time = chosen.open_time
-    and r.tier = chosen.tier
+    and r.open_time = d.open_time
+    and r.tier = d.tier
     and (
       r.repaired_at = now() and r.decided_by is not null
-      or chosen.became = chosen.was and r.source = 'rest' and r.offered = chosen.offered and r.became = chosen.became
+      or d.became = d.was and r.source = :'source' and r.offered = d.offered and r.became = d.became
     )
 )
 order by open_time, tier;
