@@ -91,7 +91,11 @@ export const script = defineScript({
       text: [
         ...(options.recheckGaps === undefined ? [] : [formatRechecked(rechecked)]),
         ...repaired.map(formatRepair),
-        ...(options.files ? [`${formatCount(filesCompared)} published files compared`] : []),
+        ...(options.files
+          ? [
+              `${formatCount(filesCompared)} published ${filesCompared === 1 ? 'file' : 'files'} compared`,
+            ]
+          : []),
         formatReports(reports, { withInfo: options.symbols.length > 0 }),
         ...formatUndone({ busy, failed }),
       ].join('\n'),

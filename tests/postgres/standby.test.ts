@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, onTestFinished, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
+import { publish } from '../support/fake-binance/bulk.ts';
 import { runScript, startScript } from '../support/script.ts';
 import { startPair } from '../support/standby.ts';
+import { startExchange } from '../support/store.ts';
 import { makeCandles } from '../support/tiers.ts';
 
 test('a hot standby: verbs that read work, those that write say why not', async () => {
@@ -36,6 +38,16 @@ test('a hot standby: verbs that read work, those that write say why not', async 
       const result = await runScript(script, words, { DATABASE_URL: url });
       expect(result.exitCode, `${script}: ${result.stderr}`).toBe(EXIT.done);
     }
+    // The exchange has other candles than those that were made up here.
+    const fake = await startExchange({ nowMs: Date.UTC(2024, 1, 10) });
+    await publish(fake, '2024-01-06', { interval: '1m' });
+    const range = ['--from', '2024-01-05', '--to', '2024-01-07'];
+    const compared = await runScript('verify-integrity', ['--files', ...range], {
+      DATABASE_URL: url,
+      ...fake.env,
+    });
+    expect(compared.stdout).toMatch(/differs-from-file +1,440/);
+    expect(compared.exitCode).toBe(EXIT.findings);
   }
 
   const writers: [script: string, words: string[]][] = [

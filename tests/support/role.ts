@@ -14,7 +14,11 @@ export interface TestRole {
  */
 export async function freshRole(options = ''): Promise<TestRole> {
   const name = `role_${randomBytes(6).toString('hex')}`;
-  await asAdmin((admin) => admin.unsafe(`create role ${name} login password 'secret' ${options}`));
+  await asAdmin(async (admin) => {
+    await admin.unsafe(`create role ${name} login password 'secret' ${options}`);
+    // An admin who is not a superuser must be a member to give it a schema, and to drop what it owns.
+    await admin.unsafe(`grant ${name} to current_user`);
+  });
   onTestFinished(() => asAdmin((admin) => admin.unsafe(`drop role ${name}`)));
   return {
     name,
