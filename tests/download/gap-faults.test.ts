@@ -3,6 +3,7 @@
  * default; KLINEKEEP_FULL=1 takes 25 symbols × 1 year of 15m.
  */
 import { createHash } from 'node:crypto';
+import type postgres from 'postgres';
 import { expect, test } from 'vitest';
 import { EXIT } from '../../lib/base/errors.ts';
 import type { TimeRange } from '../../lib/market/ranges.ts';
@@ -21,6 +22,8 @@ const MONTHS = isFull ? 12 : 2;
 /** Of the answers with candles. */
 const FAULT_RATE = isFull ? 0.05 : 0.15;
 const MAX_RUNS = 12;
+/** A volume that no made-up candle has. */
+const ALTERED = '1234567';
 
 const SLOT_MS = 15 * 60_000;
 const DAY_MS = 86_400_000;
@@ -90,8 +93,28 @@ async function publishFiles(fake: FakeBinance, random: () => number): Promise<vo
   }
 }
 
+/** Publishes the loaded files once more, each with a few wrong candles. @returns how many are wrong */
+async function alterFiles(fake: FakeBinance, sql: postgres.Sql): Promise<number> {
+  let altered = 0;
+  const files = await sql`
+    select i.exchange_symbol as symbol, f.from_time
+    from loaded_files f join instruments i on i.id = f.instrument_id
+    where f.rows > 0`;
+  for (const { symbol, from_time } of files) {
+    const edit = (rows: RawRow[]) =>
+      rows.map((row, at) => {
+        if (at % 97 !== 0) return row;
+        altered += 1;
+        return row.with(5, ALTERED) as RawRow;
+      });
+    const date = from_time.toISOString().slice(0, 7);
+    await publish(fake, date, { symbol, interval: '15m', edit });
+  }
+  return altered;
+}
+
 test(
-  'fetch: confirms no false gap, whatever is damaged, and requests only what is open',
+  'fetch: confirms no false gap, logs every difference, and requests only what is open',
   async () => {
     const random = seededRandom();
     const symbols = Array.from({ length: SYMBOLS }, (_, index): FakeSymbol => {
@@ -153,6 +176,12 @@ test(
 
     endDamage();
     await run('fetch-history', ...words);
+    const altered = await alterFiles(fake, sql);
+    await run('fetch-history', ...words, '--refresh');
+    const [logged] = await sql`
+      select count(*)::int as differences from repairs
+      where was = became and decided_by = 'rest' and (offered ->> 'volume')::numeric = ${ALTERED}`;
+    expect(logged).toEqual({ differences: altered });
     for (const { symbol, base } of symbols) {
       const wanted = await fake.candles('spot', symbol, '15m', SINCE_MS, UNTIL_MS - 1);
       const { rows } = await storedRows(sql, 'spot', `${base}/USDT`, '15m');
